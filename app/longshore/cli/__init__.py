@@ -1,0 +1,1 @@
+"""The command line: one file per command. It talks to a service through ``longshore.client`` alone."""

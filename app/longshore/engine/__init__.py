@@ -1,0 +1,1 @@
+"""The parent process: slots, the order of queues, deadlines, the only writing store connection. One thread, no Flask."""

@@ -1,0 +1,73 @@
+"""One run of a job on this worker: what goes into a slot and what comes out."""
+
+from dataclasses import dataclass, field
+
+from longshore.job.status import Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptKey:
+    """``uid / item index / number``: the fencing token of everything said about the attempt."""
+
+    uid: str
+    index: int | None
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """Everything that a runner needs to know."""
+
+    key: AttemptKey
+    job: str
+    """Name of the job."""
+    handler: str = ""
+    args: bytes = b"{}"
+    """JSON object, item already merged."""
+    command: tuple[str, ...] = ()
+    env: dict[str, str] = field(default_factory=dict)
+    runner: str = "slot"
+    """slot, process or command."""
+    timeout_seconds: float | None = None
+    memory_bytes: int | None = None
+    max_result_bytes: int = 1024 * 1024
+    idempotency_key: str = ""
+    """Stable over the attempts of one job (or item)."""
+    traceparent: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """What an attempt printed: the first bytes and the last, and how many there were."""
+
+    head: bytes = b""
+    tail: bytes = b""
+    """Begins at byte ``total - len(tail)``; empty while everything fits the head."""
+    total: int = 0
+
+    @property
+    def dropped(self) -> int:
+        """Bytes between head and tail that were not kept."""
+        return self.total - len(self.head) - len(self.tail)
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How an attempt ended. Only made when its processes are gone or its slot has said so and is clean."""
+
+    key: AttemptKey
+    outcome: Outcome
+    started_at: float
+    """Seconds since the epoch."""
+    finished_at: float
+    run_seconds: float
+    """By the monotonic clock."""
+    reason: str = ""
+    error_type: str = ""
+    error_message: str = ""
+    traceback: str = ""
+    """For the service's own log and for those allowed; never in an ordinary response."""
+    exit_code: int | None = None
+    result: bytes | None = None
+    """JSON of what the handler returned."""
+    output: Output = field(default_factory=Output)

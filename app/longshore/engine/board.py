@@ -1,0 +1,200 @@
+"""What lives now: jobs that have not ended, the lines that they wait in, the attempts that run.
+
+Everything here is rebuilt from the store at start; limits and depths are read off, never kept as counters.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import cast
+
+from longshore.engine.attempt import Attempt, AttemptKey
+from longshore.engine.live import Live, Spec
+from longshore.job.items import ArrayState
+from longshore.job.limits import QueuePolicy
+from longshore.job.line import Entry, Line
+from longshore.job.status import Phase
+
+SUSPENDED, DEPENDENCIES, HANDLER, ITEMS = "suspended", "dependencies", "handler", "items"
+
+
+@dataclass(frozen=True, slots=True)
+class Pick:
+    """The next attempt that may start."""
+
+    live: Live
+    index: int | None
+    number: int
+
+
+class Board:
+    """Live jobs by identity and by name, and one line per queue."""
+
+    def __init__(self, policies: dict[str, QueuePolicy], now: float) -> None:
+        self.lines = {name: Line(policy, now) for name, policy in policies.items()}
+        self.by_uid: dict[str, Live] = {}
+        self.by_id: dict[str, Live] = {}
+        self._turns = deque(self.lines)
+        self._dependents: dict[str, set[str]] = {}
+        self._waiting_for: dict[str, set[str]] = {}
+        self.runnable: Callable[[str], bool] = lambda _handler: True
+        """Whether some worker knows the handler; '' is a command."""
+
+    # -- jobs ------------------------------------------------------------------------------------------------
+
+    def add(self, live: Live) -> None:
+        """A job that has not ended."""
+        self.by_uid[live.uid] = live
+        self.by_id[live.id] = live
+
+    def drop(self, live: Live) -> None:
+        """It ended, or never was."""
+        self.by_uid.pop(live.uid, None)
+        if self.by_id.get(live.id) is live:
+            del self.by_id[live.id]
+        self.line(live).remove(live.uid)
+        for name in self._waiting_for.pop(live.uid, ()):
+            self._dependents.get(name, set()).discard(live.uid)
+
+    def line(self, live: Live) -> Line:
+        """The line of its queue; a queue that is not configured any more keeps its jobs until they are gone."""
+        line = self.lines.get(live.row.queue)
+        if line is None:
+            line = self.lines[live.row.queue] = Line(QueuePolicy(), live.row.created_at)
+            self._turns.append(live.row.queue)
+        return line
+
+    def wait_for(self, live: Live, names: Iterable[str]) -> None:
+        """The job may not start before these have succeeded."""
+        self._waiting_for[live.uid] = set(names)
+        for name in self._waiting_for[live.uid]:
+            self._dependents.setdefault(name, set()).add(live.uid)
+
+    def waits_for(self, live: Live) -> set[str]:
+        """Names that still have to succeed."""
+        return self._waiting_for.get(live.uid, set())
+
+    def dependents(self, id: str) -> list[Live]:
+        """Jobs that wait for the one of that name."""
+        found = (self.by_uid.get(uid) for uid in self._dependents.get(id, ()))
+        return [live for live in found if live is not None]
+
+    def satisfied(self, live: Live, id: str) -> bool:
+        """The dependency succeeded; whether it was the last."""
+        self._waiting_for[live.uid].discard(id)
+        self._dependents[id].discard(live.uid)
+        return not self._waiting_for[live.uid]
+
+    # -- waiting ---------------------------------------------------------------------------------------------
+
+    def queue(self, live: Live, spec: Spec, now: float) -> None:
+        """Put a waiting job where it belongs in its line."""
+        line = self.line(live)
+        entry = _entry(live, spec)
+        why = self._obstacle(live)
+        if why:
+            line.hold(entry, why)
+            return
+        if live.array is not None:
+            wake = self._array_wake(live.array, now)
+            if wake is None:
+                line.hold(entry, ITEMS)
+                return
+            entry.not_before = max(entry.not_before, wake)
+        if entry.not_before <= now:
+            entry.not_before = 0.0
+        line.push(entry)
+
+    def _obstacle(self, live: Live) -> str:
+        if live.standing.suspend:
+            return SUSPENDED
+        if self._waiting_for.get(live.uid):
+            return DEPENDENCIES
+        return "" if self.runnable(live.row.handler) else HANDLER
+
+    @staticmethod
+    def _array_wake(array: ArrayState, now: float) -> float | None:
+        return now if array.next_index(now) is not None else array.next_wake()
+
+    def pick(self, now: float) -> Pick | None:
+        """The next attempt that may start, out of its line; queues take turns."""
+        for _ in range(len(self._turns)):
+            entry = self.lines[self._turns[0]].pop(now)
+            self._turns.rotate(-1)
+            if entry is not None:
+                return self._picked(self.by_uid[entry.uid], now)
+        return None
+
+    def _picked(self, live: Live, now: float) -> Pick | None:
+        if live.array is None:
+            return Pick(live, None, live.attempts + 1)
+        index = live.array.next_index(now)
+        assert index is not None
+        return Pick(live, index, live.item_attempts.get(index, 0) + 1)
+
+    def next_wake(self, now: float) -> float | None:
+        """When a job may become able to start by time alone."""
+        times = [wake for line in self.lines.values() if (wake := line.next_wake(now)) is not None]
+        return min(times, default=None)
+
+    # -- running ---------------------------------------------------------------------------------------------
+
+    def begin(self, live: Live, key: AttemptKey, attempt: Attempt, spec: Spec, now: float) -> None:
+        """An attempt lives; an array goes back in line for its next item."""
+        live.running[key] = attempt
+        self.line(live).begin(key, _concurrency_key(spec))
+        if live.array is not None and key.index is not None:
+            live.array.begin(key.index)
+            live.item_attempts[key.index] = key.number
+            self.queue(live, spec, now)
+
+    def end(self, live: Live, key: AttemptKey, spec: Spec) -> None:
+        """The attempt is gone."""
+        live.running.pop(key, None)
+        self.line(live).end(key, _concurrency_key(spec))
+
+    def take_back(self, live: Live, key: AttemptKey, spec: Spec, now: float) -> None:
+        """The attempt never began after all."""
+        self.end(live, key, spec)
+        if live.array is not None and key.index is not None:
+            live.array.again(key.index, 0.0)
+            live.item_attempts[key.index] -= 1
+        self.queue(live, spec, now)
+
+    def requeue_held(self, why: str, now: float) -> None:
+        """What held these may be over: look again."""
+        for line in self.lines.values():
+            for uid in line.held(why):
+                live = self.by_uid[uid]
+                self.queue(live, live.spec(), now)
+
+    # -- depth -----------------------------------------------------------------------------------------------
+
+    def waiting(self) -> int:
+        """How many jobs are in a line."""
+        return sum(len(line) for line in self.lines.values())
+
+    def counts(self) -> dict[str, int]:
+        """Live jobs by phase."""
+        running = sum(1 for live in self.by_uid.values() if live.standing.phase == Phase.RUNNING)
+        return {Phase.PENDING.value: len(self.by_uid) - running, Phase.RUNNING.value: running}
+
+
+def _entry(live: Live, spec: Spec) -> Entry:
+    start_after = start_after_seconds(spec)
+    return Entry(
+        live.uid, since=max(live.row.created_at, start_after), priority=live.row.priority,
+        fairness_key=cast("str", spec.get("fairnessKey") or ""), concurrency_key=_concurrency_key(spec),
+        not_before=max(start_after, live.standing.not_before or 0.0),
+    )  # fmt: skip
+
+
+def _concurrency_key(spec: Spec) -> str:
+    return cast("str", spec.get("concurrencyKey") or "")
+
+
+def start_after_seconds(spec: Spec) -> float:
+    """``startAfter`` as seconds since the epoch; 0 for none."""
+    text = spec.get("startAfter")
+    return datetime.fromisoformat(str(text)).timestamp() if text else 0.0

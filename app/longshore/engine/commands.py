@@ -1,0 +1,403 @@
+"""What the api asks of the engine: one method per operation of the socket.
+
+Writes are applied to memory and answered after the turn's commit. Reads see what is committed: they wait for the
+turn when it has something to write.
+"""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, cast
+
+import orjson
+from pydantic import ValidationError
+
+from longshore.engine.attempt import AttemptKey, Output
+from longshore.engine.live import Live
+from longshore.engine.output import read
+from longshore.engine.rpc import VERSION, Peer, Request
+from longshore.errors import (
+    Conflict,
+    Gone,
+    InvalidRequest,
+    KeyReused,
+    LongshoreError,
+    NotFound,
+    StoreUnavailable,
+)
+from longshore.job.explain import explain
+from longshore.job.limits import QueuePolicy
+from longshore.job.status import Outcome, Phase, Reason
+from longshore.store.document import document
+from longshore.store.ledger import KeyRow, StoredJob
+
+if TYPE_CHECKING:
+    from longshore.engine.engine import Engine
+
+LOG_CHUNK = 256 * 1024
+Doc = dict[str, object]
+
+
+class Commands:
+    """Serves the socket. Every ``_op_…`` gets the peer and the request, and answers now or later."""
+
+    def __init__(self, engine: "Engine") -> None:
+        self._engine = engine
+        self._pending_keys: dict[str, KeyRow] = {}
+
+    def serve(self, peer: Peer, request: Request) -> None:
+        """Answer a request; a wrong one gets an error, never an exception in the loop."""
+        operation: Callable[[Peer, Request], None] | None = getattr(self, f"_op_{request.get('op')}", None)
+        try:
+            if request.get("v") != VERSION or operation is None:
+                raise InvalidRequest(f"no operation {request.get('op')!r} in version {request.get('v')!r}")
+            operation(peer, request)
+        except LongshoreError as error:
+            self._engine.metrics.rejected.labels(_rejection(error)).inc() if request.get("op") == "submit" else None
+            peer.fail(error)
+
+    # -- submit ----------------------------------------------------------------------------------------------
+
+    def _op_submit(self, peer: Peer, request: Request) -> None:
+        engine = self._engine
+        jobs = cast("list[list[object]]", request["jobs"])
+        wait = cast("float", request.get("wait") or 0.0)
+        key = self._known_key(request)
+        if isinstance(key, KeyRow):
+            self._after(peer, lambda: self._submitted(peer, [(id, False) for id in key.ids], wait))
+            return
+        accepted = engine.intake.accept(jobs)
+        answers = [(live.id if live else id, live is not None) for live, id in accepted]
+        if key is not None:
+            row = KeyRow(key[0], key[1], tuple(id for id, _ in answers), engine.now())
+            engine.turn.batch.keys.append(row)
+            self._pending_keys[row.key] = row
+            engine.turn.undo(self._pending_keys.clear)
+        self._after(peer, lambda: self._submitted(peer, answers, wait))
+
+    def _submitted(self, peer: Peer, answers: list[tuple[str, bool]], wait: float) -> None:
+        self._pending_keys.clear()
+        if len(answers) > 1:
+            peer.reply([[id, created, None] for id, created in answers])
+            return
+        id, created = answers[0]
+        live = self._engine.board.by_id.get(id)
+        if live is not None and wait:
+            peer_reply = self._when_ended(peer, live.uid, id, lambda doc: peer.reply([[id, created, doc]]))
+            self._engine.waiters.park(("end", live.uid), peer, wait, peer_reply)
+        else:
+            peer.reply([[id, created, self._doc(id)]])
+
+    def _known_key(self, request: Request) -> KeyRow | list[str] | None:
+        """The row of a key that was used for the same request before, or the key to keep, or None."""
+        key = cast("list[str] | None", request.get("key"))
+        if key is None:
+            return None
+        row = self._pending_keys.get(key[0]) or self._engine.ledger.key(key[0])
+        if row is None:
+            return key
+        if row.fingerprint != key[1]:
+            raise KeyReused
+        return row
+
+    # -- one job ---------------------------------------------------------------------------------------------
+
+    def _op_get(self, peer: Peer, request: Request) -> None:
+        id = str(request["id"])
+        wait = cast("float", request.get("wait") or 0.0)
+        rev = cast("int | None", request.get("rev"))
+        self._read(lambda: self._get(peer, id, wait, rev))
+
+    def _get(self, peer: Peer, id: str, wait: float, rev: int | None) -> None:
+        doc = self._doc(id)
+        live = self._engine.board.by_id.get(id)
+        if not wait or live is None or (rev is not None and doc["rev"] != rev):
+            peer.reply(doc)
+            return
+        topic = ("end", live.uid) if rev is None else ("change", live.uid)
+        self._engine.waiters.park(topic, peer, wait, self._when_ended(peer, live.uid, id, peer.reply))
+
+    def _when_ended(self, peer: Peer, uid: str, id: str, reply: Callable[[Doc], None]) -> Callable[[bool], None]:
+        def answer(_expired: bool) -> None:
+            ended = self._engine.just_ended.get(uid)
+            try:
+                reply(document(ended[0], ended[1]) if ended else self._doc(id))
+            except LongshoreError as error:  # removed while somebody waited
+                peer.fail(error)
+
+        return answer
+
+    def _doc(self, id: str) -> Doc:
+        live = self._engine.board.by_id.get(id)
+        if live is not None:
+            return self._engine.document(live)
+        stored = self._stored(id)
+        return document(stored, self._engine.ledger.attempts(stored.job.uid))
+
+    def _stored(self, id: str) -> StoredJob:
+        stored = self._engine.ledger.job(id)
+        if stored is not None:
+            return stored
+        if self._engine.ledger.removed(id):
+            raise Gone(f"job {id} was removed")
+        raise NotFound(f"there is no job {id}")
+
+    def _live(self, id: str, verb: str) -> Live:
+        live = self._engine.board.by_id.get(id)
+        if live is not None and not Phase(live.standing.phase).terminal:
+            return live
+        phase = live.standing.phase if live is not None else self._stored(id).standing.phase
+        raise Conflict(f"job {id} has ended ({phase}) and cannot be {verb}")
+
+    def _act(self, peer: Peer, request: Request, action: Callable[[str], None]) -> None:
+        """Something that changes one job; under an idempotency key it is done once."""
+        engine, id = self._engine, str(request["id"])
+        key = self._known_key(request)
+        if not isinstance(key, KeyRow):
+            action(id)
+            if key is not None:
+                engine.turn.batch.keys.append(KeyRow(key[0], key[1], (id,), engine.now()))
+        self._after(peer, lambda: peer.reply(self._doc(id)))
+
+    def _op_cancel(self, peer: Peer, request: Request) -> None:
+        grace = cast("float | None", request.get("grace"))
+        self._act(peer, request, lambda id: self._cancel(self._live(id, "cancelled"), grace))
+
+    def _cancel(self, live: Live, grace: float | None) -> None:
+        engine, now = self._engine, self._engine.now()
+        standing = live.standing._replace(cancel=True)
+        if not live.running:
+            standing = standing._replace(
+                phase=Phase.CANCELLED.value, reason=Reason.CANCELLED, message="cancelled before it ran"
+            )
+        if not live.standing.cancel or not live.running:
+            engine.recorder.change(live, standing, "cancelling", now)
+        engine.board.line(live).remove(live.uid)
+        for key in list(live.running):
+            engine.turn.then(lambda error, key=key: None if error else self._stop(key, grace))  # type: ignore[misc]  # a default binds now
+
+    def _stop(self, key: AttemptKey, grace: float | None) -> None:
+        self._engine.pool.stop(key, Outcome.CANCELLED, Reason.CANCELLED, "cancelled while it ran", grace)
+
+    def _op_suspend(self, peer: Peer, request: Request) -> None:
+        self._act(peer, request, lambda id: self._suspend(self._live(id, "suspended"), on=True))
+
+    def _op_resume(self, peer: Peer, request: Request) -> None:
+        self._act(peer, request, lambda id: self._suspend(self._live(id, "resumed"), on=False))
+
+    def _suspend(self, live: Live, *, on: bool) -> None:
+        if live.standing.suspend == on:
+            return
+        engine, now = self._engine, self._engine.now()
+        engine.recorder.change(live, live.standing._replace(suspend=on), "suspended" if on else "resumed", now)
+        if live.standing.phase == Phase.PENDING or live.array is not None:
+            engine.board.queue(live, live.spec(), now)
+
+    def _op_redrive(self, peer: Peer, request: Request) -> None:
+        self._act(peer, request, self._redrive)
+
+    def _redrive(self, id: str) -> None:
+        live = self._engine.board.by_id.get(id)
+        phase = live.standing.phase if live is not None else ""
+        if live is None:
+            stored = self._stored(id)
+            phase = stored.standing.phase
+            if phase == Phase.FAILED:
+                self._engine.intake.redrive(stored)
+                return
+        raise Conflict(f"only a failed job can be redriven; {id} is {phase}")
+
+    def _op_delete(self, peer: Peer, request: Request) -> None:
+        id = str(request["id"])
+        live = self._engine.board.by_id.get(id)
+        if live is not None and not Phase(live.standing.phase).terminal:
+            raise Conflict(f"job {id} is {live.standing.phase}; cancel it first")
+
+        def remove() -> None:
+            stored = self._stored(id)
+            self._engine.turn.batch.removed.append((stored.job.uid, id, self._engine.now()))
+            self._after(peer, lambda: peer.reply(None))
+
+        self._read(lambda: self._guarded(peer, remove))
+
+    # -- what a job says -------------------------------------------------------------------------------------
+
+    def _op_logs(self, peer: Peer, request: Request) -> None:
+        self._read(lambda: self._guarded(peer, lambda: self._logs(peer, request)))
+
+    def _logs(self, peer: Peer, request: Request) -> None:
+        engine, id = self._engine, str(request["id"])
+        index = cast("int | None", request.get("index"))
+        number = cast("int | None", request.get("attempt"))
+        offset = cast("int", request.get("offset") or 0)
+        wait = cast("float", request.get("wait") or 0.0)
+        live = engine.board.by_id.get(id)
+        uid = live.uid if live is not None else self._stored(id).job.uid
+        found = self._output(live, uid, index, number)
+        output, complete, number = found
+        data, start = read(output, offset, LOG_CHUNK)
+        if not data and not complete and wait:
+            engine.waiters.park(("log", uid), peer, wait, lambda _expired: self._guarded(
+                peer, lambda: self._logs(peer, {**request, "wait": 0.0, "attempt": number})))  # fmt: skip
+            return
+        asked = max(0, output.total + offset) if offset < 0 else min(offset, output.total)
+        peer.reply({
+            "data": data.decode("latin-1"), "offset": start, "next_offset": start + len(data),
+            "complete": complete and start + len(data) >= output.total, "dropped": max(0, start - asked),
+            "attempt": number,
+        })  # fmt: skip
+
+    def _output(self, live: Live | None, uid: str, index: int | None, number: int | None) -> tuple[Output, bool, int]:
+        engine = self._engine
+        running = [key for key in live.running if key.index == index] if live is not None else []
+        for key in running:
+            if number in (None, key.number) and (output := engine.pool.output(key)) is not None:
+                return output, False, key.number
+        row = engine.ledger.log(uid, index, number)
+        if row is not None:
+            return Output(row.head, row.tail, row.total), True, row.number
+        waiting = live is not None and not running and number is None
+        return Output(), not waiting, number or 0
+
+    def _op_events(self, peer: Peer, request: Request) -> None:
+        self._read(lambda: self._guarded(peer, lambda: self._events(peer, request)))
+
+    def _events(self, peer: Peer, request: Request) -> None:
+        engine, id = self._engine, cast("str | None", request.get("id"))
+        uid = None
+        if id is not None:
+            live = engine.board.by_id.get(id)
+            uid = live.uid if live is not None else self._stored(id).job.uid
+        found = engine.events.after(
+            cast("int", request.get("after") or 0), uid=uid, limit=cast("int", request.get("limit") or 500)
+        )
+        wait = cast("float", request.get("wait") or 0.0)
+        if found or not wait:
+            peer.reply(found)
+            return
+        engine.waiters.park(("events", uid or ""), peer, wait, lambda _expired: self._guarded(
+            peer, lambda: self._events(peer, {**request, "wait": 0.0})))  # fmt: skip
+
+    def _op_explain(self, peer: Peer, request: Request) -> None:
+        self._read(lambda: self._guarded(peer, lambda: peer.reply(self._explain(str(request["id"])))))
+
+    def _explain(self, id: str) -> Doc:
+        engine = self._engine
+        live = engine.board.by_id.get(id)
+        if live is None:
+            phase = self._stored(id).standing.phase
+            return {"id": id, "phase": phase, "reason": "Ended", "message": f"it has ended: {phase}"}
+        whole: Doc = {"id": id, "phase": live.standing.phase, "queue": live.row.queue}
+        found = explain(
+            engine.board.line(live), live.uid, now=engine.now(), free_slots=engine.free_slots(),
+            waits_for=tuple(sorted(engine.board.waits_for(live))),
+        )  # fmt: skip
+        if engine.draining and not live.running:
+            return whole | {"reason": "Draining", "message": "the service is draining and starts no jobs"}
+        if found is None or live.running:
+            text = f"it runs on {live.standing.worker}, {len(live.running)} attempt(s)"
+            return whole | {"reason": "Running", "message": text}
+        return whole | found.model_dump(mode="json", by_alias=True, exclude_none=True, exclude_defaults=True)
+
+    # -- the service -----------------------------------------------------------------------------------------
+
+    def _op_queues(self, peer: Peer, _request: Request) -> None:
+        peer.reply([self._queue(name) for name in sorted(self._engine.board.lines)])
+
+    def _op_queue(self, peer: Peer, request: Request) -> None:
+        peer.reply(self._queue(self._queue_name(request)))
+
+    def _queue_name(self, request: Request) -> str:
+        name = str(request["name"])
+        if name not in self._engine.board.lines:
+            raise NotFound(f"there is no queue {name}")
+        return name
+
+    def _queue(self, name: str) -> Doc:
+        line, now = self._engine.board.lines[name], self._engine.now()
+        oldest = line.oldest(now)
+        return {
+            "name": name, "policy": line.policy.model_dump(mode="json", exclude_none=True), "waiting": len(line),
+            "ready": line.depth(now), "running": line.running, "paused": line.policy.paused,
+            "oldestAgeSeconds": round(max(0.0, now - oldest), 3) if oldest is not None else 0.0,
+            "overridden": sorted(self._engine.overrides.get(name, {})),
+        }  # fmt: skip
+
+    def _op_set_queue(self, peer: Peer, request: Request) -> None:
+        engine, name = self._engine, self._queue_name(request)
+        changes = cast("dict[str, object]", request["changes"])
+        overrides = {**engine.overrides.get(name, {}), **changes}
+        overrides = {field: value for field, value in overrides.items() if value is not None}
+        base = engine.settings.queue_policies().get(name, QueuePolicy())
+        try:
+            policy = QueuePolicy.model_validate_json(
+                orjson.dumps({**base.model_dump(mode="json"), **overrides}), by_alias=True, by_name=False
+            )
+        except ValidationError as error:
+            raise InvalidRequest(
+                "the policy of the queue is wrong",
+                errors=[{"pointer": "/" + "/".join(str(part) for part in e["loc"]), "detail": e["msg"]} for e in error.errors()],
+            ) from None
+        before, old = engine.overrides.get(name, {}), engine.board.lines[name].policy
+        engine.turn.batch.queues.append((name, orjson.dumps(overrides)))
+        engine.overrides[name] = overrides
+        engine.board.lines[name].change(policy, engine.now())
+
+        def undo() -> None:
+            engine.overrides[name] = before
+            engine.board.lines[name].change(old, engine.now())
+
+        engine.turn.undo(undo)
+        self._after(peer, lambda: peer.reply(self._queue(name)))
+
+    def _op_handlers(self, peer: Peer, _request: Request) -> None:
+        peer.reply(sorted(self._engine.policies.handlers.values(), key=lambda info: str(info["name"])))
+
+    def _op_workers(self, peer: Peer, _request: Request) -> None:
+        engine = self._engine
+        peer.reply([{
+            "name": engine.worker, "boot": engine.boot, "draining": engine.draining, "slots": engine.pool.size,
+            "free": engine.free_slots(), "handlers": sorted(engine.policies.handlers), "running": engine.running_docs(),
+        }])  # fmt: skip
+
+    def _op_status(self, peer: Peer, request: Request) -> None:
+        self._read(lambda: peer.reply(self._engine.status(details=bool(request.get("details")))))
+
+    def _op_drain(self, peer: Peer, request: Request) -> None:
+        self._engine.drain(on=bool(request["on"]))
+        peer.reply(self._engine.status(details=False))
+
+    def _op_metrics(self, peer: Peer, _request: Request) -> None:
+        peer.reply(self._engine.metric_families())
+
+    # -- answering -------------------------------------------------------------------------------------------
+
+    def _after(self, peer: Peer, answer: Callable[[], None]) -> None:
+        """Answer after the commit, or with its failure."""
+
+        def then(error: StoreUnavailable | None) -> None:
+            if error is not None:
+                peer.fail(error)
+            else:
+                self._guarded(peer, answer)
+
+        self._engine.turn.then(then)
+
+    def _read(self, answer: Callable[[], None]) -> None:
+        """Answer now, unless something is on its way into the store; then right after it."""
+        if self._engine.turn and not self._engine.turn.failing:
+            self._engine.turn.then(lambda _error: answer())
+        else:
+            answer()
+
+    @staticmethod
+    def _guarded(peer: Peer, answer: Callable[[], None]) -> None:
+        try:
+            answer()
+        except LongshoreError as error:
+            peer.fail(error)
+
+
+def _rejection(error: LongshoreError) -> str:
+    known = {"queue-full": "full", "quota-exceeded": "quota", "draining": "draining", "store-unavailable": "store"}
+    return known.get(error.code, "invalid")
+
+

@@ -1,0 +1,138 @@
+"""Sends webhooks: a process of its own, so that a slow or hostile receiver can never hold up the engine.
+
+Reads one JSON line per delivery from the socket that is its standard input and answers with one line each:
+``{"id", "url", "secret_ref", "body"}`` → ``{"id", "result", "detail"}`` where result is delivered, refused (never
+try again) or failed. Signs as Standard Webhooks 1.0 says. Ends by itself when its parent does or has nothing to send.
+"""
+
+import base64
+import binascii
+import hashlib
+import hmac
+import http.client
+import ipaddress
+import select
+import socket
+import ssl
+import sys
+import time
+import urllib.parse
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import orjson
+
+from longshore.version import __version__
+
+TIMEOUT_SECONDS = 20.0  # Standard Webhooks recommends 15 to 30
+IDLE_SECONDS = 60.0
+SENDERS = 8
+
+
+class Refused(Exception):
+    """This delivery can never work; trying again is useless."""
+
+
+def check_address(text: str, *, allow_local: bool) -> None:
+    """Refuse an address that only this machine or this link can reach; raises Refused."""
+    address = ipaddress.ip_address(text)
+    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped:
+        address = address.ipv4_mapped
+    local = address.is_loopback or address.is_link_local
+    if address.is_multicast or address.is_unspecified or (local and not allow_local):
+        raise Refused(f"{address} is a loopback, link-local or multicast address")
+
+
+def resolve(host: str, port: int, *, allow_local: bool) -> str:
+    """The address to connect to; all that the name stands for are checked, so that none can be slipped in."""
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    addresses = [str(entry[4][0]).split("%")[0] for entry in found]
+    for address in addresses:
+        check_address(address, allow_local=allow_local)
+    return addresses[0]
+
+
+def secrets(directory: str, name: str) -> list[bytes]:
+    """Keys to sign with, one per line of the file (several while they are being rotated); raises Refused."""
+    if not directory:
+        raise Refused("the job names a secret, but secrets_dir is not set")
+    try:
+        lines = (Path(directory) / name).read_text().split()
+        return [base64.b64decode(line.removeprefix("whsec_"), validate=True) for line in lines]
+    except (OSError, ValueError, binascii.Error) as error:
+        raise Refused(f"secret {name} cannot be read: {type(error).__name__}") from error
+
+
+def sign(keys: list[bytes], message_id: str, timestamp: int, body: bytes) -> str:
+    """The ``webhook-signature`` header: one ``v1,`` entry per key."""
+    content = f"{message_id}.{timestamp}.".encode() + body
+    digests = (hmac.new(key, content, hashlib.sha256).digest() for key in keys)
+    return " ".join("v1," + base64.b64encode(digest).decode() for digest in digests)
+
+
+def post(url: str, body: bytes, headers: dict[str, str], *, allow_local: bool) -> int:
+    """POST and return the status; connects to the very address that was checked, follows no redirect."""
+    parts = urllib.parse.urlsplit(url)
+    host = parts.hostname or ""
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    address = resolve(host, port, allow_local=allow_local)
+    sock = socket.create_connection((address, port), timeout=TIMEOUT_SECONDS)
+    try:
+        if parts.scheme == "https":
+            sock = ssl.create_default_context().wrap_socket(sock, server_hostname=host)
+        connection = http.client.HTTPConnection(host, port, timeout=TIMEOUT_SECONDS)
+        connection.sock = sock
+        path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+        connection.request("POST", path, body, headers)
+        return connection.getresponse().status
+    finally:
+        sock.close()
+
+
+def deliver(delivery: dict[str, str], *, secrets_dir: str, allow_local: bool) -> dict[str, str]:
+    """Send one and say how it went: ``{id, result, detail}``."""
+    try:
+        status = _send(delivery, secrets_dir=secrets_dir, allow_local=allow_local)
+    except Refused as error:
+        return {"id": delivery["id"], "result": "refused", "detail": str(error)}
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        return {"id": delivery["id"], "result": "failed", "detail": f"{type(error).__name__}: {error}"}
+    # 410 is the receiver's way to say: never again.
+    result = "delivered" if 200 <= status < 300 else "refused" if status == 410 else "failed"
+    return {"id": delivery["id"], "result": result, "detail": f"HTTP {status}"}
+
+
+def _send(delivery: dict[str, str], *, secrets_dir: str, allow_local: bool) -> int:
+    body = delivery["body"].encode()
+    timestamp = int(time.time())
+    headers = {
+        "Content-Type": "application/json", "User-Agent": f"longshore/{__version__}",
+        "webhook-id": delivery["id"], "webhook-timestamp": str(timestamp),
+    }  # fmt: skip
+    if delivery["secret_ref"]:
+        keys = secrets(secrets_dir, delivery["secret_ref"])
+        headers["webhook-signature"] = sign(keys, delivery["id"], timestamp, body)
+    return post(delivery["url"], body, headers, allow_local=allow_local)
+
+
+def main() -> None:
+    """Serve the engine over the socket on standard input until it closes or falls silent."""
+    boot = orjson.loads(sys.argv[1])
+    wire = socket.socket(fileno=0)
+    buffer = b""
+    with ThreadPoolExecutor(SENDERS) as senders:
+
+        def send(line: bytes) -> None:
+            answer = deliver(orjson.loads(line), **boot)
+            wire.sendall(orjson.dumps(answer, option=orjson.OPT_APPEND_NEWLINE))
+
+        while select.select([wire], [], [], IDLE_SECONDS)[0]:
+            if not (data := wire.recv(65536)):
+                break
+            *lines, buffer = (buffer + data).split(b"\n")
+            for line in lines:
+                senders.submit(send, line)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,250 @@
+"""How jobs come to life: from a submit, from a redrive, from the store after a restart."""
+
+from collections.abc import Callable, Sequence
+from typing import cast
+
+import orjson
+
+from longshore.engine.attempt import AttemptKey
+from longshore.engine.board import Board, start_after_seconds
+from longshore.engine.events import Events
+from longshore.engine.live import Live, Spec, new_uid
+from longshore.engine.record import Recorder, lost
+from longshore.engine.turn import Turn
+from longshore.errors import Conflict, Draining, InvalidRequest, QueueFull, QuotaExceeded, UnknownQueue
+from longshore.job.items import ArrayState
+from longshore.job.status import ItemsStatus, Outcome, Phase, Reason
+from longshore.store.ledger import ChangeRow, ItemRow, JobRow, Ledger, LiveRow, Standing, StoredJob
+
+FULL_RETRY_SECONDS = 5
+_LOST = "its worker was killed while it ran"
+
+
+class Intake:
+    """Checks, inserts, puts in line."""
+
+    def __init__(self, board: Board, turn: Turn, events: Events, recorder: Recorder, ledger: Ledger, *,
+                 max_pending: int, max_pending_bytes: int, now: Callable[[], float],
+                 deadline: Callable[[Live, float], None], submitted: Callable[[str, str], None]) -> None:  # fmt: skip
+        self._board, self._turn, self._events = board, turn, events
+        self._recorder, self._ledger = recorder, ledger
+        self._max_pending, self._max_bytes = max_pending, max_pending_bytes
+        self._now, self._deadline, self._submitted = now, deadline, submitted
+        self.closed = False
+        """Whether the service drains and takes nothing new."""
+        self.pending_bytes = 0
+
+    # -- submit ----------------------------------------------------------------------------------------------
+
+    def accept(self, jobs: Sequence[list[object]]) -> list[tuple[Live | None, str]]:
+        """All of them or none, as ``(job, id)``; no job where a name led to one that was there already.
+
+        Raises Draining, QueueFull, QuotaExceeded, UnknownQueue, Conflict.
+        """
+        if self.closed:
+            raise Draining(retry_after=FULL_RETRY_SECONDS)
+        if len(self._board.by_uid) + len(jobs) > self._max_pending or self.pending_bytes > self._max_bytes:
+            raise QueueFull(retry_after=FULL_RETRY_SECONDS)
+        now = self._now()
+        rows = [_row(job, now) for job in jobs]
+        known = [self._existing(row, named=bool(job[1])) for row, job in zip(rows, jobs, strict=True)]
+        self._check_names(rows)
+        self._check_queues([row for row, found in zip(rows, known, strict=True) if not found])
+        return [
+            (None, row.id) if found else (self._insert(row, cast("Spec", job[2]), now), row.id)
+            for row, job, found in zip(rows, jobs, known, strict=True)
+        ]
+
+    def _existing(self, row: JobRow, *, named: bool) -> bool:
+        if not named:
+            return False
+        live = self._board.by_id.get(row.id)
+        stored = live.stored() if live is not None else self._ledger.job(row.id)
+        if stored is None:
+            return False
+        if stored.job.fingerprint != row.fingerprint:
+            raise Conflict(f"there is another job named {row.id}")
+        return True
+
+    @staticmethod
+    def _check_names(rows: Sequence[JobRow]) -> None:
+        if len(rows) > 1 and len({row.id for row in rows}) < len(rows):
+            raise InvalidRequest("two jobs of the batch have the same name", errors=[{"pointer": "/jobs", "detail": "names must differ"}])
+
+    def _check_queues(self, rows: Sequence[JobRow]) -> None:
+        wanted: dict[str, int] = {}
+        for row in rows:
+            wanted[row.queue] = wanted.get(row.queue, 0) + 1
+        for name, count in wanted.items():
+            line = self._board.lines.get(name)
+            if line is None:
+                known = ", ".join(sorted(self._board.lines))
+                raise UnknownQueue(f"there is no queue {name!r}; there are: {known}",
+                                   errors=[{"pointer": "/queue", "detail": f"no such queue; there are: {known}"}])  # fmt: skip
+            limit = line.policy.max_pending
+            if limit is not None and len(line) + count > limit:
+                raise QuotaExceeded(f"queue {name} holds {len(line)} of {limit} waiting jobs", retry_after=FULL_RETRY_SECONDS)
+
+    def _insert(self, row: JobRow, spec: Spec, now: float) -> Live:
+        live = Live(row)
+        live.ready_at = max(now, start_after_seconds(spec))
+        live.standing = live.standing._replace(
+            cancel=bool(spec.get("cancel")), suspend=bool(spec.get("suspend"))
+        )
+        self._arrange(live, spec)
+        self._board.add(live)
+        self.pending_bytes += len(row.spec)
+        self._turn.batch.jobs.append(row)
+        self._turn.undo(lambda: self.forget(live))
+        self._events.add("submitted", row.uid, row.id, now)
+        self._submitted(row.handler, row.source)
+        if live.standing.cancel or live.standing.suspend:
+            self._turn.batch.changes.append(ChangeRow(row.uid, Phase.PENDING.value, live.standing))
+        self._enter(live, spec, now)
+        return live
+
+    def _enter(self, live: Live, spec: Spec, now: float) -> None:
+        if live.standing.cancel:
+            standing = live.standing._replace(phase=Phase.CANCELLED.value, reason=Reason.CANCELLED,
+                                              message="cancelled before it ran")  # fmt: skip
+            self._recorder.change(live, standing, "cancelling", now)
+            return
+        after = cast("list[str]", spec.get("after") or ())
+        if after and not self._depend(live, after, now):
+            return
+        self._board.queue(live, spec, now)
+        self._deadline(live, now)
+
+    def forget(self, live: Live) -> None:
+        """The job is not kept after all, or no longer."""
+        self._board.drop(live)
+        self.pending_bytes -= len(live.row.spec)
+
+    @staticmethod
+    def _arrange(live: Live, spec: Spec) -> None:
+        if live.row.array:
+            items = cast("list[object] | None", spec.get("items"))
+            size = len(items) if items is not None else cast("int", spec["count"])
+            live.array = ArrayState(size, cast("int | None", spec.get("parallelism")))
+
+    # -- dependencies ----------------------------------------------------------------------------------------
+
+    def _depend(self, live: Live, names: Sequence[str], now: float) -> bool:
+        """Wait for the named jobs; False when the job failed because one of them never will succeed."""
+        waiting = []
+        for name in names:
+            if name in self._board.by_id:
+                waiting.append(name)
+                continue
+            stored = self._ledger.job(name)
+            if stored is None:
+                self._recorder.fail(live, Reason.DEPENDENCY_MISSING, f"there is no job {name} to wait for", now)
+                return False
+            if stored.standing.phase != Phase.SUCCEEDED:
+                text = f"job {name}, which has to succeed first, ended as {stored.standing.phase}"
+                self._recorder.fail(live, Reason.DEPENDENCY_FAILED, text, now)
+                return False
+        self._board.wait_for(live, waiting)
+        return True
+
+    def dependency_ended(self, ended: Live, now: float) -> None:
+        """Jobs that waited for this one may go on, or never will."""
+        for live in self._board.dependents(ended.id):
+            if ended.standing.phase == Phase.SUCCEEDED:
+                if self._board.satisfied(live, ended.id) and not live.running:
+                    live.ready_at = now
+                    self._board.queue(live, live.spec(), now)
+            elif not Phase(live.standing.phase).terminal:
+                text = f"job {ended.id}, which has to succeed first, ended as {ended.standing.phase}"
+                self._recorder.fail(live, Reason.DEPENDENCY_FAILED, text, now)
+
+    # -- redrive ---------------------------------------------------------------------------------------------
+
+    def redrive(self, stored: StoredJob) -> Live:
+        """A failed job lives again with fresh budgets; attempt numbers go on."""
+        if self.closed:
+            raise Draining(retry_after=FULL_RETRY_SECONDS)
+        now = self._now()
+        old = stored.standing
+        live = Live(stored.job, attempts=stored.attempts, rev=stored.rev + 1)
+        spec = live.spec()
+        live.ready_at = now
+        live.standing = Standing(Phase.PENDING.value, redrives=old.redrives + 1, redrive=old.redrive + 1)
+        self._arrange(live, spec)
+        if live.array is not None:
+            live.standing = live.standing._replace(items=self._reopen_items(live, live.array, old))
+        self._board.add(live)
+        self.pending_bytes += len(live.row.spec)
+        self._turn.batch.changes.append(ChangeRow(live.uid, Phase.FAILED.value, live.standing))
+        self._turn.undo(lambda: self.forget(live))
+        self._events.add("redriven", live.uid, live.id, now)
+        self._board.queue(live, spec, now)
+        return live
+
+    def _reopen_items(self, live: Live, array: ArrayState, old: Standing) -> bytes:
+        array.restore(ItemsStatus.model_validate_json(old.items or b"{}", by_alias=True))
+        for item in self._ledger.live_items(live.uid):
+            live.item_attempts[item.idx] = item.attempts
+        again = array.reopen_failed()
+        self._turn.batch.items += [
+            ItemRow(live.uid, index, "pending", live.item_attempts.get(index, 0), 0, 0) for index in again
+        ]
+        return array.status().model_dump_json(exclude_defaults=True).encode()
+
+    # -- restart ---------------------------------------------------------------------------------------------
+
+    def restore(self, rows: Sequence[LiveRow], revs: Callable[[str], int], now: float) -> int:
+        """Take over what lived before; attempts that ran are lost. Returns how many those were."""
+        found: list[tuple[Live, Spec]] = []
+        for row in rows:
+            live = Live.restored(row)
+            live.rev = revs(live.uid)
+            spec = live.spec()
+            self._arrange(live, spec)
+            self._board.add(live)
+            self.pending_bytes += len(live.row.spec)
+            found.append((live, spec))
+        return sum(self._resume(live, spec, now) for live, spec in found)
+
+    def _resume(self, live: Live, spec: Spec, now: float) -> int:
+        if live.array is not None:
+            return self._resume_array(live, live.array, spec, now)
+        if live.standing.phase == Phase.RUNNING:
+            key = AttemptKey(live.uid, None, live.attempts)
+            live.running[key] = None  # type: ignore[assignment]  # it runs nowhere any more; the end takes it out
+            self._recorder.attempt_ended(lost(live, key, now, Reason.WORKER_LOST, _LOST), now)
+            return 1
+        self._enter(live, spec, now)
+        return 0
+
+    def _resume_array(self, live: Live, array: ArrayState, spec: Spec, now: float) -> int:
+        array.restore(ItemsStatus.model_validate_json(live.standing.items or b"{}", by_alias=True))
+        running = []
+        for item in self._ledger.live_items(live.uid):
+            live.item_attempts[item.idx] = item.attempts
+            live.item_budgets[item.idx] = (item.retries, item.disruptions)
+            if item.state == "running":
+                running.append(AttemptKey(live.uid, item.idx, item.attempts))
+            elif item.state == Outcome.SUCCEEDED.value:
+                array.succeed(item.idx)
+            elif item.state == "pending":
+                array.again(item.idx, item.not_before or 0.0)
+        for key in running:
+            array.begin(key.index or 0)
+            live.running[key] = None  # type: ignore[assignment]  # it runs nowhere any more; the end takes it out
+        for key in running:
+            self._recorder.attempt_ended(lost(live, key, now, Reason.WORKER_LOST, _LOST), now)
+        if not running:
+            self._enter(live, spec, now)
+        return len(running)
+
+
+def _row(job: list[object], now: float) -> JobRow:
+    id, _named, spec, fingerprint, labels, traceparent, source = job
+    fields = cast("Spec", spec)
+    return JobRow(
+        uid=new_uid(), id=str(id), spec=orjson.dumps(fields), queue=str(fields.get("queue") or "default"),
+        handler=str(fields.get("handler") or ""), priority=cast("int", fields.get("priority") or 0), created_at=now,
+        labels=cast("dict[str, str]", labels or {}), fingerprint=str(fingerprint), traceparent=str(traceparent),
+        source=str(source), array="items" in fields or "count" in fields,
+    )  # fmt: skip

@@ -1,0 +1,70 @@
+"""The service's own log: one line per event, as JSON in a pod, for people on a terminal.
+
+Never waits for whoever reads it: a line that does not fit is counted and dropped, so that a paused terminal or a
+full pipe cannot hold up the engine.
+"""
+
+import datetime
+import os
+import select
+import sys
+import time
+
+import orjson
+
+LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
+PIPE_ATOMIC = 4096  # POLLOUT promises room for this much (PIPE_BUF)
+
+
+class Journal:
+    """Writes log lines to a descriptor; ``journal("job_failed", job="x")``."""
+
+    def __init__(self, fd: int = 2, *, style: str = "auto", level: str = "info") -> None:
+        self._fd = fd
+        self._json = style == "json" or (style == "auto" and not os.isatty(fd))
+        self._level = LEVELS[level]
+        self._poll = select.poll()
+        self._poll.register(fd, select.POLLOUT)
+        self.dropped = 0
+
+    def __call__(self, action: str, *, level: str = "info", **fields: object) -> None:
+        """Write one line: ``action`` is the stable word to search for."""
+        if LEVELS[level] < self._level:
+            return
+        now = time.time()
+        if self._json:
+            when = datetime.datetime.fromtimestamp(now, datetime.UTC).isoformat(timespec="milliseconds")
+            line = orjson.dumps({"time": when, "level": level, "action": action, **fields}, default=str)
+        else:
+            clock = datetime.datetime.fromtimestamp(now).strftime("%H:%M:%S")
+            told = " ".join(f"{name}={value}" for name, value in fields.items())
+            line = f"{clock} {level:<7} {action} {told}".rstrip().encode("utf-8", "replace")
+        self.raw(line + b"\n")
+
+    def job_output(self, job: str, uid: str, attempt: int, data: bytes) -> None:
+        """A job's output, a log line per line."""
+        for line in data.splitlines():
+            text = line.decode("utf-8", "replace")
+            if self._json:
+                self.raw(orjson.dumps({"level": "info", "action": "output", "job": job, "uid": uid, "attempt": attempt,
+                                       "line": text}) + b"\n")  # fmt: skip
+            else:
+                self.raw(f"{job} | {text}\n".encode("utf-8", "replace"))
+
+    def raw(self, data: bytes) -> None:
+        """Write bytes, as far as the reader takes them."""
+        for at in range(0, len(data), PIPE_ATOMIC):
+            piece = data[at : at + PIPE_ATOMIC]
+            if not self._poll.poll(0):
+                self.dropped += len(piece)
+                continue
+            try:
+                os.write(self._fd, piece)
+            except OSError:
+                self.dropped += len(piece)  # the reader is gone
+
+
+def say(text: str) -> None:
+    """A line for the person who started the service."""
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()

@@ -1,0 +1,88 @@
+"""The engine's event loop: file descriptors, timers, nothing else. One thread, no wake-up without a cause."""
+
+import heapq
+import itertools
+import selectors
+import time
+from collections.abc import Callable
+
+READ = selectors.EVENT_READ
+WRITE = selectors.EVENT_WRITE
+
+
+class Timer:
+    """A call that is due at a monotonic time; ``cancel`` is free and lazy."""
+
+    __slots__ = ("call", "when")
+
+    def __init__(self, when: float, call: Callable[[], None]) -> None:
+        self.when = when
+        self.call: Callable[[], None] | None = call
+
+    def cancel(self) -> None:
+        """The call will not happen."""
+        self.call = None
+
+
+class Loop:
+    """Waits for whatever comes first and calls back. Callbacks never block."""
+
+    def __init__(self) -> None:
+        self._selector = selectors.DefaultSelector()
+        self._timers: list[tuple[float, int, Timer]] = []
+        self._tie = itertools.count()
+        self.turns = 0
+
+    def watch(self, fd: int, events: int, call: Callable[[int], None]) -> None:
+        """Call ``call(ready_events)`` whenever ``fd`` is ready; replaces an earlier watch of the same fd."""
+        try:
+            self._selector.modify(fd, events, call)
+        except KeyError:
+            self._selector.register(fd, events, call)
+
+    def unwatch(self, fd: int) -> None:
+        """Forget ``fd``; harmless when it is not watched. Do it before closing the descriptor."""
+        try:
+            self._selector.unregister(fd)
+        except KeyError:
+            pass  # never watched, or forgotten already: both are what the caller wants
+
+    def at(self, when: float, call: Callable[[], None]) -> Timer:
+        """Call once at monotonic time ``when``."""
+        timer = Timer(when, call)
+        heapq.heappush(self._timers, (when, next(self._tie), timer))
+        return timer
+
+    def after(self, seconds: float, call: Callable[[], None]) -> Timer:
+        """Call once, so many seconds from now."""
+        return self.at(time.monotonic() + seconds, call)
+
+    def turn(self, *, block: bool = True) -> int:
+        """Run what is ready; with ``block`` wait for the first cause. Returns how many callbacks ran."""
+        self.turns += 1
+        ran = 0
+        for key, events in self._selector.select(self._patience() if block else 0):
+            # A callback may have unwatched a later one of the same round.
+            if key.fd in self._selector.get_map():
+                key.data(events)
+                ran += 1
+        return ran + self._run_timers()
+
+    def _patience(self) -> float | None:
+        while self._timers and self._timers[0][2].call is None:
+            heapq.heappop(self._timers)
+        return max(0.0, self._timers[0][0] - time.monotonic()) if self._timers else None
+
+    def _run_timers(self) -> int:
+        ran = 0
+        now = time.monotonic()
+        while self._timers and self._timers[0][0] <= now:
+            call = heapq.heappop(self._timers)[2].call
+            if call is not None:
+                call()
+                ran += 1
+        return ran
+
+    def close(self) -> None:
+        """Release the selector; watched descriptors stay open."""
+        self._selector.close()

@@ -1,0 +1,210 @@
+"""A place for one job at a time: the slot process that fills it, and the attempt that the slot runs.
+
+::
+
+    down ──spawn──► starting ──ready──► idle ──run──► busy ──done──► idle
+      ▲                                                 │ stop: token → SIGTERM → SIGKILL
+      └────────────── gone (reaped, swept) ◄────────────┘
+"""
+
+import fcntl
+import os
+import socket
+import time
+from collections.abc import Callable
+from enum import StrEnum
+
+import orjson
+
+from longshore.engine.attempt import Attempt
+from longshore.engine.loop import READ, WRITE, Loop, Timer
+from longshore.engine.output import Capture
+from longshore.engine.process import Process
+from longshore.slot.frames import LENGTH, Frame, pack, unpack
+
+READ_SIZE = 256 * 1024
+PIPE_BYTES = 1024 * 1024  # of output that a job may be ahead of the engine; the default of 64 KiB costs a turn more often
+
+
+class State(StrEnum):
+    """Where a place stands."""
+
+    DOWN = "down"  # no process; one is asked for as soon as there is a template
+    STARTING = "starting"  # asked for, not ready yet
+    IDLE = "idle"  # could take an attempt
+    BUSY = "busy"  # runs one
+
+
+class Place:
+    """One place of the pool. It moves bytes and knows its process; what they mean is the pool's business."""
+
+    def __init__(self, number: int, loop: Loop, on_frame: Callable[["Place", Frame], None],
+                 on_output: Callable[["Place", bytes], None]) -> None:  # fmt: skip
+        self.number = number
+        self.state = State.DOWN
+        self.process: Process | None = None
+        self.born = 0.0
+        self.jobs = 0
+        self.first_rss = 0
+        self.attempt: Attempt | None = None
+        self.next: Attempt | None = None
+        """Waits for a fresh process in this place."""
+        self.capture = Capture(0, 0)
+        self.started_at = self.started = 0.0
+        self.stop: tuple[str, str, str] | None = None
+        """Outcome, reason, message that somebody ordered."""
+        self.killed = False
+        """Whether a SIGKILL of ours is on its way."""
+        self.done: Frame | None = None
+        self.timers: list[Timer] = []
+        self.progress: tuple[int, float, str] | None = None
+        self._loop, self._on_frame, self._on_output = loop, on_frame, on_output
+        self._sock: socket.socket | None = None
+        self._pipe = -1
+        self._in, self._out = bytearray(), bytearray()
+
+    # -- the process -----------------------------------------------------------------------------------------
+
+    def open(self, spawn: Callable[[int, int], bool]) -> bool:
+        """Ask for a process; False when there is nobody to ask."""
+        ours, theirs = socket.socketpair()
+        reading, writing = os.pipe()
+        try:
+            if not spawn(theirs.fileno(), writing):
+                ours.close()
+                os.close(reading)
+                return False
+        finally:
+            theirs.close()
+            os.close(writing)
+        ours.setblocking(False)
+        os.set_blocking(reading, False)
+        try:
+            fcntl.fcntl(reading, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
+        except OSError:
+            pass  # over the user's limit of pipe memory: smaller works too
+        self._sock, self._pipe = ours, reading
+        self._in.clear()
+        self._out.clear()
+        self.state, self.jobs, self.born, self.first_rss = State.STARTING, 0, time.monotonic(), 0
+        self._loop.watch(ours.fileno(), READ, self._ready)
+        self._loop.watch(reading, READ, self._output_ready)
+        return True
+
+    def close(self) -> Process | None:
+        """Let go of the process; whoever takes it has to end and reap it."""
+        for timer in self.timers:
+            timer.cancel()
+        self.timers.clear()
+        if self._sock is not None:
+            self._loop.unwatch(self._sock.fileno())
+            self._sock.close()
+            self._sock = None
+        if self._pipe >= 0:
+            self._loop.unwatch(self._pipe)
+            os.close(self._pipe)
+            self._pipe = -1
+        process, self.process = self.process, None
+        self.state, self.attempt, self.stop, self.done, self.killed = State.DOWN, None, None, None, False
+        return process
+
+    def signal(self, number: int) -> None:
+        """Signal the process and its group."""
+        if self.process is not None:
+            self.process.signal(number)
+
+    # -- bytes -----------------------------------------------------------------------------------------------
+
+    def send(self, frame: object) -> None:
+        """Send a frame, without ever waiting for the slot to read it."""
+        if self._sock is None:
+            return
+        data = pack(frame)
+        if not self._out:
+            try:
+                data = data[self._sock.send(data) :]
+            except BlockingIOError:
+                pass
+            except OSError:
+                return  # it died; its pidfd says so in a moment
+        if data:
+            self._out += data
+            self._loop.watch(self._sock.fileno(), READ | WRITE, self._ready)
+
+    def poll(self) -> None:
+        """Read what the slot has said by now."""
+        if self._sock is not None:
+            self._ready(READ)
+
+    def drain(self) -> None:
+        """Read the output that is in the pipe now; a process that keeps writing does not hold this up."""
+        for _ in range(PIPE_BYTES // READ_SIZE + 1):
+            if not self._read_output():
+                return
+
+    def _ready(self, events: int) -> None:
+        assert self._sock is not None
+        if events & WRITE:
+            self._flush(self._sock)
+        if not events & READ:
+            return
+        try:
+            data = self._sock.recv(READ_SIZE)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        if not data:
+            self._loop.unwatch(self._sock.fileno())  # the pidfd tells how it ended
+            return
+        self._in += data
+        for frame in self._frames():
+            self._on_frame(self, frame)
+            if self._sock is None:
+                return
+
+    def _frames(self) -> list[Frame]:
+        if self.attempt is None or not self.attempt.command:
+            return list(unpack(self._in))
+        frames = list(unpack(self._in)) if self._in and not self._in[0] else []
+        while self._in and self._in[0] and (end := self._in.find(b"\n")) >= 0:
+            line = bytes(self._in[:end])
+            del self._in[: end + 1]
+            frames += _progress_line(line)
+        if len(self._in) > LENGTH.size + 65536 and self._in[0]:
+            self._in.clear()  # a command that writes no lines
+        return frames
+
+    def _flush(self, sock: socket.socket) -> None:
+        try:
+            del self._out[: sock.send(self._out)]
+        except BlockingIOError:
+            return
+        except OSError:
+            self._out.clear()  # it died; its pidfd says so in a moment
+        if not self._out:
+            self._loop.watch(sock.fileno(), READ, self._ready)
+
+    def _output_ready(self, _events: int) -> None:
+        self._read_output()
+
+    def _read_output(self) -> bool:
+        if self._pipe < 0:
+            return False
+        try:
+            data = os.read(self._pipe, READ_SIZE)
+        except BlockingIOError:
+            return False
+        if not data:
+            self._loop.unwatch(self._pipe)  # the job closed its output, or is gone
+            return False
+        self._on_output(self, data)
+        return True
+
+
+def _progress_line(line: bytes) -> list[Frame]:
+    try:
+        said = orjson.loads(line)
+        return [{"progress": [float(said["percent"]), str(said.get("message", ""))]}]
+    except (orjson.JSONDecodeError, KeyError, TypeError, ValueError, AttributeError):
+        return []  # a command may write what it likes; what is no progress is ignored

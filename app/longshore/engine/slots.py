@@ -1,0 +1,398 @@
+"""The pool of places: which attempt runs where, for how long, and how it is stopped."""
+
+import signal
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Protocol, cast
+
+import orjson
+
+from longshore.engine.attempt import Attempt, AttemptKey, Ended, Output
+from longshore.engine.loop import READ, Loop
+from longshore.engine.output import Capture
+from longshore.engine.place import Place, State
+from longshore.engine.process import Exit, Process, end_orphans, resident_bytes
+from longshore.engine.template import HandlerInfo, Template
+from longshore.errors import AppError
+from longshore.job.status import Outcome, Reason
+from longshore.slot.frames import Frame
+
+MEMORY_SAMPLE_SECONDS = 0.2
+SWEEP_SECONDS = 0.01
+STILLBORN_SECONDS = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class SlotSettings:
+    """What the pool needs to know; see ``settings.Settings`` for the meaning of each."""
+
+    count: int = 2
+    apps: Sequence[str] = ()
+    token_seconds: float = 0.2
+    grace_seconds: float = 5.0
+    max_jobs: int = 1000
+    max_age_seconds: float = 3600.0
+    max_growth_bytes: int = 256 * 1024 * 1024
+    log_head_bytes: int = 256 * 1024
+    log_ring_bytes: int = 1024 * 1024
+
+
+class SlotListener(Protocol):
+    """Whom the pool tells."""
+
+    def pool_ready(self, handlers: list[HandlerInfo]) -> None: ...
+    def pool_failed(self, error: AppError) -> None: ...
+    def place_free(self) -> None: ...
+    def progress(self, key: AttemptKey) -> None: ...
+    def output(self, attempt: Attempt, data: bytes) -> None: ...
+    def ended(self, ended: Ended) -> None: ...
+    def slot_restarted(self, reason: str) -> None: ...
+
+
+class SlotPool:
+    """Runs attempts. Never blocks; everything that happens is told to the listener."""
+
+    def __init__(self, loop: Loop, settings: SlotSettings, listener: SlotListener, log: Callable[..., None],
+                 known: Callable[[], Iterable[int]] = tuple) -> None:  # fmt: skip
+        self._loop, self._settings, self._listener = loop, settings, listener
+        self._known = known
+        self._template = Template(loop, settings.apps, on_ready=self._template_ready,
+                                  on_failed=listener.pool_failed, log=log)  # fmt: skip
+        self._places = [Place(n, loop, self._frame, self._output) for n in range(settings.count)]
+        self._busy: dict[AttemptKey, Place] = {}
+        self._dying: dict[int, Process] = {}
+        self._closed: Callable[[], None] | None = None
+
+    # -- what others see -------------------------------------------------------------------------------------
+
+    @property
+    def size(self) -> int:
+        """How many places there are."""
+        return len(self._places)
+
+    def start(self) -> None:
+        """Start the template; the places follow when it is ready."""
+        self._template.start()
+
+    def free(self) -> int:
+        """How many attempts could start this instant."""
+        return sum(1 for place in self._places if place.state is State.IDLE and place.next is None)
+
+    def running(self) -> list[Place]:
+        """Places that run something, with what."""
+        return list(self._busy.values())
+
+    def pids(self) -> list[int]:
+        """Process ids of the template and the slots."""
+        found = [place.process.pid for place in self._places if place.process is not None]
+        return found + ([self._template.pid] if self._template.pid else [])
+
+    def output(self, key: AttemptKey) -> Output | None:
+        """What a running attempt has printed, or None when it does not run here."""
+        place = self._busy.get(key)
+        return place.capture.output() if place else None
+
+    def place_of(self, key: AttemptKey) -> Place | None:
+        """Where the attempt runs."""
+        return self._busy.get(key)
+
+    # -- running ---------------------------------------------------------------------------------------------
+
+    def run(self, attempt: Attempt) -> None:
+        """Start an attempt; the caller has seen that a place is free."""
+        idle = [place for place in self._places if place.state is State.IDLE and place.next is None]
+        if attempt.runner == "slot":
+            self._begin(idle[0], attempt)
+            return
+        # A process of its own is a slot that has run nothing yet, and will run nothing after.
+        place = next((place for place in idle if place.jobs == 0), idle[0])
+        if place.jobs == 0:
+            self._begin(place, attempt)
+        else:
+            self._busy[attempt.key] = place
+            place.next = attempt
+            self._retire(place, "fresh")
+
+    def _begin(self, place: Place, attempt: Attempt) -> None:
+        place.state, place.attempt, place.next = State.BUSY, attempt, None
+        place.jobs += 1
+        place.started_at, place.started = time.time(), time.monotonic()
+        place.capture = Capture(self._settings.log_head_bytes, self._settings.log_ring_bytes)
+        place.progress = None
+        self._busy[attempt.key] = place
+        place.send({"run": _run_frame(attempt)})
+        if attempt.timeout_seconds is not None:
+            text = f"ran longer than {attempt.timeout_seconds:g} seconds"
+            order = (Outcome.TIMED_OUT.value, Reason.TIMED_OUT, text)
+            place.timers.append(self._loop.after(attempt.timeout_seconds, lambda: self._stop(place, order, None)))
+        if attempt.memory_bytes is not None:
+            self._sample_memory(place, attempt.memory_bytes)
+
+    def _sample_memory(self, place: Place, limit: int) -> None:
+        if place.process is not None and (used := resident_bytes(place.process.pid)) > limit:
+            place.stop = place.stop or (
+                Outcome.OOM.value, Reason.OUT_OF_MEMORY, f"used {used >> 20} MiB; the limit is {limit >> 20} MiB"
+            )  # fmt: skip
+            self._kill(place)
+            return
+        place.timers.append(self._loop.after(MEMORY_SAMPLE_SECONDS, lambda: self._sample_memory(place, limit)))
+
+    def stop(self, key: AttemptKey, outcome: Outcome, reason: str, message: str = "",
+             grace: float | None = None) -> bool:  # fmt: skip
+        """End an attempt: token, SIGTERM, SIGKILL; False when it does not run here. Asked again, it may go faster."""
+        place = self._busy.get(key)
+        if place is None:
+            return False
+        if place.attempt is None:  # still waits for its fresh process: nothing to end
+            attempt = place.next
+            assert attempt is not None
+            place.next = None
+            del self._busy[key]
+            now = time.time()
+            self._listener.ended(Ended(key, outcome, now, now, 0.0, reason=reason, error_message=message))
+            return True
+        self._stop(place, (outcome.value, reason, message), grace)
+        return True
+
+    def _stop(self, place: Place, order: tuple[str, str, str], grace: float | None) -> None:
+        attempt = place.attempt
+        assert attempt is not None
+        first = place.stop is None
+        place.stop = place.stop or order
+        patience = self._settings.grace_seconds if grace is None else grace
+        token = 0.0
+        if first and not attempt.command:
+            place.send({"cancel": attempt.key.number})
+            token = min(self._settings.token_seconds, patience)
+        if first:
+            place.timers.append(self._loop.after(token, lambda: place.signal(signal.SIGTERM)))
+        if first or grace is not None:
+            place.timers.append(self._loop.after(token + patience, lambda: self._kill(place)))
+
+    def _kill(self, place: Place) -> None:
+        place.killed = True
+        place.signal(signal.SIGKILL)
+
+    # -- what slots say --------------------------------------------------------------------------------------
+
+    def _frame(self, place: Place, frame: Frame) -> None:
+        if "done" in frame:
+            self._done(place, cast("Frame", frame["done"]))
+        elif "progress" in frame:
+            percent, message = cast("tuple[float, str]", frame["progress"])
+            place.progress = ((place.progress[0] if place.progress else 0) + 1, percent, message)
+            if place.attempt is not None:
+                self._listener.progress(place.attempt.key)
+        elif "hello" in frame:
+            self._hello(place, cast("int", frame["hello"]))
+        elif "ready" in frame:
+            self._became_ready(place)
+
+    def _hello(self, place: Place, pid: int) -> None:
+        try:
+            place.process = Process(pid)
+        except ProcessLookupError:  # died in its first moment, and was reaped as an orphan
+            self._gone(place, Exit(-signal.SIGKILL))
+            return
+        pidfd = place.process.pidfd
+        self._loop.watch(pidfd, READ, lambda _events: self._exited(place))
+
+    def _became_ready(self, place: Place) -> None:
+        place.state = State.IDLE
+        if place.next is not None:
+            self._begin(place, place.next)
+        else:
+            self._listener.place_free()
+
+    def _output(self, place: Place, data: bytes) -> None:
+        if place.attempt is not None:
+            place.capture.add(data)
+            self._listener.output(place.attempt, data)
+
+    def _done(self, place: Place, done: Frame) -> None:
+        if place.attempt is None:
+            return  # it was given up already
+        if place.stop is not None:
+            place.done = done  # said in the last moment; what was ordered stands
+            self._kill(place)
+            return
+        place.drain()
+        ended = self._ended(place, done)
+        reason = self._worn_out(place, done)
+        self._release(place)
+        if reason:
+            self._retire(place, reason)
+        else:
+            place.state = State.IDLE
+        self._listener.ended(ended)
+        if not reason:
+            self._listener.place_free()
+
+    def _ended(self, place: Place, done: Frame) -> Ended:
+        assert place.attempt is not None
+        kind, message = cast("list[str]", done.get("error") or ("", ""))
+        result = orjson.dumps(done["result"]) if "result" in done else None
+        return Ended(
+            key=place.attempt.key, outcome=Outcome(str(done["outcome"])), started_at=place.started_at,
+            finished_at=time.time(), run_seconds=time.monotonic() - place.started,
+            reason=str(done.get("reason", "")), error_type=kind, error_message=message,
+            traceback=str(done.get("traceback", "")), exit_code=cast("int | None", done.get("exit")),
+            result=result, output=place.capture.output(),
+        )  # fmt: skip
+
+    def _worn_out(self, place: Place, done: Frame) -> str:
+        settings, attempt = self._settings, place.attempt
+        assert attempt is not None
+        rss = cast("int", done.get("rss") or 0)
+        place.first_rss = place.first_rss or rss
+        if done.get("recycle"):
+            return str(done["recycle"])
+        if attempt.runner != "slot":
+            return attempt.runner
+        if settings.max_jobs and place.jobs >= settings.max_jobs:
+            return "max_jobs"
+        if settings.max_age_seconds and time.monotonic() - place.born > settings.max_age_seconds:
+            return "max_age"
+        return "max_rss" if rss - place.first_rss > settings.max_growth_bytes else ""
+
+    def _release(self, place: Place) -> None:
+        assert place.attempt is not None
+        del self._busy[place.attempt.key]
+        place.attempt = None
+        for timer in place.timers:
+            timer.cancel()
+        place.timers.clear()
+
+    # -- the end of processes --------------------------------------------------------------------------------
+
+    def _retire(self, place: Place, reason: str) -> None:
+        """Another process for this place; the old one is ended beside it."""
+        if reason != "fresh":
+            self._listener.slot_restarted(reason)
+        process = place.close()
+        if process is not None:
+            self._dying[process.pid] = process
+            process.signal(signal.SIGKILL)
+            self._loop.watch(process.pidfd, READ, lambda _events: self._buried(process))
+        self._open(place)
+
+    def _buried(self, process: Process) -> None:
+        self._loop.unwatch(process.pidfd)
+        process.reap()
+        process.kill_group()
+        del self._dying[process.pid]
+        self._sweep(self._check_closed)
+
+    def _exited(self, place: Place) -> None:
+        process = place.process
+        assert process is not None
+        place.poll()  # what it said last is still in the socket
+        if place.process is not process:
+            return  # it was done, and worn out
+        self._loop.unwatch(process.pidfd)
+        place.drain()
+        ended = process.reap()
+        process.kill_group()
+        place.process = None
+        self._sweep(lambda: self._gone(place, ended))
+
+    def _sweep(self, then: Callable[[], None]) -> None:
+        """End what dead jobs left behind, then go on; newborn slots that have not been heard yet are heard first."""
+        for place in self._places:
+            if place.state is State.STARTING and place.process is None:
+                place.poll()
+        expected = [*self.pids(), *self._dying, *self._known()]
+        if end_orphans(expected):
+            then()
+        else:
+            self._loop.after(SWEEP_SECONDS, lambda: self._sweep(then))
+
+    def _gone(self, place: Place, exit_: Exit) -> None:
+        reason = "crash"
+        jobs, ended = place.jobs, None
+        if place.attempt is not None:
+            ended = self._epitaph(place, exit_)
+            reason = place.stop[0] if place.stop else place.attempt.runner if place.attempt.command else "crash"
+            self._release(place)
+        place.close()
+        self._listener.slot_restarted(reason)
+        if jobs or ended is not None:
+            self._open(place)
+        else:  # it died before its first job: not in a tight circle
+            self._loop.after(STILLBORN_SECONDS, lambda: self._open(place))
+        if ended is not None:
+            self._listener.ended(ended)
+        self._check_closed()
+
+    def _epitaph(self, place: Place, exit_: Exit) -> Ended:
+        """How the attempt of a process that is gone ended."""
+        if place.stop is not None:
+            outcome, reason, message = place.stop
+            trace = (place.done or {}).get("traceback", "")
+            done: Frame = {"outcome": outcome, "reason": reason, "error": [reason, message], "traceback": trace}
+        elif exit_.code == 0 and place.attempt is not None and place.attempt.command:
+            done = {"outcome": Outcome.SUCCEEDED.value, "result": None, "exit": 0}
+        elif exit_.code == -signal.SIGKILL:
+            text = "its process was killed by somebody else: the kernel short of memory, or a person"
+            done = {"outcome": Outcome.LOST.value, "reason": Reason.SLOT_KILLED, "error": [Reason.SLOT_KILLED, text]}
+        elif exit_.signal_name:
+            text = f"its process was ended by {exit_.signal_name}"
+            done = {"outcome": Outcome.FAILED.value, "reason": Reason.SIGNALLED, "error": [exit_.signal_name, text]}
+        else:
+            text = f"its process exited with status {exit_.code}"
+            done = {"outcome": Outcome.FAILED.value, "reason": Reason.EXITED, "error": [Reason.EXITED, text]}
+        if place.stop is None:
+            done.setdefault("exit", exit_.code)
+        return self._ended(place, done)
+
+    # -- the template ----------------------------------------------------------------------------------------
+
+    def _template_ready(self, handlers: list[HandlerInfo]) -> None:
+        self._listener.pool_ready(handlers)
+        for place in self._places:
+            # A newborn whose template died before it was heard of will never be ready.
+            if place.state is State.STARTING and place.process is None:
+                place.close()
+            if place.state is State.DOWN:
+                self._open(place)
+
+    def _open(self, place: Place) -> None:
+        if self._closed is None and place.state is State.DOWN:
+            place.open(self._template.spawn)
+
+    def close(self, done: Callable[[], None]) -> None:
+        """End every process and then call ``done``; attempts have been stopped before."""
+        self._closed = done
+        self._template.close()
+        for place in self._places:
+            if place.process is not None:
+                self._retire(place, "fresh")
+            else:
+                place.close()
+        self._check_closed()
+
+    def _check_closed(self) -> None:
+        if self._closed is not None and not self._dying and not any(p.process for p in self._places):
+            done, self._closed = self._closed, lambda: None
+            done()
+
+
+def _run_frame(attempt: Attempt) -> dict[str, object]:
+    frame: dict[str, object] = {
+        "job": attempt.job, "uid": attempt.key.uid, "number": attempt.key.number, "index": attempt.key.index,
+        "handler": attempt.handler, "args": orjson.Fragment(attempt.args), "timeout": attempt.timeout_seconds,
+        "max_result": attempt.max_result_bytes, "key": attempt.idempotency_key, "traceparent": attempt.traceparent,
+    }  # fmt: skip
+    if attempt.command:
+        frame |= {"command": attempt.command, "env": attempt.env}
+    return frame
+
+
+def become_subreaper() -> None:
+    """Orphans of dead jobs become children of this process, where they can be found and ended."""
+    import ctypes
+
+    ctypes.CDLL(None).prctl(36, 1)  # PR_SET_CHILD_SUBREAPER
+
+

@@ -1,0 +1,122 @@
+"""gunicorn as a child of the engine: started, watched, started again, stopped last.
+
+The engine owns the listening socket and hands it down, so that a client who connects while the api process is being
+replaced waits a moment instead of being refused; and a port that is taken is the engine's own clear error.
+"""
+
+import ctypes
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+
+import orjson
+
+from longshore.engine.loop import READ, Loop, Timer
+from longshore.errors import StartError
+
+BACKLOG = 256
+FIRST_PAUSE_SECONDS = 0.1  # before a dead api is started again; doubled up to the longest
+LONGEST_PAUSE_SECONDS = 5.0
+STEADY_SECONDS = 10.0  # an api that lived so long starts anew with the first pause
+STOP_SECONDS = 12.0  # gunicorn's graceful_timeout of 10 s and a little
+_PR_SET_PDEATHSIG = 1
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A listening TCP socket; raises StartError that says what to do when the port is taken."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        sock.bind((host, port))
+        sock.listen(BACKLOG)
+    except OSError as error:
+        sock.close()
+        reason = error.strerror or error
+        hint = "; choose another with LONGSHORE_PORT or --port" if port else ""
+        raise StartError(f"cannot listen on {host}:{port}: {reason}{hint}") from error
+    return sock
+
+
+class Web:
+    """The api process. ``boot`` is what it needs to know: ``{"rpc", "db", "settings"}``."""
+
+    def __init__(self, loop: Loop, listener: socket.socket, boot: dict[str, object],
+                 log: Callable[..., None]) -> None:  # fmt: skip
+        self._loop, self._listener, self._boot, self._log = loop, listener, boot, log
+        self._child: subprocess.Popen[bytes] | None = None
+        self._pidfd = -1
+        self._pause = FIRST_PAUSE_SECONDS
+        self._started = 0.0
+        self._timer: Timer | None = None
+        self._kill: Timer | None = None
+        self._stopped: Callable[[], None] | None = None
+        self.restarts = 0
+
+    @property
+    def pid(self) -> int | None:
+        """Process id of gunicorn's arbiter, while there is one."""
+        return self._child.pid if self._child else None
+
+    def start(self) -> None:
+        """Start gunicorn; it is started again whenever it dies."""
+        fd = self._listener.fileno()
+        environment = os.environ | {"LONGSHORE_API_BOOT": orjson.dumps({"fd": fd, **self._boot}).decode()}
+        self._child = subprocess.Popen(
+            [sys.executable, "-m", "gunicorn", "--config", "python:longshore.api.serving"],
+            stdin=subprocess.DEVNULL, env=environment, pass_fds=[fd], start_new_session=True,
+            preexec_fn=_die_with_parent,
+        )  # fmt: skip
+        self._started = time.monotonic()
+        self._pidfd = os.pidfd_open(self._child.pid)
+        self._loop.watch(self._pidfd, READ, self._died)
+
+    def stop(self, done: Callable[[], None]) -> None:
+        """End gunicorn gracefully, then by force, then call ``done``."""
+        self._stopped = done
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._child is None:
+            done()
+            return
+        self._child.send_signal(signal.SIGTERM)
+        self._kill = self._loop.after(STOP_SECONDS, self._kill_group)
+
+    def _kill_group(self) -> None:
+        if self._child is not None:
+            os.killpg(self._child.pid, signal.SIGKILL)
+
+    def _died(self, _events: int) -> None:
+        assert self._child is not None
+        code = self._child.wait()
+        self._loop.unwatch(self._pidfd)
+        os.close(self._pidfd)
+        _kill_leftovers(self._child.pid)
+        self._child = None
+        if self._kill is not None:
+            self._kill.cancel()
+        if self._stopped is not None:
+            self._stopped()
+            return
+        self.restarts += 1
+        if time.monotonic() - self._started > STEADY_SECONDS:
+            self._pause = FIRST_PAUSE_SECONDS
+        self._log("api_died", level="error", exit_code=code, again_in_seconds=self._pause)
+        self._timer = self._loop.after(self._pause, self.start)
+        self._pause = min(self._pause * 2, LONGEST_PAUSE_SECONDS)
+
+
+def _kill_leftovers(group: int) -> None:
+    # The arbiter may have died without its worker, which would go on taking requests from the shared socket.
+    try:
+        os.killpg(group, signal.SIGKILL)
+    except ProcessLookupError:
+        pass  # the usual case: nobody is left
+
+
+def _die_with_parent() -> None:
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

@@ -1,0 +1,189 @@
+"""The outbox: which deliveries are due, and what their results mean. Sending is the courier's work."""
+
+import os
+import random
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable
+from typing import cast
+
+import orjson
+
+from longshore.engine.live import Live, Spec
+from longshore.engine.loop import READ, WRITE, Loop, Timer
+from longshore.job.spec import rfc3339_at
+from longshore.job.status import TERMINAL
+from longshore.store.ledger import DeliveryRow
+
+# Standard Webhooks 1.0, "Deliverability and reliability": seconds before each attempt.
+SCHEDULE_SECONDS = (0, 5, 300, 1800, 7200, 18_000, 36_000, 50_400, 72_000, 86_400)
+MAX_IN_FLIGHT = 64
+
+
+def next_attempt(attempts: int, now: float, random: Callable[[], float]) -> float | None:
+    """When to try again after so many attempts, up to a tenth later at random; ``None`` means give up."""
+    if attempts >= len(SCHEDULE_SECONDS):
+        return None
+    return now + SCHEDULE_SECONDS[attempts] * (1 + 0.1 * random())
+
+
+class Outbox:
+    """Deliveries that are waiting or under way. ``settle(row, result)`` makes a result durable."""
+
+    def __init__(self, loop: Loop, *, secrets_dir: str, allow_local: bool,
+                 settle: Callable[[DeliveryRow, str], None], log: Callable[..., None]) -> None:  # fmt: skip
+        self._loop, self._settle, self._log = loop, settle, log
+        self._boot = orjson.dumps({"secrets_dir": secrets_dir, "allow_local": allow_local}).decode()
+        self._waiting: dict[str, DeliveryRow] = {}
+        self._sent: dict[str, DeliveryRow] = {}
+        self._courier: subprocess.Popen[bytes] | None = None
+        self._wire: socket.socket | None = None
+        self._in, self._out = bytearray(), bytearray()
+        self._timer: Timer | None = None
+
+    def add(self, rows: Iterable[DeliveryRow]) -> None:
+        """Deliveries that the store holds."""
+        self._waiting.update((row.id, row) for row in rows)
+        self._send_due()
+
+    def pids(self) -> list[int]:
+        """The courier, while there is one."""
+        return [self._courier.pid] if self._courier is not None and self._wire is not None else []
+
+    @property
+    def depth(self) -> int:
+        """How many are not settled."""
+        return len(self._waiting) + len(self._sent)
+
+    def _send_due(self) -> None:
+        now = time.time()
+        due = [row for row in self._waiting.values() if (row.next_at or 0) <= now]
+        for row in due[: MAX_IN_FLIGHT - len(self._sent)]:
+            self._sent[row.id] = self._waiting.pop(row.id)
+            self._write(row)
+        self._wake_for_next(now)
+
+    def _wake_for_next(self, now: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._waiting and len(self._sent) < MAX_IN_FLIGHT:
+            first = min(row.next_at or 0 for row in self._waiting.values())
+            # Looked at again every minute at least: the clock may have been set.
+            self._timer = self._loop.after(min(60.0, max(0.0, first - now)), self._send_due)
+
+    def _write(self, row: DeliveryRow) -> None:
+        if self._wire is None:
+            self._start()
+        fields = {"id": row.id, "url": row.url, "secret_ref": row.secret_ref, "body": row.body.decode()}
+        self._out += orjson.dumps(fields, option=orjson.OPT_APPEND_NEWLINE)
+        self._flush()
+
+    def _start(self) -> None:
+        ours, theirs = socket.socketpair()
+        ours.setblocking(False)
+        self._courier = subprocess.Popen(
+            [sys.executable, "-m", "longshore.engine.courier", self._boot],
+            stdin=theirs.fileno(), stdout=subprocess.DEVNULL, start_new_session=True,
+        )  # fmt: skip
+        theirs.close()
+        self._wire = ours
+        self._loop.watch(ours.fileno(), READ, self._ready)
+
+    def _ready(self, events: int) -> None:
+        if events & WRITE:
+            self._flush()
+        if events & READ and self._wire is not None:
+            self._read(self._wire)
+
+    def _flush(self) -> None:
+        assert self._wire is not None
+        try:
+            del self._out[: self._wire.send(self._out)]
+        except BlockingIOError:
+            pass  # the courier is behind; the rest goes when it has room
+        except OSError:
+            self._lost()
+            return
+        self._loop.watch(self._wire.fileno(), READ | WRITE if self._out else READ, self._ready)
+
+    def _read(self, wire: socket.socket) -> None:
+        try:
+            data = wire.recv(65536)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        if not data:
+            self._lost()
+            return
+        self._in += data
+        while (end := self._in.find(b"\n")) >= 0:
+            self._result(orjson.loads(self._in[:end]))
+            del self._in[: end + 1]
+        self._send_due()
+
+    def _result(self, answer: dict[str, str]) -> None:
+        row = self._sent.pop(answer["id"])
+        attempts = row.attempts + 1
+        failed = answer["result"] == "failed"
+        again = next_attempt(attempts, time.time(), random.random) if failed else None
+        row = row._replace(attempts=attempts, next_at=again, last_error=answer["detail"])
+        if again is not None:
+            self._waiting[row.id] = row
+        elif answer["result"] != "delivered":
+            self._log("webhook_given_up", level="warning", delivery=row.id, detail=row.last_error)
+        self._settle(row, answer["result"])
+
+    def _lost(self) -> None:
+        """The courier went: idle, as it does, or killed; what it had in hand is sent again."""
+        assert self._wire is not None
+        assert self._courier is not None
+        self._loop.unwatch(self._wire.fileno())
+        self._wire.close()
+        self._wire = None
+        self._courier.wait()
+        self._in.clear()
+        self._out.clear()
+        again = time.time() + SCHEDULE_SECONDS[1]
+        self._waiting.update((row.id, row._replace(next_at=again)) for row in self._sent.values())
+        self._sent.clear()
+        self._wake_for_next(time.time())
+
+    def close(self) -> None:
+        """End the courier; what is unsettled stays in the store and is sent after the next start."""
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._wire is not None:
+            assert self._courier is not None
+            self._loop.unwatch(self._wire.fileno())
+            self._wire.close()
+            os.killpg(self._courier.pid, 9)
+            self._courier.wait()
+
+
+def delivery(live: Live, spec: Spec, now: float) -> DeliveryRow | None:
+    """What has to be sent about the end of the job; None when nobody asked."""
+    hook = cast("dict[str, object] | None", spec.get("webhook"))
+    standing = live.standing
+    if hook is None or standing.phase not in cast("list[str]", hook.get("on") or TERMINAL):
+        return None
+    data: dict[str, object] = {
+        "id": live.id, "uid": live.uid, "labels": live.row.labels, "phase": standing.phase,
+        "reason": standing.reason, "message": standing.message, "attempts": live.attempts,
+        "finishedAt": rfc3339_at(standing.finished_at or now),
+        "result": orjson.Fragment(standing.result) if standing.result is not None else None,
+    }  # fmt: skip
+    body = _body(f"job.{standing.phase.lower()}", rfc3339_at(now), data)
+    message_id = f"msg_{live.uid}_{standing.redrives}"
+    return DeliveryRow(message_id, live.uid, str(hook["url"]), str(hook.get("secretRef") or ""), body, 0, now)
+
+
+def _body(kind: str, at: str, data: dict[str, object]) -> bytes:
+    """``type``, ``timestamp``, ``data``: at most 20 KB, as the standard asks."""
+    whole = orjson.dumps({"type": kind, "timestamp": at, "data": data})
+    if len(whole) <= 20_000:
+        return whole
+    return orjson.dumps({"type": kind, "timestamp": at, "data": {**data, "result": None, "resultOmitted": True}})

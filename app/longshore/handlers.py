@@ -1,0 +1,204 @@
+"""What an application imports: ``@handler``, ``Context``, ``@health_check``, ``JobCancelled``.
+
+::
+
+    from longshore import Context, handler
+
+    @handler(timeout_seconds=60, max_retries=3)
+    def resize(url: str, width: int = 800, *, ctx: Context) -> dict[str, object]:
+        ctx.progress(10, "downloading")
+        ...
+"""
+
+import asyncio
+import inspect
+import logging
+import time
+import typing
+from collections.abc import Callable, Mapping
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal, overload
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, create_model
+
+from longshore.job.limits import Defaults
+from longshore.job.spec import HandlerName, Retry
+
+Runner = Literal["slot", "process"]
+Function = Callable[..., Any]
+HealthCheck = Callable[[], object]
+
+_name: TypeAdapter[str] = TypeAdapter(HandlerName)
+
+
+class JobCancelled(BaseException):
+    """Raised inside a handler when its job is cancelled, timed out or its worker stops; clean up and let it pass."""
+
+
+class Context:
+    """What a running handler knows of its job. Ask for it with a parameter annotated ``Context``."""
+
+    def __init__(
+        self, job: str, *, uid: str = "", attempt: int = 1, index: int | None = None, deadline: float | None = None,
+        idempotency_key: str = "", traceparent: str = "", report: Callable[[float, str], None] | None = None,
+        poll: Callable[[], bool] | None = None,
+    ) -> None:  # fmt: skip
+        self.job = job
+        """Name of the job."""
+        self.uid = uid
+        """Identity of the job; a name may be used again, this never is."""
+        self.attempt = attempt
+        """Number of this attempt, from 1."""
+        self.index = index
+        """Item of an array job, from 0; None for any other job."""
+        self.deadline = deadline
+        """Monotonic time (``time.monotonic``) at which the attempt times out, or None."""
+        self.idempotency_key = idempotency_key or uid
+        """Equal for all attempts of this job (or item): hand it to whatever must not happen twice."""
+        self.traceparent = traceparent
+        """W3C trace context of the submitter, or empty."""
+        self.log = logging.getLogger("longshore.job")
+        """A logger whose lines land in the job's own output."""
+        self._report, self._poll, self._cancelled = report, poll, False
+
+    @staticmethod
+    def current() -> "Context":
+        """The context of the job that runs here; raises LookupError outside a handler."""
+        return _current.get()
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether the job should stop; look often, return or raise when it turns true."""
+        if not self._cancelled and self._poll is not None:
+            self._cancelled = self._poll()
+        return self._cancelled
+
+    @property
+    def remaining_seconds(self) -> float | None:
+        """Time until the attempt times out, or None."""
+        return None if self.deadline is None else max(0.0, self.deadline - time.monotonic())
+
+    def progress(self, percent: float, message: str = "") -> None:
+        """Say how far the job is, 0 to 100; cheap to call often: at most five reports a second leave the process."""
+        if self._report is not None:
+            self._report(min(100.0, max(0.0, float(percent))), message[:256])
+
+
+_current: ContextVar[Context] = ContextVar("longshore_context")
+
+
+@dataclass(frozen=True, slots=True)
+class Handler:
+    """A registered function."""
+
+    name: str
+    function: Function
+    module: str
+    description: str
+    arguments: type[BaseModel]
+    """Model of the arguments, from the type hints; extra ones are refused unless the function takes ``**kwargs``."""
+    context_parameter: str | None
+    defaults: Defaults = field(default_factory=Defaults)
+    runner: Runner = "slot"
+
+    def bind(self, args: Mapping[str, object]) -> dict[str, object]:
+        """Arguments as the function gets them; raises ``pydantic.ValidationError``."""
+        model = self.arguments.model_validate(dict(args))
+        bound = {name: getattr(model, name) for name in type(model).model_fields}
+        return {type(model).model_fields[name].alias or name: value for name, value in bound.items()} | (
+            model.model_extra or {}
+        )
+
+    def call(self, args: Mapping[str, object], context: Context) -> object:
+        """Run the function, to its end if it is ``async``."""
+        bound = self.bind(args)
+        if self.context_parameter is not None:
+            bound[self.context_parameter] = context
+        token = _current.set(context)
+        try:
+            result = self.function(**bound)
+            return asyncio.run(_finish(result)) if inspect.isawaitable(result) else result
+        finally:
+            _current.reset(token)
+
+    def schema(self) -> dict[str, object]:
+        """JSON Schema of the arguments."""
+        return self.arguments.model_json_schema()
+
+
+async def _finish(result: typing.Awaitable[object]) -> object:
+    return await result
+
+
+REGISTRY: dict[str, Handler] = {}
+"""Handlers of the applications that this process has imported, by name."""
+
+HEALTH_CHECKS: dict[str, HealthCheck] = {}
+"""Health checks of the applications that this process has imported, by name."""
+
+
+@overload
+def handler(function: Function, /) -> Function: ...
+@overload
+def handler(
+    *, name: str = ..., timeout_seconds: float | None = ..., max_retries: int | None = ..., retry: Retry | None = ...,
+    runner: Runner = ...,
+) -> Callable[[Function], Function]: ...  # fmt: skip
+def handler(
+    function: Function | None = None, /, *, name: str = "", timeout_seconds: float | None = None,
+    max_retries: int | None = None, retry: Retry | None = None, runner: Runner = "slot",
+) -> Function | Callable[[Function], Function]:  # fmt: skip
+    """Register a plain or ``async`` function as a handler; it stays callable as it is.
+
+    ``name`` defaults to the function's; the rest are defaults for jobs that say nothing themselves. ``runner`` is
+    "slot" (a warm process that runs many jobs) or "process" (a fresh fork for each). Raises ValueError for a name
+    that is taken or no handler name.
+    """
+
+    def register(function: Function) -> Function:
+        defaults = Defaults(timeout_seconds, max_retries, retry)
+        found = _describe(name or function.__name__, function, defaults, runner)
+        taken = REGISTRY.get(found.name)
+        if taken is not None and (taken.module, taken.function.__qualname__) != (found.module, function.__qualname__):
+            raise ValueError(f"handler {found.name!r} is defined in {taken.module} and again in {found.module}")
+        REGISTRY[found.name] = found
+        return function
+
+    return register if function is None else register(function)
+
+
+def health_check(function: HealthCheck) -> HealthCheck:
+    """Register a function that raises when something that the application needs is broken."""
+    HEALTH_CHECKS[f"{function.__module__}.{function.__name__}"] = function
+    return function
+
+
+def _describe(name: str, function: Function, defaults: Defaults, runner: Runner) -> Handler:
+    try:
+        _name.validate_python(name)
+    except ValidationError as error:
+        raise ValueError(f"{name!r} is no handler name: letters, digits and . _ : - after a first letter") from error
+    hints = typing.get_type_hints(function, include_extras=True)
+    context_parameter = None
+    fields: dict[str, Any] = {}
+    extra: Literal["allow", "forbid"] = "forbid"
+    for parameter in inspect.signature(function).parameters.values():
+        hint = hints.get(parameter.name, Any)
+        if parameter.kind is parameter.VAR_KEYWORD:
+            extra = "allow"
+        elif parameter.kind in (parameter.VAR_POSITIONAL, parameter.POSITIONAL_ONLY):
+            raise ValueError(f"handler {name!r}: arguments come by name, {parameter} cannot be given")
+        elif _is_context(hint):
+            context_parameter = parameter.name
+        else:
+            default = ... if parameter.default is parameter.empty else parameter.default
+            # The alias keeps names that pydantic uses itself (``json``, ``copy``) possible.
+            fields[f"field_{parameter.name}"] = (Annotated[hint, Field(alias=parameter.name)], default)
+    model = create_model(name, __config__=ConfigDict(extra=extra, arbitrary_types_allowed=True), **fields)
+    description = (inspect.getdoc(function) or "").split("\n\n")[0].replace("\n", " ")
+    return Handler(name, function, function.__module__, description, model, context_parameter, defaults, runner)
+
+
+def _is_context(hint: object) -> bool:
+    return hint is Context or Context in typing.get_args(hint)

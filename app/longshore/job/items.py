@@ -1,0 +1,171 @@
+"""Array jobs: which items wait, run and have ended, and index sets as people write them (``0-97,99``)."""
+
+import heapq
+from bisect import bisect_right
+from collections import deque
+from collections.abc import Iterable, Iterator
+
+from longshore.job.status import MAX_ITEM_ERRORS, ItemError, ItemsStatus, JobError
+
+
+class IndexSet:
+    """A set of small integers kept as sorted ranges: compact when indexes come close to order."""
+
+    __slots__ = ("_ends", "_starts", "size")
+
+    def __init__(self, indexes: Iterable[int] = ()) -> None:
+        self._starts: list[int] = []
+        self._ends: list[int] = []  # inclusive
+        self.size = 0
+        for index in indexes:
+            self.add(index)
+
+    def __len__(self) -> int:
+        return self.size
+
+    def __contains__(self, index: object) -> bool:
+        if not isinstance(index, int):
+            return False
+        at = bisect_right(self._starts, index) - 1
+        return at >= 0 and index <= self._ends[at]
+
+    def __iter__(self) -> Iterator[int]:
+        for start, end in zip(self._starts, self._ends, strict=True):
+            yield from range(start, end + 1)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, IndexSet) and (self._starts, self._ends) == (other._starts, other._ends)
+
+    __hash__ = None  # type: ignore[assignment]  # mutable, like set
+
+    def add(self, index: int) -> bool:
+        """Put one in; False when it was there. O(log n) to find, and ranges melt together."""
+        at = bisect_right(self._starts, index)
+        if at and index <= self._ends[at - 1]:
+            return False
+        joins_left = at > 0 and self._ends[at - 1] == index - 1
+        joins_right = at < len(self._starts) and self._starts[at] == index + 1
+        if joins_left and joins_right:
+            self._ends[at - 1] = self._ends[at]
+            del self._starts[at], self._ends[at]
+        elif joins_left:
+            self._ends[at - 1] = index
+        elif joins_right:
+            self._starts[at] = index
+        else:
+            self._starts.insert(at, index)
+            self._ends.insert(at, index)
+        self.size += 1
+        return True
+
+    def __str__(self) -> str:
+        pairs = zip(self._starts, self._ends, strict=True)
+        return ",".join(str(start) if start == end else f"{start}-{end}" for start, end in pairs)
+
+    @classmethod
+    def parse(cls, text: str) -> "IndexSet":
+        """Read what ``str`` wrote; raises ValueError for anything else."""
+        found = cls()
+        for part in filter(None, text.split(",")):
+            first, dash, last = part.partition("-")
+            start = int(first)
+            end = int(last) if dash else start
+            if start < 0 or end < start or (found._ends and start <= found._ends[-1] + 1):
+                raise ValueError(f"{text!r} is no index set")
+            found._starts.append(start)
+            found._ends.append(end)
+            found.size += end - start + 1
+        return found
+
+
+class ArrayState:
+    """The items of one array job. Never-started items are a number, not a list: 10,000 cost nothing."""
+
+    __slots__ = ("_again", "_due", "_errors", "_fresh", "failed", "parallelism", "running", "size", "succeeded")
+
+    def __init__(self, size: int, parallelism: int | None) -> None:
+        self.size = size
+        self.parallelism = parallelism or size
+        self.succeeded = IndexSet()
+        self.failed = IndexSet()
+        self.running: set[int] = set()
+        self._fresh = 0
+        self._again: dict[int, float] = {}
+        self._due: list[tuple[float, int]] = []
+        self._errors: deque[ItemError] = deque(maxlen=MAX_ITEM_ERRORS)
+
+    def next_index(self, now: float) -> int | None:
+        """The item to start now, or None: all started, too many running, or waiting for their back-off."""
+        if len(self.running) >= self.parallelism:
+            return None
+        if (first := self._first_again()) is not None and first[0] <= now:
+            return first[1]
+        while self._fresh < self.size and self._touched(self._fresh):
+            self._fresh += 1
+        return self._fresh if self._fresh < self.size else None
+
+    def next_wake(self) -> float | None:
+        """When the earliest item that waits for its back-off may start."""
+        if len(self.running) >= self.parallelism:
+            return None
+        first = self._first_again()
+        return first[0] if first else None
+
+    def _first_again(self) -> tuple[float, int] | None:
+        while self._due and self._again.get(self._due[0][1]) != self._due[0][0]:
+            heapq.heappop(self._due)
+        return self._due[0] if self._due else None
+
+    def _touched(self, index: int) -> bool:
+        return (
+            index in self.running or index in self._again or index in self.succeeded or index in self.failed
+        )
+
+    def begin(self, index: int) -> None:
+        """An attempt of the item lives."""
+        self._again.pop(index, None)
+        self.running.add(index)
+
+    def again(self, index: int, not_before: float) -> None:
+        """The item waits for another attempt."""
+        self.running.discard(index)
+        self._again[index] = not_before
+        heapq.heappush(self._due, (not_before, index))
+
+    def succeed(self, index: int) -> None:
+        """The item ended well."""
+        self.running.discard(index)
+        self.succeeded.add(index)
+
+    def fail(self, index: int, error: JobError) -> None:
+        """The item ended badly."""
+        self.running.discard(index)
+        self.failed.add(index)
+        self._errors.append(ItemError(index=index, error=error))
+
+    def reopen_failed(self) -> list[int]:
+        """A redrive: failed items wait again, succeeded ones stay as they are. Returns which."""
+        indexes = list(self.failed)
+        self.failed = IndexSet()
+        self._errors.clear()
+        for index in indexes:
+            self.again(index, 0.0)
+        return indexes
+
+    @property
+    def ended(self) -> bool:
+        """Whether every item has ended."""
+        return self.succeeded.size + self.failed.size == self.size
+
+    def status(self) -> ItemsStatus:
+        """As it is published."""
+        return ItemsStatus(
+            succeeded=self.succeeded.size, failed=self.failed.size, running=len(self.running),
+            succeeded_indexes=str(self.succeeded), failed_indexes=str(self.failed), errors=tuple(self._errors),
+        )  # fmt: skip
+
+    def restore(self, status: ItemsStatus) -> None:
+        """Take over what was published before a restart; whatever ran then waits again."""
+        self.succeeded = IndexSet.parse(status.succeeded_indexes)
+        self.failed = IndexSet.parse(status.failed_indexes)
+        self._errors.extend(status.errors)

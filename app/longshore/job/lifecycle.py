@@ -1,0 +1,177 @@
+"""What may happen to a job next: transitions, fencing by attempt number, budgets.
+
+::
+
+    Pending ──start──► Running ──finish──► Succeeded | Failed | Cancelled
+       ▲                  │                              │
+       └── retry, disruption, after back-off             └─ redrive ──► Pending
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Literal
+
+from longshore.job.limits import Policy
+from longshore.job.retry import Random, backoff, worth_retrying
+from longshore.job.status import Condition, Outcome, Phase, Reason
+
+ALLOWED: dict[Phase, frozenset[Phase]] = {
+    Phase.PENDING: frozenset({Phase.RUNNING, Phase.FAILED, Phase.CANCELLED}),
+    Phase.RUNNING: frozenset({Phase.PENDING, Phase.SUCCEEDED, Phase.FAILED, Phase.CANCELLED}),
+    Phase.SUCCEEDED: frozenset(),
+    Phase.FAILED: frozenset({Phase.PENDING}),  # by a redrive, and only by one
+    Phase.CANCELLED: frozenset(),
+}
+
+
+class LifecycleError(Exception):
+    """The job is not where this could happen."""
+
+
+class StaleAttempt(LifecycleError):
+    """This is about another attempt than the one that runs."""
+
+
+class AlreadyEnded(LifecycleError):
+    """The job has ended; its record stands."""
+
+
+@dataclass(frozen=True, slots=True)
+class Course:
+    """Where a job (or an item of an array job) stands, as far as its next step depends on it."""
+
+    phase: Phase = Phase.PENDING
+    attempts: int = 0
+    retries: int = 0
+    disruptions: int = 0
+    redrives: int = 0
+    cancel: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """How an attempt ended."""
+
+    number: int
+    outcome: Outcome
+    reason: str = ""
+    error_type: str = ""
+    error_message: str = ""
+    exit_code: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What follows from an end."""
+
+    course: Course
+    reason: str = ""
+    message: str = ""
+    not_before: float | None = None
+    """Earliest next attempt, seconds since the epoch; only when the phase is Pending again."""
+
+
+def start(course: Course, number: int) -> Course:
+    """Attempt ``number`` begins; raises AlreadyEnded, StaleAttempt."""
+    _must_be_open(course)
+    if course.phase is not Phase.PENDING or number != course.attempts + 1:
+        raise StaleAttempt(f"attempt {number} cannot start: {course.attempts} have, and the job is {course.phase}")
+    return replace(course, phase=Phase.RUNNING, attempts=number)
+
+
+def finish(course: Course, end: End, policy: Policy, *, now: float, random: Random) -> Verdict:
+    """The running attempt ended; raises AlreadyEnded, StaleAttempt for anything but the one that runs."""
+    _must_be_open(course)
+    if course.phase is not Phase.RUNNING or end.number != course.attempts:
+        raise StaleAttempt(f"attempt {end.number} does not run: {course.attempts} is the latest")
+    if course.cancel:
+        return _ended(course, Phase.CANCELLED, Reason.CANCELLED, "cancelled while it ran")
+    if end.outcome is Outcome.SUCCEEDED:
+        return _ended(course, Phase.SUCCEEDED, "", "")
+    if end.outcome is Outcome.CANCELLED:
+        return _ended(course, Phase.CANCELLED, Reason.CANCELLED, end.error_message or "cancelled while it ran")
+    if end.outcome.disruption:
+        return _disrupted(course, end, policy)
+    return _failed(course, end, policy, now=now, random=random)
+
+
+def _disrupted(course: Course, end: End, policy: Policy) -> Verdict:
+    spent = course.disruptions + 1
+    if spent > policy.max_disruptions:
+        text = f"lost {spent} attempts through no fault of its own; maxDisruptions is {policy.max_disruptions}"
+        return _ended(replace(course, disruptions=spent), Phase.FAILED, Reason.DISRUPTIONS_EXHAUSTED, text)
+    again = replace(course, phase=Phase.PENDING, disruptions=spent)
+    return Verdict(again, reason=end.reason, message=end.error_message)
+
+
+def _failed(course: Course, end: End, policy: Policy, *, now: float, random: Random) -> Verdict:
+    worth = worth_retrying(policy.retry, error_type=end.error_type, reason=end.reason, exit_code=end.exit_code)
+    if not worth or course.retries >= policy.max_retries:
+        exhausted = worth and policy.max_retries > 0
+        reason = Reason.RETRIES_EXHAUSTED if exhausted else end.reason or Reason.HANDLER_ERROR
+        return _ended(course, Phase.FAILED, reason, end.error_message)
+    spent = course.retries + 1
+    pause = backoff(policy.retry, spent, random)
+    again = replace(course, phase=Phase.PENDING, retries=spent)
+    return Verdict(again, reason=end.reason, message=end.error_message, not_before=now + pause)
+
+
+def _ended(course: Course, phase: Phase, reason: str, message: str) -> Verdict:
+    return Verdict(replace(course, phase=phase), reason=reason, message=message)
+
+
+def fail(course: Course, reason: str, message: str) -> Verdict:
+    """The job fails without (another) attempt: too late, a dependency; raises AlreadyEnded."""
+    _must_be_open(course)
+    if course.phase is not Phase.PENDING:
+        raise LifecycleError("a running attempt has to end first")
+    return _ended(course, Phase.FAILED, reason, message)
+
+
+def cancel(course: Course) -> Course:
+    """Somebody asked for the end: a waiting job ends at once, a running one when its attempt is gone."""
+    _must_be_open(course)
+    phase = Phase.CANCELLED if course.phase is Phase.PENDING else course.phase
+    return replace(course, cancel=True, phase=phase)
+
+
+def redrive(course: Course) -> Course:
+    """A failed job goes round again with fresh budgets; attempt numbers go on. Raises LifecycleError for others."""
+    if course.phase is not Phase.FAILED:
+        raise LifecycleError(f"only a failed job can be redriven; this one is {course.phase}")
+    return replace(
+        course, phase=Phase.PENDING, retries=0, disruptions=0, redrives=course.redrives + 1, cancel=False
+    )
+
+
+def allowed(before: Course, after: Course) -> bool:
+    """Whether a store may replace one by the other: the guard that does not trust its callers."""
+    if after.attempts < before.attempts or after.redrives < before.redrives:
+        return False
+    if before.phase is after.phase:
+        return not before.phase.terminal or before == after
+    if before.phase is Phase.FAILED and after.redrives != before.redrives + 1:
+        return False
+    return after.phase in ALLOWED[before.phase]
+
+
+def _must_be_open(course: Course) -> None:
+    if course.phase.terminal:
+        raise AlreadyEnded(f"the job has ended: {course.phase}")
+
+
+def conditions(phase: Phase, reason: str, message: str, *, finished_at: float | None) -> tuple[Condition, ...]:
+    """The Kubernetes conditions of a phase: none before the end, then what holds; ``Finished`` for every end."""
+    if not phase.terminal or finished_at is None:
+        return ()
+    when = datetime.fromtimestamp(finished_at, UTC)
+    why = reason or phase.value
+
+    def holds(kind: Literal["Complete", "Failed", "Finished"]) -> Condition:
+        return Condition(type=kind, status="True", reason=why, message=message, last_transition_time=when)
+
+    kinds: Iterable[Literal["Complete", "Failed", "Finished"]] = {
+        Phase.SUCCEEDED: ("Complete", "Finished"), Phase.FAILED: ("Failed", "Finished"),
+    }.get(phase, ("Finished",))  # type: ignore[assignment]  # mypy widens the literals of a dict
+    return tuple(holds(kind) for kind in kinds)

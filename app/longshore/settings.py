@@ -1,0 +1,280 @@
+"""Every setting of the service: one frozen object, read once from arguments > environment > file > defaults.
+
+A field ``foo_bar`` is ``--foo-bar`` on the command line of ``serve``, ``LONGSHORE_FOO_BAR`` in the environment and
+``foo_bar`` in the TOML file. Unknown names are refused wherever they come from.
+"""
+
+import difflib
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal, Self, get_args
+
+import orjson
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from longshore.errors import SettingsError
+from longshore.job.limits import QueuePolicy
+
+PREFIX = "LONGSHORE_"
+# Variables of ours that are no settings of the service: the client's, and what the engine hands to its children.
+OTHER_VARIABLES = frozenset({"LONGSHORE_URL", "LONGSHORE_TOKEN", "LONGSHORE_API_BOOT", "LONGSHORE_CONFIG"})
+DEFAULT_FILE = Path("longshore.toml")
+_UNITS = {"": 1, "B": 1, "k": 10**3, "M": 10**6, "G": 10**9, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30,
+          "KB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}  # fmt: skip
+_LOOPBACK = ("127.", "::1", "localhost")
+
+
+def _size(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    digits = value.rstrip("kKMGiB ")
+    unit = value[len(digits) :].strip()
+    if unit not in _UNITS or not digits.strip().isdigit():
+        raise ValueError("write a number of bytes, such as 1048576 or 64MiB")
+    return int(digits) * _UNITS[unit]
+
+
+def _words(value: object) -> object:
+    return tuple(word.strip() for word in value.split(",") if word.strip()) if isinstance(value, str) else value
+
+
+def _path(value: object) -> object:
+    return Path(os.path.expandvars(value)).expanduser() if isinstance(value, str) and value else value or None
+
+
+def _tidy_table(value: object) -> object:
+    """TOML keys in snake_case as the model's camelCase ones."""
+    if isinstance(value, dict):
+        return {_camel(key) if key != "fairness_weights" else "fairnessWeights": (
+            inner if key == "fairness_weights" else _tidy_table(inner)) for key, inner in value.items()}  # fmt: skip
+    return value
+
+
+def _camel(name: str) -> str:
+    head, *rest = name.split("_")
+    return head + "".join(word.capitalize() for word in rest)
+
+
+def _queues(value: object) -> object:
+    if not isinstance(value, dict):
+        return value
+    return {
+        name: table if isinstance(table, QueuePolicy)
+        else QueuePolicy.model_validate_json(orjson.dumps(_tidy_table(table)), by_alias=True, by_name=False)
+        for name, table in value.items()
+    }  # fmt: skip
+
+
+Bytes = Annotated[int, BeforeValidator(_size), Field(ge=0)]
+Words = Annotated[tuple[str, ...], BeforeValidator(_words)]
+File = Annotated[Path | None, BeforeValidator(_path)]
+Port = Annotated[int, Field(ge=0, le=65535)]
+Seconds = Annotated[float, Field(ge=0, le=10 * 365 * 86_400, allow_inf_nan=False)]
+
+
+class Settings(BaseModel):
+    """The service's settings. Times are seconds, sizes bytes."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    host: str = "127.0.0.1"
+    """Address that the HTTP api listens on; only this machine unless changed."""
+    port: Port = 8080
+    """Port of the HTTP api; 0 takes any that is free."""
+    probe_host: str = ""
+    """Address of the liveness and readiness listener; empty means `host`."""
+    probe_port: Port = 8081
+    """Port of the liveness and readiness listener; 0 takes any that is free."""
+    slots: Annotated[int, Field(ge=0, le=1024)] = 0
+    """Jobs that run at a time; 0 means one per processor."""
+    data_dir: Annotated[Path, BeforeValidator(_path)] = Path("data")
+    """Folder of the database, on a local disk."""
+    apps: Words = ()
+    """Importable modules that bring handlers, routes and health checks."""
+    synchronous: Literal["full", "normal"] = "full"
+    """full: an accepted job survives a power cut; normal: it survives a crash of the service only, and costs no fsync."""
+    max_pending: Annotated[int, Field(ge=1)] = 1_000_000
+    """Jobs that may wait in all; more are refused with 503."""
+    max_pending_bytes: Bytes = 1024**3
+    """Specifications of waiting jobs, in bytes of JSON; more are refused with 503."""
+    retention_seconds: Seconds = 7 * 86_400.0
+    """Ended jobs are kept so long, unless they say otherwise."""
+    retention_jobs: Annotated[int, Field(ge=0)] = 100_000
+    """Ended jobs that are kept at most; the oldest go first."""
+    tokens_file: File = None
+    """File of token hashes (`longshore token new` writes it); without one everybody who reaches the port is admin."""
+    insecure: bool = False
+    """Listen on an address that others can reach although there is no tokens_file."""
+    allowed_hosts: Words = ()
+    """Names that a Host header may carry beside the loopback ones; a host that is no loopback address allows all."""
+    commands: bool = False
+    """Whether jobs may run commands; off, because whoever may submit could then run anything."""
+    drain_seconds: Seconds = 30.0
+    """Running jobs may finish for so long after SIGTERM; then they are stopped and run again after the next start."""
+    grace_seconds: Seconds = 5.0
+    """A job that is stopped has so long between SIGTERM and SIGKILL."""
+    token_seconds: Seconds = 0.2
+    """A job that is stopped has so long between the token (`ctx.cancelled`) and SIGTERM."""
+    slot_max_jobs: Annotated[int, Field(ge=0)] = 1000
+    """A slot is replaced after so many jobs; 0: never."""
+    slot_max_age_seconds: Seconds = 3600.0
+    """A slot is replaced at the first end of a job after so long; 0: never."""
+    slot_max_growth_bytes: Bytes = 256 * 1024**2
+    """A slot is replaced when a job left it so much larger than its first one did."""
+    log_head_bytes: Bytes = 256 * 1024
+    """First bytes of an attempt's output that are kept."""
+    log_ring_bytes: Bytes = 1024**2
+    """Last bytes of an attempt's output that are kept; what lies between is counted."""
+    log_echo_bytes: Bytes = 1024**2
+    """Bytes of an attempt's output that also go to the service's own log."""
+    max_result_bytes: Bytes = 1024**2
+    """Largest result, as JSON; a larger one fails the job with `ResultTooLarge`."""
+    max_body_bytes: Bytes = 16 * 1024**2
+    """Largest request body."""
+    webhook_allow_local: bool = False
+    """Whether webhooks may go to loopback and link-local addresses."""
+    secrets_dir: File = None
+    """Folder of webhook secrets, a file each, named as in `webhook.secretRef`."""
+    log_format: Literal["auto", "json", "text"] = "auto"
+    """Log lines as JSON or for people; auto: for people on a terminal."""
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """Least serious log lines that are written."""
+    access_log: Literal["errors", "all", "off"] = "errors"
+    """Which requests are logged."""
+    api_threads: Annotated[int, Field(ge=2, le=256)] = 16
+    """Requests that are answered at a time."""
+    wait_threads: Annotated[int, Field(ge=0, le=255)] = 12
+    """Of these, so many may wait for a job or stream; further waits are answered at once."""
+    api_cpu: Annotated[int, Field(ge=0)] | None = None
+    """Processor that the api process is pinned to; measured faster on few cores, see bench/."""
+    docs: bool = True
+    """Whether /docs shows the API in a browser."""
+    queues: Annotated[dict[str, QueuePolicy], BeforeValidator(_queues)] = Field(default_factory=dict)
+    """Queues and their policies, as tables [queues.NAME]; `default` is always there."""
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if self.wait_threads >= self.api_threads:
+            raise ValueError("wait_threads: must be smaller than api_threads, or waiting requests block all others")
+        if not self.loopback and self.tokens_file is None and not self.insecure:
+            raise ValueError(
+                f"host: {self.host} can be reached by others, and there are no tokens; make some with "
+                "`longshore token new` and set tokens_file, or set insecure=true to let everybody in"
+            )
+        return self
+
+    @property
+    def loopback(self) -> bool:
+        """Whether only this machine can reach the api."""
+        return self.host.startswith(_LOOPBACK)
+
+    @property
+    def slot_count(self) -> int:
+        """Slots, with 0 resolved to the processors that this process may use."""
+        return self.slots or len(os.sched_getaffinity(0))
+
+    @property
+    def database(self) -> Path:
+        """The database file."""
+        return self.data_dir / "longshore.db"
+
+    def queue_policies(self) -> dict[str, QueuePolicy]:
+        """Configured queues, `default` among them."""
+        return {"default": QueuePolicy(), **self.queues}
+
+    def dump(self) -> dict[str, object]:
+        """JSON-shaped, for a child process; ``load_dump`` reads it."""
+        return self.model_dump(mode="json")
+
+    @classmethod
+    def load_dump(cls, dump: Mapping[str, object]) -> "Settings":
+        """What ``dump`` wrote."""
+        return cls.model_validate(dump)
+
+
+@dataclass(frozen=True, slots=True)
+class Effective:
+    """The settings and where each value came from."""
+
+    settings: Settings
+    sources: Mapping[str, str]
+
+
+def load(
+    arguments: Mapping[str, object] | None = None,
+    environment: Mapping[str, str] | None = None,
+    file: Path | None = None,
+) -> Effective:
+    """Read the settings; raises SettingsError that names the setting, where it came from and what is allowed."""
+    environment = os.environ if environment is None else environment
+    given: dict[str, object] = {}
+    sources = dict.fromkeys(Settings.model_fields, "default")
+    for source, values in (
+        _from_file(file or _file_of(environment)),
+        ("environment", _from_environment(environment)),
+        ("argument", {name: value for name, value in (arguments or {}).items() if value is not None}),
+    ):
+        given |= values
+        sources |= dict.fromkeys(values, source)
+    try:
+        return Effective(Settings.model_validate(given), sources)
+    except ValidationError as error:
+        raise SettingsError("\n".join(_explain(dict(e), sources) for e in error.errors())) from error
+
+
+def _file_of(environment: Mapping[str, str]) -> Path | None:
+    if named := environment.get("LONGSHORE_CONFIG"):
+        return Path(named)
+    return DEFAULT_FILE if DEFAULT_FILE.is_file() else None
+
+
+def _from_file(path: Path | None) -> tuple[str, dict[str, object]]:
+    if path is None:
+        return "file", {}
+    try:
+        values = tomllib.loads(path.read_text())
+    except OSError as error:
+        raise SettingsError(f"cannot read the settings file {path}: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(f"the settings file {path} is no TOML: {error}") from error
+    for key in values:
+        _must_be_known(key, key, str(path))
+    return f"file {path}", values
+
+
+def _from_environment(environment: Mapping[str, str]) -> dict[str, object]:
+    found: dict[str, object] = {}
+    for variable, text in environment.items():
+        if not variable.startswith(PREFIX) or variable in OTHER_VARIABLES:
+            continue
+        name = variable.removeprefix(PREFIX).lower()
+        _must_be_known(name, variable, "the environment")
+        found[name] = text
+    return found
+
+
+def _must_be_known(name: str, shown: str, source: str) -> None:
+    if name in Settings.model_fields:
+        return
+    near = difflib.get_close_matches(name, Settings.model_fields, n=1)
+    prefix = PREFIX if shown.startswith(PREFIX) else ""
+    known = f"{prefix}{near[0].upper() if prefix else near[0]}" if near else ""
+    hint = f"; did you mean {known}?" if known else "; `longshore config` lists all settings"
+    raise SettingsError(f"unknown setting {shown} in {source}{hint}")
+
+
+def _explain(error: dict[str, object], sources: Mapping[str, str]) -> str:
+    location = [str(part) for part in error["loc"]]  # type: ignore[attr-defined]  # pydantic's own tuple
+    message = str(error["msg"]).removeprefix("Value error, ")
+    if not location:
+        return message
+    name = location[0]
+    allowed = get_args(Settings.model_fields[name].annotation) if name in Settings.model_fields else ()
+    choices = f" (one of: {', '.join(allowed)})" if allowed and all(isinstance(a, str) for a in allowed) else ""
+    value = "" if name == "queues" else f", not {error.get('input')!r}"
+    return f"{'.'.join(location)} (from {sources.get(name, 'an argument')}): {message}{value}{choices}"
+
+

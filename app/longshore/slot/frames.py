@@ -1,0 +1,61 @@
+"""Frames between engine and slot: four bytes of length, big-endian, and so many bytes of JSON."""
+
+import socket
+import struct
+from collections.abc import Iterator
+
+import orjson
+
+Frame = dict[str, object]
+LENGTH = struct.Struct(">I")
+
+
+def pack(frame: object) -> bytes:
+    """A frame as it travels."""
+    body = orjson.dumps(frame)
+    return LENGTH.pack(len(body)) + body
+
+
+def unpack(buffer: bytearray) -> Iterator[Frame]:
+    """Whole frames at the beginning of the buffer, which they leave."""
+    while len(buffer) >= LENGTH.size:
+        end = LENGTH.size + LENGTH.unpack_from(buffer)[0]
+        if len(buffer) < end:
+            return
+        frame: Frame = orjson.loads(memoryview(buffer)[LENGTH.size : end])
+        del buffer[:end]
+        yield frame
+
+
+class Wire:
+    """The slot's end of its control socket."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+        self._in = bytearray()
+
+    def fileno(self) -> int:
+        """Its descriptor."""
+        return self._sock.fileno()
+
+    def send(self, frame: object) -> None:
+        """Write a frame, however long the engine takes to read it."""
+        self._sock.sendall(pack(frame))
+
+    def receive(self) -> Frame | None:
+        """The next frame; None when the engine is gone."""
+        while True:
+            for frame in unpack(self._in):
+                return frame
+            if not (data := self._sock.recv(256 * 1024)):
+                return None
+            self._in += data
+
+    def waiting(self) -> Frame | None:
+        """A frame that is here already, or None."""
+        try:
+            while data := self._sock.recv(65536, socket.MSG_DONTWAIT):
+                self._in += data
+        except BlockingIOError:
+            pass  # nothing more has come
+        return next(unpack(self._in), None)

@@ -1,0 +1,94 @@
+"""The template: a process that has imported the applications, never starts a thread, and forks slots.
+
+``python -m longshore.slot.template FD CONFIG``: FD is a SEQPACKET socket to the engine, CONFIG a JSON object
+``{"apps": [...], "engine": pid}``. It says hello with the handlers (or with why it could not import them) and then
+forks a slot for every packet that brings the slot's control socket and output pipe.
+"""
+
+import ctypes
+import gc
+import os
+import signal
+import socket
+import sys
+import traceback
+
+import orjson
+
+from longshore import apps
+from longshore.errors import AppError
+from longshore.slot import child
+from longshore.slot.frames import pack
+
+CHUNK = 32 * 1024  # a packet must fit the socket's buffer; the list of handlers may not
+_PR_SET_PDEATHSIG = 1
+
+
+def describe(found: apps.Apps) -> list[dict[str, object]]:
+    """The handlers as the engine tells them: name, description, args (JSON Schema), defaults, runner."""
+    return [
+        {
+            "name": handler.name, "description": handler.description, "module": handler.module,
+            "runner": handler.runner, "args": handler.schema(),
+            "timeoutSeconds": handler.defaults.timeout_seconds, "maxRetries": handler.defaults.max_retries,
+            "retry": handler.defaults.retry.model_dump(mode="json", exclude_unset=True)
+            if handler.defaults.retry else None,
+        }
+        for handler in found.handlers.values()
+    ]  # fmt: skip
+
+
+def send_chunked(sock: socket.socket, message: object) -> None:
+    """A message in packets: ``+`` before each but the last, which has ``.``."""
+    body = orjson.dumps(message)
+    parts = [body[at : at + CHUNK] for at in range(0, len(body), CHUNK)]
+    for part in parts[:-1]:
+        sock.send(b"+" + part)
+    sock.send(b"." + parts[-1])
+
+
+def spawn(control: int, output: int, engine: int) -> None:
+    """Fork a slot that becomes a child of the engine: the process in between says its pid and leaves."""
+    between = os.fork()
+    if between == 0:
+        try:
+            slot = os.fork()
+            if slot == 0:
+                child.main(control, output, engine)
+            # Said before the slot can become the engine's child, so that the engine knows it when it does.
+            os.write(control, pack({"hello": slot}))
+            os._exit(0)
+        except BaseException:
+            traceback.print_exc()
+            os._exit(1)
+    os.close(control)
+    os.close(output)
+    os.waitpid(between, 0)
+
+
+def main() -> None:
+    """Import, say hello, fork until the engine goes."""
+    sock = socket.socket(fileno=int(sys.argv[1]))
+    config = orjson.loads(sys.argv[2])
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != config["engine"]:
+        return  # the engine died before we could ask to die with it
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        found = apps.load(config["apps"])
+    except AppError as error:
+        send_chunked(sock, {"failed": error.message})
+        return
+    send_chunked(sock, {"handlers": describe(found)})
+    gc.collect()
+    gc.freeze()  # what is here now is shared with every slot: keep the collector from touching its pages
+    while True:
+        _, fds, _, _ = socket.recv_fds(sock, 16, 2)
+        if len(fds) != 2:
+            return
+        control, output = fds
+        spawn(control, output, config["engine"])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,254 @@
+"""The engine's side of the store: rows, and the few verbs with which one loop turn becomes durable.
+
+The engine decides in memory with the pure functions of ``longshore.job`` and hands over what has to be true
+afterwards; the ledger refuses by itself (``WHERE attempts = ?``) whatever a late or foreign voice says.
+Times are seconds since the epoch (float, UTC) here; ``None`` means not yet or none.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple, Protocol
+
+
+class JobRow(NamedTuple):
+    """A job at its birth."""
+
+    uid: str
+    id: str
+    spec: bytes  # camelCase JSON of the fields that were set
+    queue: str
+    handler: str  # "" for a command job
+    priority: int
+    created_at: float
+    labels: Mapping[str, str]
+    fingerprint: str  # digest of the request; named jobs only
+    traceparent: str
+    source: str
+    array: bool
+
+
+class Standing(NamedTuple):
+    """Everything that may change in a job's row, as it shall be from now on."""
+
+    phase: str
+    reason: str = ""
+    message: str = ""
+    retries: int = 0
+    disruptions: int = 0
+    redrives: int = 0
+    not_before: float | None = None
+    worker: str = ""
+    started_at: float | None = None
+    finished_at: float | None = None
+    expires_at: float | None = None  # when retention may remove it
+    error_type: str = ""
+    error_message: str = ""
+    log_tail: str = ""
+    result: bytes | None = None  # JSON, passed through untouched
+    items: bytes | None = None  # JSON of job.status.ItemsStatus, arrays only
+    cancel: bool = False
+    suspend: bool = False
+    redrive: int = 0  # spec.redrive as raised through the api
+
+
+class ClaimRow(NamedTuple):
+    """An attempt that is about to start; refused unless the job stands at ``number - 1`` and may run."""
+
+    uid: str
+    idx: int | None  # item of an array
+    number: int
+    worker: str
+    at: float
+
+
+class EndRow(NamedTuple):
+    """An attempt that ended; refused unless it is the one that runs. A refused end writes nothing at all."""
+
+    uid: str
+    idx: int | None  # item of an array
+    number: int
+    worker: str
+    started_at: float
+    finished_at: float
+    outcome: str
+    reason: str
+    exit_code: int | None
+    standing: Standing  # of the job, from now on
+    item: "ItemRow | None" = None
+    log: "LogRow | None" = None
+
+
+class ChangeRow(NamedTuple):
+    """A change without an attempt: cancel while waiting, suspend, redrive, a deadline; refused from another phase."""
+
+    uid: str
+    from_phase: str
+    standing: Standing
+
+
+class ItemRow(NamedTuple):
+    """One item of an array job, as it shall be from now on."""
+
+    uid: str
+    idx: int
+    state: str  # pending, running, succeeded, failed, cancelled
+    attempts: int
+    retries: int
+    disruptions: int
+    not_before: float | None = None
+    error_type: str = ""
+    error_message: str = ""
+    result: bytes | None = None
+
+
+class LogRow(NamedTuple):
+    """Output of one attempt: the first bytes, the last bytes, how many there were in all."""
+
+    uid: str
+    idx: int | None  # item of an array
+    number: int
+    head: bytes
+    tail: bytes  # begins at byte ``total - len(tail)``
+    total: int
+
+
+class EventRow(NamedTuple):
+    """Something that happened; ``seq`` is given by the engine and only grows."""
+
+    seq: int
+    uid: str
+    id: str
+    type: str
+    at: float
+    data: bytes  # JSON object, b"" for none
+
+
+class KeyRow(NamedTuple):
+    """An idempotency key and the jobs that it led to."""
+
+    key: str
+    fingerprint: str
+    ids: tuple[str, ...]
+    at: float
+
+
+class DeliveryRow(NamedTuple):
+    """A webhook that has to be sent."""
+
+    id: str  # the webhook-id header: stable over retries
+    uid: str
+    url: str
+    secret_ref: str
+    body: bytes
+    attempts: int
+    next_at: float | None  # None: given up or delivered; the row goes
+    last_error: str = ""
+
+
+@dataclass(slots=True)
+class Batch:
+    """What one loop turn wants to be true; applied whole, in this order, or not at all."""
+
+    jobs: list[JobRow] = field(default_factory=list)
+    keys: list[KeyRow] = field(default_factory=list)
+    changes: list[ChangeRow] = field(default_factory=list)
+    ends: list[EndRow] = field(default_factory=list)
+    claims: list[ClaimRow] = field(default_factory=list)
+    items: list[ItemRow] = field(default_factory=list)
+    events: list[EventRow] = field(default_factory=list)
+    deliveries: list[DeliveryRow] = field(default_factory=list)
+    delivered: list[str] = field(default_factory=list)  # delivery ids that are done with
+    removed: list[tuple[str, str, float]] = field(default_factory=list)  # uid, id, when: leaves a tombstone
+    queues: list[tuple[str, bytes]] = field(default_factory=list)  # name, JSON of the run-time overrides
+
+    def __bool__(self) -> bool:
+        return any(getattr(self, name) for name in self.__slots__)
+
+
+class LiveRow(NamedTuple):
+    """A job that has not ended, as found at start, oldest first."""
+
+    job: JobRow
+    attempts: int
+    standing: Standing
+
+
+class StoredJob(NamedTuple):
+    """A job as it is kept."""
+
+    job: JobRow
+    attempts: int
+    rev: int
+    standing: Standing
+
+
+class AttemptRow(NamedTuple):
+    """An attempt as it is kept; ``outcome`` is empty while it runs."""
+
+    idx: int | None  # item of an array
+    number: int
+    worker: str
+    started_at: float
+    finished_at: float | None
+    outcome: str
+    reason: str
+    exit_code: int | None
+
+
+class Ledger(Protocol):
+    """What the engine needs to remember. One writer; every method is called from the engine's only thread."""
+
+    def commit(self, batch: Batch, *, durable: bool = True) -> set[tuple[str, int | None, int]]:
+        """Make the batch true. Returns what was refused as (uid, idx, number; 0 for a ChangeRow).
+
+        ``durable=False`` may skip the fsync (it survives a crash of the process, not of the machine): enough for
+        claims. Raises StoreUnavailable when the disk refuses; then nothing of the batch holds, and the same batch
+        may be handed over again.
+        """
+        ...
+
+    def live(self) -> Iterator[LiveRow]:
+        """All jobs that have not ended, oldest first."""
+        ...
+
+    def rev(self, uid: str) -> int:
+        """How often the job's row changed, from 1."""
+        ...
+
+    def live_items(self, uid: str) -> list[ItemRow]:
+        """Items of an array job that were ever started."""
+        ...
+
+    def job(self, id: str) -> StoredJob | None: ...
+    def spec(self, uid: str) -> bytes: ...
+    def removed(self, id: str) -> bool:
+        """Whether a job of that id was here and was removed."""
+        ...
+
+    def attempts(self, uid: str, *, last: int = 10) -> list[AttemptRow]:
+        """The last ended attempts, oldest first."""
+        ...
+
+    def log(self, uid: str, idx: int | None, number: int | None) -> LogRow | None:
+        """Output of an ended attempt, the last one when ``number`` is None."""
+        ...
+
+    def key(self, key: str) -> KeyRow | None: ...
+    def last_seq(self) -> int: ...
+    def events(self, *, uid: str | None, after: int, limit: int) -> list[EventRow]: ...
+    def deliveries(self) -> list[DeliveryRow]: ...
+    def queues(self) -> dict[str, bytes]: ...
+    def expired(self, now: float, *, limit: int = 500) -> list[tuple[str, str]]:
+        """(uid, id) of ended jobs past their time, or beyond the number that is kept."""
+        ...
+
+    def next_expiry(self) -> float | None: ...
+    def trim(self, now: float, *, limit: int = 500) -> int:
+        """Forget old idempotency keys, tombstones and events; how many rows went."""
+        ...
+
+    def counts(self) -> dict[str, int]:
+        """Number of kept jobs by phase."""
+        ...
+
+    def close(self) -> None: ...

@@ -1,0 +1,105 @@
+"""The store of a laptop: writes and live questions go to the engine, lists are read from SQLite directly."""
+
+from collections.abc import Mapping, Sequence
+from typing import cast
+
+import orjson
+
+from longshore.store.port import Event, JobDoc, Key, LogChunk, NewJob, Page, Query, Submitted
+from longshore.store.rpc import VERSION, EngineClient
+from longshore.store.sqlite.reader import SqliteReader
+
+
+class LocalStore:
+    """``JobStore`` over the engine's socket and a read-only connection per thread."""
+
+    def __init__(self, rpc_path: str, db_path: str) -> None:
+        self._engine = EngineClient(rpc_path)
+        self._reader = SqliteReader(db_path)
+
+    def submit(self, jobs: Sequence[NewJob], *, key: Key | None = None, wait: float = 0) -> list[Submitted]:
+        body = orjson.dumps({
+            "op": "submit", "v": VERSION, "wait": wait, "key": _key(key),
+            "jobs": [[job.id, job.named, orjson.Fragment(job.spec), job.fingerprint, job.labels or None,
+                      job.traceparent, job.source] for job in jobs],
+        })  # fmt: skip
+        # Sent again only under a key: without one a lost answer may not be taken for a lost request.
+        answer = self._engine.call_raw(body, wait=wait, again=key is not None)
+        return [Submitted(*item) for item in cast("list[list[object]]", answer)]  # type: ignore[arg-type]  # rows of Submitted's own fields
+
+    def get(self, id: str, *, wait: float = 0, rev: int | None = None) -> JobDoc:
+        return self._doc("get", wait=wait, again=True, id=id, rev=rev)
+
+    def find(self, query: Query) -> Page:
+        return self._reader.find(query)
+
+    def count(self, query: Query) -> dict[str, int]:
+        return self._reader.count(query)
+
+    def items(self, id: str, *, after: int = -1, limit: int = 100) -> list[dict[str, object]]:
+        self._engine.call("get", again=True, id=id)  # tells "never was" from "was removed"
+        return self._reader.items(id, after=after, limit=limit)
+
+    def cancel(self, id: str, *, grace: float | None = None, key: Key | None = None) -> JobDoc:
+        return self._doc("cancel", again=True, id=id, grace=grace, key=_key(key))
+
+    def suspend(self, id: str, *, key: Key | None = None) -> JobDoc:
+        return self._doc("suspend", again=True, id=id, key=_key(key))
+
+    def resume(self, id: str, *, key: Key | None = None) -> JobDoc:
+        return self._doc("resume", again=True, id=id, key=_key(key))
+
+    def redrive(self, id: str, *, key: Key | None = None) -> JobDoc:
+        return self._doc("redrive", again=key is not None, id=id, key=_key(key))
+
+    def delete(self, id: str) -> None:
+        self._engine.call("delete", id=id)
+
+    def logs(self, id: str, *, attempt: int | None = None, index: int | None = None,
+             offset: int = 0, wait: float = 0) -> LogChunk:  # fmt: skip
+        answer = cast("dict[str, object]", self._engine.call(
+            "logs", wait=wait, again=True, id=id, attempt=attempt, index=index, offset=offset))  # fmt: skip
+        # Output is bytes of any kind; latin-1 carries each as one character of JSON.
+        answer["data"] = cast("str", answer["data"]).encode("latin-1")
+        return LogChunk(**answer)  # type: ignore[arg-type]  # written from LogChunk's own fields
+
+    def events(self, *, job: str | None = None, after: int = 0, wait: float = 0, limit: int = 500) -> list[Event]:
+        answer = self._engine.call("events", wait=wait, again=True, id=job, after=after, limit=limit)
+        return [Event(*item) for item in cast("list[list[object]]", answer)]  # type: ignore[arg-type]  # rows of Event's own fields
+
+    def explain(self, id: str) -> dict[str, object]:
+        return self._doc("explain", again=True, id=id)
+
+    def queues(self) -> list[dict[str, object]]:
+        return self._docs("queues")
+
+    def queue(self, name: str) -> dict[str, object]:
+        return self._doc("queue", again=True, name=name)
+
+    def set_queue(self, name: str, changes: Mapping[str, object]) -> dict[str, object]:
+        return self._doc("set_queue", again=True, name=name, changes=dict(changes))
+
+    def handlers(self) -> list[dict[str, object]]:
+        return self._docs("handlers")
+
+    def workers(self) -> list[dict[str, object]]:
+        return self._docs("workers")
+
+    def status(self, *, details: bool = False) -> dict[str, object]:
+        return self._doc("status", again=True, details=details)
+
+    def drain(self, *, on: bool) -> dict[str, object]:
+        return self._doc("drain", again=True, on=on)
+
+    def metrics(self) -> list[Mapping[str, object]]:
+        return cast("list[Mapping[str, object]]", self._engine.call("metrics", again=True))
+
+    def _doc(self, op: str, *, wait: float = 0.0, again: bool = False, **params: object) -> JobDoc:
+        return cast("JobDoc", self._engine.call(op, wait=wait, again=again, **params))
+
+    def _docs(self, op: str) -> list[dict[str, object]]:
+        return cast("list[dict[str, object]]", self._engine.call(op, again=True))
+
+
+def _key(key: Key | None) -> list[str] | None:
+    return [key.key, key.fingerprint] if key is not None else None

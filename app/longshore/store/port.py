@@ -1,0 +1,179 @@
+"""The verbs that the api needs of a store: one protocol, whether jobs live in SQLite or in etcd.
+
+Documents cross it as plain JSON-shaped dictionaries (``JobDoc``: id, uid, namespace, name, labels, createdAt,
+spec, status), because the api passes them through untouched. Every method may raise the errors of
+``longshore.errors``; each says which beside the usual ``EngineUnavailable``.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+JobDoc = dict[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """An idempotency key with what it stands for."""
+
+    key: str
+    """The client's key, prefixed by who sent it, so that two tenants cannot meet."""
+    fingerprint: str
+    """Digest of method, path and body: the same key with another one is refused."""
+
+
+@dataclass(frozen=True, slots=True)
+class NewJob:
+    """A validated submission on its way into the store."""
+
+    id: str
+    """Name of the job (given, or generated and time-ordered)."""
+    named: bool
+    """Whether the submitter chose the name."""
+    spec: bytes
+    """camelCase JSON of the fields that were set (``job.spec.spec_json``)."""
+    fingerprint: str = ""
+    """Digest of the request; only named jobs need it (the same name with another one is a conflict)."""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    traceparent: str = ""
+    """W3C trace context of the submitter."""
+    source: str = "api"
+    """Which door: api, cli, webhook, schedule."""
+
+
+@dataclass(frozen=True, slots=True)
+class Submitted:
+    """What became of one ``NewJob``."""
+
+    id: str
+    created: bool
+    """False when an idempotency key or a name led to a job that was there already."""
+    job: JobDoc | None = None
+    """The whole job, when the store had it at hand (always for a submit of one)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """Filters of a list; empty means all. Sorted by creation, newest first."""
+
+    phases: Sequence[str] = ()
+    queue: str = ""
+    handler: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    limit: int = 100
+    cursor: str = ""
+    """Opaque; from the previous page."""
+    namespace: str = "default"
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One page of a list."""
+
+    items: list[JobDoc]
+    next_cursor: str = ""
+    """Empty on the last page, and only there."""
+
+
+@dataclass(frozen=True, slots=True)
+class LogChunk:
+    """A piece of an attempt's output."""
+
+    data: bytes
+    offset: int
+    """Where ``data`` begins in the attempt's whole output, bytes from 0."""
+    next_offset: int
+    """Where to go on."""
+    complete: bool
+    """Nothing more will come."""
+    dropped: int = 0
+    """Bytes between the asked offset and ``offset`` that were not kept."""
+    attempt: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that happened to a job."""
+
+    seq: int
+    """Position in the service's one sequence of events; the id of a server-sent event."""
+    job: str
+    type: str
+    """submitted, started, progress, retrying, succeeded, failed, cancelled, suspended, resumed, redriven."""
+    at: str
+    """RFC 3339."""
+    data: Mapping[str, object] = field(default_factory=dict)
+
+
+class JobStore(Protocol):
+    """Everything that the HTTP api asks for."""
+
+    def submit(self, jobs: Sequence[NewJob], *, key: Key | None = None, wait: float = 0) -> list[Submitted]:
+        """Keep all jobs or none, durably, before returning; with ``wait`` (one job) until it ended or so many seconds.
+
+        Raises KeyReused, Conflict (name taken), UnknownQueue, QuotaExceeded, QueueFull, Draining, StoreUnavailable.
+        """
+        ...
+
+    def get(self, id: str, *, wait: float = 0, rev: int | None = None) -> JobDoc:
+        """The job; with ``wait`` not before it ended (or, given ``rev``, changed since) or so many seconds passed.
+
+        The document carries ``rev``, an integer that grows with every change. Raises NotFound, Gone.
+        """
+        ...
+
+    def find(self, query: Query) -> Page:
+        """One page; raises InvalidRequest for a cursor that is none."""
+        ...
+
+    def count(self, query: Query) -> dict[str, int]:
+        """How many jobs match, by phase."""
+        ...
+
+    def items(self, id: str, *, after: int = -1, limit: int = 100) -> list[dict[str, object]]:
+        """Items of an array job by index: ``{index, phase, attempts, result, error}``; raises NotFound, Gone."""
+        ...
+
+    def cancel(self, id: str, *, grace: float | None = None, key: Key | None = None) -> JobDoc:
+        """Ask the job to end; the answer may still be running. Raises NotFound, Gone, Conflict (ended already)."""
+        ...
+
+    def suspend(self, id: str, *, key: Key | None = None) -> JobDoc: ...
+    def resume(self, id: str, *, key: Key | None = None) -> JobDoc: ...
+
+    def redrive(self, id: str, *, key: Key | None = None) -> JobDoc:
+        """Send a failed job round again; raises Conflict for any other."""
+        ...
+
+    def delete(self, id: str) -> None:
+        """Remove an ended job; raises Conflict (still active), NotFound, Gone."""
+        ...
+
+    def logs(self, id: str, *, attempt: int | None = None, index: int | None = None,
+             offset: int = 0, wait: float = 0) -> LogChunk:  # fmt: skip
+        """Output of an attempt (the last by default) from an offset; a negative offset counts from the end."""
+        ...
+
+    def events(self, *, job: str | None = None, after: int = 0, wait: float = 0, limit: int = 500) -> Sequence[Event]:
+        """Events beyond ``after``, waiting up to ``wait`` seconds for the first."""
+        ...
+
+    def explain(self, id: str) -> dict[str, object]:
+        """Why the job stands where it stands (``job.explain``)."""
+        ...
+
+    def queues(self) -> Sequence[dict[str, object]]: ...
+    def queue(self, name: str) -> dict[str, object]: ...
+
+    def set_queue(self, name: str, changes: Mapping[str, object]) -> dict[str, object]:
+        """Lay ``changes`` over the queue's policy, durably; a null resets a field to the file's value."""
+        ...
+
+    def handlers(self) -> Sequence[dict[str, object]]: ...
+    def workers(self) -> Sequence[dict[str, object]]: ...
+    def status(self, *, details: bool = False) -> dict[str, object]: ...
+    def drain(self, *, on: bool) -> dict[str, object]: ...
+
+    def metrics(self) -> Sequence[Mapping[str, object]]:
+        """Metric families of the engine: ``{name, type, help, samples: [[name, labels, value, exemplar?]]}``."""
+        ...

@@ -1,0 +1,319 @@
+"""The engine's ledger in SQLite: WAL, one writing connection, one transaction per turn."""
+
+import contextlib
+import os
+import sqlite3
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import orjson
+
+from longshore.errors import StoreCorrupt, StoreUnavailable, StoreUnsupported
+from longshore.store.ledger import (
+    AttemptRow,
+    Batch,
+    ClaimRow,
+    DeliveryRow,
+    EndRow,
+    EventRow,
+    ItemRow,
+    JobRow,
+    KeyRow,
+    LiveRow,
+    LogRow,
+    Standing,
+    StoredJob,
+)
+from longshore.store.sqlite import statements as sql
+from longshore.store.sqlite.files import Lock, refuse_foreign, refuse_network
+from longshore.store.sqlite.schema import migrate
+
+NO_ITEM = -1  # `idx` of an attempt that belongs to no item: NULL would not do in a primary key
+KEY_SECONDS = 24 * 3600.0
+TOMBSTONE_SECONDS = 7 * 86_400.0
+MAX_TOMBSTONES = 200_000
+MAX_EVENTS = 100_000
+
+# A damaged page is found at start up to this size; checking more would hold up a restart for seconds.
+CHECKED_BYTES = 256 * 1024 * 1024
+
+_Row = TypeVar("_Row", EndRow, ClaimRow)
+Refused = set[tuple[str, int | None, int]]
+
+
+class SqliteLedger:
+    """``store.ledger.Ledger`` over a file. Raises StoreCorrupt, StoreLocked, StoreUnsupported when it cannot open it."""
+
+    def __init__(self, path: Path, *, synchronous: str = "full", retention_jobs: int = 100_000) -> None:
+        self._path = path
+        self._retention_jobs = retention_jobs
+        self._durable = synchronous.upper()
+        refuse_network(path.parent)
+        refuse_foreign(path)
+        self._lock = Lock(path.with_name(path.name + ".lock"))
+        try:
+            self._db = _open(path)
+        except BaseException:
+            self._lock.release()
+            raise
+        self._level = ""
+
+    # -- writing ---------------------------------------------------------------------------------------------
+
+    def commit(self, batch: Batch, *, durable: bool = True) -> Refused:
+        """See ``Ledger.commit``."""
+        try:
+            self._synchronous(self._durable if durable else "NORMAL")
+            self._db.execute("BEGIN IMMEDIATE")
+            refused = self._apply(batch)
+            self._db.execute("COMMIT")
+        except sqlite3.Error as error:
+            with contextlib.suppress(sqlite3.Error):  # nothing was begun, or SQLite has rolled back by itself
+                self._db.execute("ROLLBACK")
+            raise StoreUnavailable(f"the store does not take writes now: {error}", retry_after=5) from error
+        return refused
+
+    def _synchronous(self, level: str) -> None:
+        # Claims may skip the fsync; the next full commit brings the whole log to the disk, claims included.
+        if level != self._level:
+            self._db.execute(f"PRAGMA synchronous = {level}")
+            self._level = level
+
+    def _apply(self, batch: Batch) -> Refused:
+        many = self._db.executemany
+        if batch.jobs:
+            self._insert_jobs(batch.jobs)
+        if batch.keys:
+            many(sql.INSERT_KEY, [(k.key, k.fingerprint, orjson.dumps(k.ids).decode(), k.at) for k in batch.keys])
+        refused: Refused = set()
+        for change in batch.changes:
+            done = self._db.execute(sql.CHANGE_JOB, (*_standing(change.standing), change.uid, change.from_phase,
+                                                     change.standing.phase, change.standing.redrives)).rowcount  # fmt: skip
+            if not done:
+                refused.add((change.uid, None, 0))
+        refused |= self._each(batch.ends, self._apply_ends)
+        refused |= self._each(batch.claims, self._apply_claims)
+        if batch.items:
+            many(sql.PUT_ITEM, batch.items)
+        if batch.events:
+            many(sql.INSERT_EVENT, batch.events)
+        for name, rows in ((sql.PUT_DELIVERY, batch.deliveries), (sql.PUT_QUEUE, batch.queues)):
+            if rows:
+                many(name, rows)
+        if batch.delivered:
+            many(sql.DELETE_DELIVERY, [(id,) for id in batch.delivered])
+        if batch.removed:
+            many(sql.DELETE_JOB, [(uid,) for uid, _, _ in batch.removed])
+            many(sql.INSERT_TOMBSTONE, [(id, uid, at) for uid, id, at in batch.removed])
+        return refused
+
+    def _insert_jobs(self, jobs: Sequence[JobRow]) -> None:
+        self._db.executemany(sql.INSERT_JOB, [
+            (*job[:7], orjson.dumps(job.labels).decode() if job.labels else "{}", *job[8:]) for job in jobs
+        ])  # fmt: skip
+        labels = [(key, value, job.uid) for job in jobs for key, value in job.labels.items()]
+        if labels:
+            self._db.executemany(sql.INSERT_LABEL, labels)
+
+    def _each(self, rows: list[_Row], apply: Callable[[list[_Row]], bool]) -> Refused:
+        """All rows at once; if any was refused, again one by one to know which."""
+        if not rows:
+            return set()
+        self._db.execute("SAVEPOINT whole")
+        if apply(rows):
+            self._db.execute("RELEASE whole")
+            return set()
+        self._db.execute("ROLLBACK TO whole")
+        refused = set()
+        for row in rows:
+            self._db.execute("SAVEPOINT one")
+            if not apply([row]):
+                self._db.execute("ROLLBACK TO one")
+                refused.add((row.uid, row.idx, row.number))
+            self._db.execute("RELEASE one")
+        self._db.execute("RELEASE whole")
+        return refused
+
+    def _apply_claims(self, claims: list[ClaimRow]) -> bool:
+        plain = [(c.number, c.worker, c.at, c.uid, c.number - 1) for c in claims if c.idx is None]
+        if plain and self._db.executemany(sql.CLAIM_JOB, plain).rowcount != len(plain):
+            return False
+        items = [c for c in claims if c.idx is not None]
+        if not items:
+            return True
+        jobs = self._db.executemany(sql.CLAIM_ARRAY, [(c.worker, c.at, c.uid) for c in items]).rowcount
+        done = self._db.executemany(sql.CLAIM_ITEM, [(c.uid, c.idx, c.number) for c in items]).rowcount
+        return jobs == done == len(items)
+
+    def _apply_ends(self, ends: list[EndRow]) -> bool:
+        plain = [(*_standing(e.standing), e.uid, e.number) for e in ends if e.idx is None]
+        if plain and self._db.executemany(sql.END_JOB, plain).rowcount != len(plain):
+            return False
+        array = [e for e in ends if e.idx is not None]
+        if array and not self._apply_item_ends(array):
+            return False
+        self._db.executemany(sql.INSERT_ATTEMPT, [
+            (e.uid, _idx(e.idx), e.number, e.worker, e.started_at, e.finished_at, e.outcome, e.reason, e.exit_code)
+            for e in ends
+        ])  # fmt: skip
+        logs = [(e.log.uid, _idx(e.log.idx), *e.log[2:]) for e in ends if e.log is not None]
+        if logs:
+            self._db.executemany(sql.INSERT_LOG, logs)
+        return True
+
+    def _apply_item_ends(self, ends: list[EndRow]) -> bool:
+        rows = [(*e.item[2:], e.uid, e.idx, e.number) for e in ends if e.item is not None]
+        if self._db.executemany(sql.END_ITEM, rows).rowcount != len(ends):
+            return False
+        jobs = self._db.executemany(sql.END_ARRAY, [(*_standing(e.standing), e.uid) for e in ends]).rowcount
+        return jobs == len(ends)
+
+    # -- reading ---------------------------------------------------------------------------------------------
+
+    def live(self) -> Iterator[LiveRow]:
+        """See ``Ledger.live``."""
+        for row in self._db.execute(sql.SELECT_LIVE):
+            stored = stored_job(row)
+            yield LiveRow(stored.job, stored.attempts, stored.standing)
+
+    def rev(self, uid: str) -> int:
+        """How often the job's row changed."""
+        found = self._db.execute("SELECT rev FROM jobs WHERE uid = ?", (uid,)).fetchone()
+        return int(found[0]) if found else 1
+
+    def live_items(self, uid: str) -> list[ItemRow]:
+        """See ``Ledger.live_items``."""
+        return [ItemRow(*row) for row in self._db.execute(sql.SELECT_ITEMS, (uid,))]
+
+    def job(self, id: str) -> StoredJob | None:
+        """The job of that name."""
+        row = self._db.execute(sql.SELECT_JOB, (id,)).fetchone()
+        return stored_job(row) if row else None
+
+    def spec(self, uid: str) -> bytes:
+        """Its specification."""
+        row = self._db.execute("SELECT spec FROM jobs WHERE uid = ?", (uid,)).fetchone()
+        return bytes(row[0])
+
+    def removed(self, id: str) -> bool:
+        """See ``Ledger.removed``."""
+        return self._db.execute("SELECT 1 FROM tombstones WHERE id = ?", (id,)).fetchone() is not None
+
+    def attempts(self, uid: str, *, last: int = 10) -> list[AttemptRow]:
+        """See ``Ledger.attempts``."""
+        return attempt_rows(self._db, uid, last)
+
+    def log(self, uid: str, idx: int | None, number: int | None) -> LogRow | None:
+        """See ``Ledger.log``."""
+        row = self._db.execute(sql.SELECT_LOG, (uid, _idx(idx), number, number)).fetchone()
+        return LogRow(uid, idx, *row) if row else None
+
+    def key(self, key: str) -> KeyRow | None:
+        """The idempotency key, while it is kept."""
+        row = self._db.execute("SELECT key, fingerprint, ids, at FROM keys WHERE key = ?", (key,)).fetchone()
+        return KeyRow(row[0], row[1], tuple(orjson.loads(row[2])), row[3]) if row else None
+
+    def last_seq(self) -> int:
+        """Sequence number of the last event."""
+        return int(self._db.execute("SELECT coalesce(max(seq), 0) FROM events").fetchone()[0])
+
+    def events(self, *, uid: str | None, after: int, limit: int) -> list[EventRow]:
+        """Events beyond ``after``, oldest first."""
+        statement = sql.SELECT_EVENTS if uid is None else sql.SELECT_EVENTS_OF
+        values = (after, limit) if uid is None else (uid, after, limit)
+        return [EventRow(*row) for row in self._db.execute(statement, values)]
+
+    def deliveries(self) -> list[DeliveryRow]:
+        """Webhooks that are not settled."""
+        return [DeliveryRow(*row) for row in self._db.execute(sql.SELECT_DELIVERIES)]
+
+    def queues(self) -> dict[str, bytes]:
+        """Run-time overrides by queue."""
+        return {name: bytes(body) for name, body in self._db.execute("SELECT name, overrides FROM queues")}
+
+    def expired(self, now: float, *, limit: int = 500) -> list[tuple[str, str]]:
+        """See ``Ledger.expired``."""
+        found = self._db.execute(sql.SELECT_EXPIRED, (now, limit)).fetchall()
+        if len(found) < limit:
+            found += self._db.execute(sql.SELECT_SURPLUS, (self._retention_jobs, limit - len(found))).fetchall()
+        return list(dict.fromkeys((uid, id) for uid, id in found))
+
+    def next_expiry(self) -> float | None:
+        """When the next ended job may be removed."""
+        return self._db.execute("SELECT min(expires_at) FROM jobs WHERE expires_at IS NOT NULL").fetchone()[0]  # type: ignore[no-any-return]  # REAL or NULL
+
+    def trim(self, now: float, *, limit: int = 500) -> int:
+        """See ``Ledger.trim``."""
+        try:
+            gone = self._db.execute(sql.TRIM_KEYS, (now - KEY_SECONDS, limit)).rowcount
+            gone += self._db.execute(sql.TRIM_TOMBSTONES, (now - TOMBSTONE_SECONDS, MAX_TOMBSTONES, limit)).rowcount
+            gone += self._db.execute(sql.TRIM_EVENTS, (MAX_EVENTS, limit)).rowcount
+            self._db.execute("PRAGMA incremental_vacuum(200)").fetchall()
+        except sqlite3.Error as error:
+            raise StoreUnavailable(f"the store does not take writes now: {error}", retry_after=5) from error
+        return gone
+
+    def counts(self) -> dict[str, int]:
+        """Number of kept jobs by phase."""
+        return {phase: count for phase, count in self._db.execute("SELECT phase, count(*) FROM jobs GROUP BY phase")}
+
+    def close(self) -> None:
+        """Write the log back into the file and let go of it."""
+        with contextlib.suppress(sqlite3.Error):  # a full disk must not keep the engine from ending
+            self._db.execute("PRAGMA optimize")
+            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        self._db.close()
+        self._lock.release()
+
+
+def _open(path: Path) -> sqlite3.Connection:
+    try:
+        db = sqlite3.connect(path, isolation_level=None, timeout=5.0, cached_statements=256)
+    except sqlite3.Error as error:
+        raise StoreUnsupported(f"cannot open {path}: {error}") from error
+    try:
+        if not path.stat().st_size:
+            db.execute("PRAGMA auto_vacuum = INCREMENTAL")
+        elif path.stat().st_size <= CHECKED_BYTES and db.execute("PRAGMA quick_check(1)").fetchone() != ("ok",):
+            raise sqlite3.DatabaseError("its check fails")
+        db.execute("PRAGMA journal_mode = WAL")
+        db.execute("PRAGMA foreign_keys = ON")
+        db.execute("PRAGMA journal_size_limit = 67108864")
+        db.execute("PRAGMA temp_store = MEMORY")
+        migrate(db)
+    except sqlite3.DatabaseError as error:
+        db.close()
+        if isinstance(error, sqlite3.OperationalError):
+            raise StoreUnsupported(f"cannot use {path}: {error}") from error
+        raise StoreCorrupt(
+            f"{path} is damaged ({error}); it was left as it is. Restore a copy or move it away to begin anew"
+        ) from error
+    except BaseException:
+        db.close()
+        raise
+    os.chmod(path, 0o600)
+    return db
+
+
+def _standing(standing: Standing) -> tuple[object, ...]:
+    return standing
+
+
+def _idx(idx: int | None) -> int:
+    return NO_ITEM if idx is None else idx
+
+
+def stored_job(row: tuple[Any, ...]) -> StoredJob:
+    """A row of ``statements.JOB_COLUMNS`` as the value it stands for."""
+    job = JobRow._make((*row[:7], orjson.loads(row[7]), *row[8:11], bool(row[11])))
+    standing = Standing._make((*row[14:-3], bool(row[-3]), bool(row[-2]), row[-1]))
+    return StoredJob(job, row[12], row[13], standing)
+
+
+def attempt_rows(db: sqlite3.Connection, uid: str, last: int) -> list[AttemptRow]:
+    """The last ended attempts, oldest first; the same read for the engine and the api."""
+    rows = db.execute(sql.SELECT_ATTEMPTS, (uid, last)).fetchall()
+    return [AttemptRow(None if idx == NO_ITEM else idx, *rest) for idx, *rest in reversed(rows)]
+
+

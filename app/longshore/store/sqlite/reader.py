@@ -1,0 +1,119 @@
+"""Lists for the api: read-only connections, one per thread, so that a long scan never holds up the engine."""
+
+import base64
+import binascii
+import sqlite3
+import threading
+import urllib.parse
+from pathlib import Path
+
+import orjson
+
+from longshore.errors import EngineUnavailable, InvalidRequest
+from longshore.job.spec import rfc3339_at
+from longshore.store.document import document
+from longshore.store.port import Page, Query
+from longshore.store.sqlite import statements as sql
+from longshore.store.sqlite.ledger import attempt_rows, stored_job
+
+_PHASES = {"pending": "Pending", "running": "Running", "succeeded": "Succeeded", "failed": "Failed",
+           "cancelled": "Cancelled"}  # fmt: skip
+
+
+class SqliteReader:
+    """Reads what the engine has committed."""
+
+    def __init__(self, path: str) -> None:
+        self._uri = f"file:{urllib.parse.quote(str(Path(path).absolute()))}?mode=ro"
+        self._local = threading.local()
+
+    def find(self, query: Query) -> Page:
+        """One page of jobs, newest first; raises InvalidRequest for a cursor that is none."""
+        where, values = _where(query)
+        if query.cursor:
+            where.append("seq < ?")
+            values.append(_decode(query.cursor))
+        statement = f"SELECT seq, {sql.JOB_COLUMNS} FROM jobs {_clause(where)} ORDER BY seq DESC LIMIT ?"
+        db = self._db()
+        rows = db.execute(statement, (*values, query.limit + 1)).fetchall()
+        page = rows[: query.limit]
+        items = []
+        for row in page:
+            stored = stored_job(row[1:])
+            items.append(document(stored, attempt_rows(db, stored.job.uid, 10)))
+        return Page(items, _encode(page[-1][0]) if len(rows) > query.limit else "")
+
+    def count(self, query: Query) -> dict[str, int]:
+        """How many jobs match, by phase; every phase is there."""
+        where, values = _where(query)
+        rows = self._db().execute(f"SELECT phase, count(*) FROM jobs {_clause(where)} GROUP BY phase", values)
+        return dict.fromkeys(_PHASES.values(), 0) | dict(rows.fetchall())
+
+    def items(self, id: str, *, after: int = -1, limit: int = 100) -> list[dict[str, object]]:
+        """Items of an array job that were ever started, by index."""
+        rows = self._db().execute(
+            """SELECT idx, state, items.attempts, items.retries, items.not_before, items.error_type,
+            items.error_message, items.result FROM items JOIN jobs USING (uid)
+            WHERE jobs.id = ? AND idx > ? ORDER BY idx LIMIT ?""",
+            (id, after, limit),
+        )  # fmt: skip
+        return [_item(row) for row in rows]
+
+    def _db(self) -> sqlite3.Connection:
+        db: sqlite3.Connection | None = getattr(self._local, "db", None)
+        if db is None:
+            try:
+                db = sqlite3.connect(self._uri, uri=True, isolation_level=None, timeout=5.0)
+                db.execute("PRAGMA query_only = ON")
+            except sqlite3.Error as error:
+                raise EngineUnavailable(retry_after=1) from error
+            self._local.db = db
+        return db
+
+
+def _where(query: Query) -> tuple[list[str], list[object]]:
+    where: list[str] = []
+    values: list[object] = []
+    if query.phases:
+        where.append(f"phase IN ({', '.join('?' * len(query.phases))})")
+        values += query.phases
+    for column, value in (("queue", query.queue), ("handler", query.handler)):
+        if value:
+            where.append(f"{column} = ?")
+            values.append(value)
+    for key, value in query.labels.items():
+        where.append("seq IN (SELECT seq FROM labels WHERE key = ? AND value = ?)")
+        values += (key, value)
+    return where, values
+
+
+def _clause(where: list[str]) -> str:
+    return f"WHERE {' AND '.join(where)}" if where else ""
+
+
+def _item(row: tuple[object, ...]) -> dict[str, object]:
+    index, state, attempts, retries, not_before, error_type, error_message, result = row
+    item: dict[str, object] = {"index": index, "phase": str(state).capitalize(), "attempts": attempts, "retries": retries}
+    if isinstance(not_before, float):
+        item["notBefore"] = rfc3339_at(not_before)
+    if error_type:
+        item["error"] = {"type": error_type, "message": error_message}
+    if isinstance(result, bytes):
+        item["result"] = orjson.Fragment(result)
+    return item
+
+
+def _encode(seq: int) -> str:
+    return base64.urlsafe_b64encode(f"s{seq}".encode()).decode().rstrip("=")
+
+
+def _decode(cursor: str) -> int:
+    try:
+        text = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode("ascii")
+        if not text.startswith("s") or not text[1:].isdigit() or len(text) > 20:
+            raise ValueError(text)
+        return int(text[1:])
+    except (binascii.Error, UnicodeError, ValueError):
+        raise InvalidRequest(
+            "the cursor is not one of ours", errors=[{"parameter": "cursor", "detail": "pass nextCursor of the page before"}]
+        ) from None

@@ -1,0 +1,67 @@
+"""Every SQL statement of the store, in one place to read."""
+
+_STANDING = (
+    "phase", "reason", "message", "retries", "disruptions", "redrives", "not_before", "worker", "started_at",
+    "finished_at", "expires_at", "error_type", "error_message", "log_tail", "result", "items", "cancel", "suspend",
+    "redrive",
+)  # fmt: skip
+_SET = ", ".join(f"{name} = coalesce(?, items)" if name == "items" else f"{name} = ?" for name in _STANDING)
+
+JOB_COLUMNS = (
+    "uid, id, spec, queue, handler, priority, created_at, labels, fingerprint, traceparent, source, array, "
+    "attempts, rev, " + ", ".join(_STANDING)
+)
+
+INSERT_JOB = """INSERT INTO jobs (uid, id, spec, queue, handler, priority, created_at, labels, fingerprint, traceparent,
+  source, array) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+INSERT_LABEL = "INSERT INTO labels (key, value, seq) SELECT ?, ?, seq FROM jobs WHERE uid = ?"
+INSERT_KEY = "INSERT OR REPLACE INTO keys (key, fingerprint, ids, at) VALUES (?, ?, ?, ?)"
+INSERT_EVENT = "INSERT OR REPLACE INTO events (seq, uid, id, type, at, data) VALUES (?, ?, ?, ?, ?, ?)"
+INSERT_ATTEMPT = """INSERT INTO attempts (uid, idx, number, worker, started_at, finished_at, outcome, reason, exit_code)
+  VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+INSERT_LOG = "INSERT OR REPLACE INTO logs (uid, idx, number, head, tail, total) VALUES (?, ?, ?, ?, ?, ?)"
+INSERT_TOMBSTONE = "INSERT OR REPLACE INTO tombstones (id, uid, at) VALUES (?, ?, ?)"
+
+# The fences: a claim takes the next number of a waiting job, an end speaks for the attempt that runs, a change comes
+# from where it was decided. A terminal record gives way to a redrive alone.
+CLAIM_JOB = """UPDATE jobs SET phase = 'Running', reason = '', message = '', attempts = ?, not_before = NULL,
+  worker = ?, started_at = coalesce(started_at, ?), rev = rev + 1 WHERE uid = ? AND attempts = ? AND phase = 'Pending'"""
+CLAIM_ARRAY = """UPDATE jobs SET phase = 'Running', reason = '', message = '', attempts = attempts + 1, worker = ?,
+  started_at = coalesce(started_at, ?), rev = rev + 1 WHERE uid = ? AND phase IN ('Pending', 'Running')"""
+CLAIM_ITEM = """INSERT INTO items (uid, idx, state, attempts) VALUES (?, ?, 'running', ?)
+  ON CONFLICT (uid, idx) DO UPDATE SET state = 'running', attempts = excluded.attempts, not_before = NULL
+  WHERE items.state = 'pending' AND items.attempts = excluded.attempts - 1"""
+END_JOB = f"UPDATE jobs SET {_SET}, rev = rev + 1 WHERE uid = ? AND attempts = ? AND phase = 'Running'"
+END_ARRAY = f"UPDATE jobs SET {_SET}, rev = rev + 1 WHERE uid = ? AND phase = 'Running'"
+END_ITEM = """UPDATE items SET state = ?, attempts = ?, retries = ?, disruptions = ?, not_before = ?, error_type = ?,
+  error_message = ?, result = ? WHERE uid = ? AND idx = ? AND attempts = ? AND state = 'running'"""
+CHANGE_JOB = f"""UPDATE jobs SET {_SET}, rev = rev + 1 WHERE uid = ? AND phase = ? AND (phase IN ('Pending', 'Running')
+  OR (phase = 'Failed' AND ? = 'Pending' AND ? = redrives + 1))"""
+PUT_ITEM = """INSERT OR REPLACE INTO items (uid, idx, state, attempts, retries, disruptions, not_before, error_type,
+  error_message, result) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+PUT_DELIVERY = """INSERT OR REPLACE INTO outbox (id, uid, url, secret_ref, body, attempts, next_at, last_error)
+  VALUES (?, ?, ?, ?, ?, ?, ?, ?)"""
+PUT_QUEUE = "INSERT OR REPLACE INTO queues (name, overrides) VALUES (?, ?)"
+DELETE_DELIVERY = "DELETE FROM outbox WHERE id = ?"
+DELETE_JOB = "DELETE FROM jobs WHERE uid = ? AND phase IN ('Succeeded', 'Failed', 'Cancelled')"
+
+SELECT_LIVE = f"SELECT {JOB_COLUMNS} FROM jobs WHERE phase IN ('Pending', 'Running') ORDER BY seq"
+SELECT_JOB = f"SELECT {JOB_COLUMNS} FROM jobs WHERE id = ?"
+SELECT_ITEMS = """SELECT uid, idx, state, attempts, retries, disruptions, not_before, error_type, error_message, result
+  FROM items WHERE uid = ? ORDER BY idx"""
+SELECT_ATTEMPTS = """SELECT idx, number, worker, started_at, finished_at, outcome, reason, exit_code FROM attempts
+  WHERE uid = ? ORDER BY finished_at DESC, number DESC LIMIT ?"""
+SELECT_LOG = """SELECT number, head, tail, total FROM logs WHERE uid = ? AND idx = ? AND (? IS NULL OR number = ?)
+  ORDER BY number DESC LIMIT 1"""
+SELECT_EVENTS = "SELECT seq, uid, id, type, at, data FROM events WHERE seq > ? ORDER BY seq LIMIT ?"
+SELECT_EVENTS_OF = "SELECT seq, uid, id, type, at, data FROM events WHERE uid = ? AND seq > ? ORDER BY seq LIMIT ?"
+SELECT_DELIVERIES = "SELECT id, uid, url, secret_ref, body, attempts, next_at, last_error FROM outbox ORDER BY next_at"
+SELECT_EXPIRED = "SELECT uid, id FROM jobs WHERE expires_at <= ? ORDER BY expires_at LIMIT ?"
+SELECT_SURPLUS = """SELECT uid, id FROM jobs WHERE expires_at IS NOT NULL AND seq <= (
+  SELECT seq FROM jobs WHERE expires_at IS NOT NULL ORDER BY seq DESC LIMIT 1 OFFSET ?) ORDER BY seq LIMIT ?"""
+
+TRIM_KEYS = "DELETE FROM keys WHERE key IN (SELECT key FROM keys WHERE at < ? ORDER BY at LIMIT ?)"
+TRIM_TOMBSTONES = """DELETE FROM tombstones WHERE seq IN (SELECT seq FROM tombstones WHERE at < ?
+  OR seq <= (SELECT max(seq) FROM tombstones) - ? ORDER BY seq LIMIT ?)"""
+TRIM_EVENTS = """DELETE FROM events WHERE seq IN (
+  SELECT seq FROM events WHERE seq <= (SELECT max(seq) FROM events) - ? ORDER BY seq LIMIT ?)"""

@@ -1,0 +1,1 @@
+"""Sample applications, one module each, built only on Longshore's public surface."""
