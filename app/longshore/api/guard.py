@@ -1,0 +1,109 @@
+"""Who may come in: the Host header, the origin of a web page, the bearer token, the security headers."""
+
+import secrets
+from collections.abc import Callable
+from functools import wraps
+from typing import ParamSpec, TypeVar
+from urllib.parse import urlsplit
+
+from flask import Flask, Response, g, request
+
+from longshore.api.parse import basic_password
+from longshore.api.tokens import ANYBODY, ROLES, Token, TokenFile
+from longshore.errors import Forbidden, RequestError, Unauthenticated
+from longshore.settings import Settings
+
+_LOOPBACK = frozenset({"127.0.0.1", "localhost", "[::1]", "::1"})
+_SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+_OPEN = frozenset({"/livez", "/readyz"})
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class WrongHost(RequestError):
+    """The Host header names somebody else."""
+
+    code = "wrong-host"
+    status = 421
+
+
+class Guard:
+    """Runs before every view."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._tokens = TokenFile(settings.tokens_file) if settings.tokens_file else None
+        self._hosts = _LOOPBACK | set(settings.allowed_hosts) if settings.loopback or settings.allowed_hosts else None
+
+    def install(self, app: Flask) -> None:
+        """Guard every request of the application, the apps' own routes included."""
+        app.before_request(self.check)
+        app.after_request(decorate)
+
+    def check(self) -> None:
+        """Refuse who has no business here."""
+        given = request.headers.get("X-Request-Id", "")
+        g.request_id = given if given.isascii() and given.isprintable() and 0 < len(given) <= 128 else secrets.token_hex(8)
+        self._check_host()
+        self._check_origin()
+        g.caller = self._caller()
+        if request.path not in _OPEN and not g.caller.allows("read"):
+            raise Forbidden
+
+    def _check_host(self) -> None:
+        # A web page can make a name of its own point at 127.0.0.1 (DNS rebinding); it cannot forge this header.
+        host = request.host.rpartition(":")[0] if request.host.rpartition(":")[2].isdigit() else request.host
+        if self._hosts is not None and host not in self._hosts:
+            raise WrongHost(f"this service does not answer for {host[:100]!r}; the setting allowed_hosts can name it")
+
+    @staticmethod
+    def _check_origin() -> None:
+        if request.method in _SAFE:
+            return
+        site = request.headers.get("Sec-Fetch-Site", "none")
+        origin = request.headers.get("Origin")
+        foreign = origin is not None and urlsplit(origin).netloc != request.host
+        if foreign or site not in ("none", "same-origin"):
+            raise Forbidden("a web page of another origin may not do this")
+
+    def _caller(self) -> Token:
+        if self._tokens is None or request.path in _OPEN:
+            return ANYBODY
+        kind, _, secret = request.headers.get("Authorization", "").partition(" ")
+        token = secret.strip() if kind.lower() == "bearer" else basic_password(secret) if kind.lower() == "basic" else ""
+        found = self._tokens.find(token) if token else None
+        if found is None:
+            raise Unauthenticated
+        return found
+
+
+def needs(role: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """A view that needs more than reading."""
+    assert role in ROLES
+
+    def wrap(view: Callable[P, R]) -> Callable[P, R]:
+        @wraps(view)
+        def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
+            if not g.caller.allows(role):
+                raise Forbidden(f"this needs the role {role}; the token {g.caller.name} has {g.caller.role}")
+            return view(*args, **kwargs)
+
+        return guarded
+
+    return wrap
+
+
+def decorate(response: Response) -> Response:
+    """Headers that every answer carries."""
+    headers = response.headers
+    headers["X-Content-Type-Options"] = "nosniff"
+    headers["X-Request-Id"] = g.get("request_id", "")
+    headers.setdefault("Cache-Control", "no-store")
+    if response.mimetype == "text/html":
+        headers["Referrer-Policy"] = "no-referrer"
+        headers["X-Frame-Options"] = "DENY"
+        headers.setdefault(
+            "Content-Security-Policy",
+            "default-src 'self'; img-src 'self' data:; style-src 'self' 'unsafe-inline'; object-src 'none'; "
+            "base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
+        )
+    return response

@@ -1,0 +1,191 @@
+"""``/v1/jobs``: submit, read, list, and the verbs of one job."""
+
+from flask import Blueprint, Response, g, request
+
+from longshore.api import parse
+from longshore.api.context import budget, store
+from longshore.api.guard import needs
+from longshore.api.problems import PreconditionFailed, pointer
+from longshore.api.reply import ended, etag, job, reply, with_links
+from longshore.errors import Conflict, InvalidRequest, NotFound
+from longshore.job.idempotency import fingerprint
+from longshore.job.status import Phase
+from longshore.store.port import Key, Query
+
+bp = Blueprint("jobs", __name__, url_prefix="/v1")
+PHASES = [phase.value for phase in Phase]
+FILTERS = ("phase", "queue", "handler", "label")
+
+
+def idempotency_key(data: object) -> Key | None:
+    """The caller's key with what it stands for; raises InvalidRequest for one that is none."""
+    text = request.headers.get("Idempotency-Key")
+    if text is None:
+        return None
+    text = text.strip().strip('"')
+    if not 1 <= len(text) <= 255 or not text.isascii() or not text.isprintable():
+        detail = "should be 1 to 255 visible ASCII characters"
+        raise InvalidRequest(f"Idempotency-Key: {detail}", errors=[{"header": "Idempotency-Key", "detail": detail}])
+    return Key(f"{g.caller.name}/{text}", fingerprint(request.method, request.path, data))
+
+
+@bp.post("/jobs")
+@needs("submit")
+def submit() -> Response:
+    """Take a job: 202 once it is kept; 200 when ``Prefer: wait=N`` saw its end."""
+    raw, data = parse.body()
+    new = parse.new_job(parse.submission(raw, data), traceparent=parse.traceparent(), source=_source(), now=parse.now())
+    with budget().wait(parse.preferred_wait()) as wait:
+        (answer,) = store().submit([new], key=idempotency_key(data), wait=wait)
+    doc = answer.job or store().get(answer.id)
+    headers = {"Location": f"/v1/jobs/{answer.id}"}
+    if not answer.created:
+        headers["Idempotent-Replayed"] = "true"
+    if wait and ended(doc):
+        headers["Preference-Applied"] = f"wait={wait:g}"
+    return job(doc, 200 if wait and ended(doc) else 202, headers)
+
+
+@bp.post("/jobs:batch")
+@needs("submit")
+def submit_batch() -> Response:
+    """Take up to 1,000 jobs, all or none: 202 once all are kept."""
+    _, data = parse.body()
+    submissions, _ = parse.batch(data)
+    trace, source, now = parse.traceparent(), _source(), parse.now()
+    news = [
+        parse.new_job(one, traceparent=trace, source=source, now=now, at=f"/jobs/{index}")
+        for index, one in enumerate(submissions)
+    ]
+    answers = store().submit(news, key=idempotency_key(data))
+    items = [{"id": answer.id, "created": answer.created} for answer in answers]
+    return reply({"count": len(items), "items": items}, 202)
+
+
+@bp.get("/jobs")
+def find() -> Response:
+    """One page, newest first."""
+    parse.known_parameters(*FILTERS, "limit", "cursor")
+    limit = parse.number("limit", 100, low=1, high=parse.MAX_PAGE, coerce=True)
+    page = store().find(_query(limit or 100, request.args.get("cursor", "")))
+    return reply({"items": [with_links(doc) for doc in page.items], "nextCursor": page.next_cursor})
+
+
+@bp.get("/jobs:count")
+def count() -> Response:
+    """How many jobs match, by phase."""
+    parse.known_parameters(*FILTERS)
+    return reply({"counts": store().count(_query(1, ""))})
+
+
+def _query(limit: int, cursor: str) -> Query:
+    return Query(
+        phases=parse.phases(PHASES), queue=request.args.get("queue", ""), handler=request.args.get("handler", ""),
+        labels=parse.labels(), limit=limit, cursor=cursor,
+    )  # fmt: skip
+
+
+@bp.get("/jobs/<id:id>")
+def get(id: str) -> Response:
+    """The job; with ``wait`` not before it ended or the time is over; with If-None-Match not before it changed."""
+    parse.known_parameters("wait")
+    known = request.headers.get("If-None-Match", "").strip('"').rpartition("-")[2]
+    with budget().wait(parse.seconds("wait")) as wait:
+        return job(store().get(id, wait=wait, rev=int(known) if known.isdigit() else None))
+
+
+@bp.delete("/jobs/<id:id>")
+@needs("submit")
+def delete(id: str) -> Response:
+    """Forget an ended job."""
+    _check_match(id)
+    store().delete(id)
+    return Response(status=204)
+
+
+@bp.post("/jobs/<id:id>:cancel")
+@needs("submit")
+def cancel(id: str) -> Response:
+    """Ask the job to end; it has when its phase says so."""
+    _check_match(id)
+    fields = _optional_object("graceSeconds")
+    grace = fields.get("graceSeconds")
+    if grace is not None and (isinstance(grace, bool) or not isinstance(grace, int | float) or not 0 <= grace <= 3600):
+        raise InvalidRequest("/graceSeconds: should be from 0 to 3600",
+                             errors=[{"pointer": "/graceSeconds", "detail": "should be from 0 to 3600"}])  # fmt: skip
+    return job(store().cancel(id, grace=grace, key=idempotency_key(fields)), 202)
+
+
+@bp.post("/jobs/<id:id>:redrive")
+@needs("submit")
+def redrive(id: str) -> Response:
+    """Send a failed job round again."""
+    _check_match(id)
+    return job(store().redrive(id, key=idempotency_key(_optional_object())), 202)
+
+
+@bp.post("/jobs/<id:id>:suspend")
+@needs("submit")
+def suspend(id: str) -> Response:
+    """Keep a waiting job waiting."""
+    return job(store().suspend(id, key=idempotency_key(_optional_object())))
+
+
+@bp.post("/jobs/<id:id>:resume")
+@needs("submit")
+def resume(id: str) -> Response:
+    """Let a suspended job go on."""
+    return job(store().resume(id, key=idempotency_key(_optional_object())))
+
+
+@bp.get("/jobs/<id:id>/result")
+def result(id: str) -> Response:
+    """What the handler returned, alone."""
+    doc = store().get(id)
+    status = doc["status"]
+    assert isinstance(status, dict)
+    if not ended(doc):
+        raise Conflict(f"job {id} is {status['phase']}; its result comes when it has succeeded")
+    if status["phase"] != Phase.SUCCEEDED:
+        raise NotFound(f"job {id} ended as {status['phase']} and has no result")
+    return reply(status.get("result"))
+
+
+@bp.get("/jobs/<id:id>/items")
+def items(id: str) -> Response:
+    """Items of an array job that were ever started, by index."""
+    parse.known_parameters("after", "limit")
+    after = parse.number("after", -1, low=-1, high=10**9)
+    limit = parse.number("limit", 100, low=1, high=parse.MAX_PAGE, coerce=True) or 100
+    found = store().items(id, after=-1 if after is None else after, limit=limit)
+    return reply({"items": found, "nextAfter": found[-1]["index"] if len(found) == limit else None})
+
+
+@bp.get("/jobs/<id:id>/explain")
+def explain(id: str) -> Response:
+    """Why the job stands where it stands."""
+    return reply(store().explain(id))
+
+
+def _check_match(id: str) -> None:
+    wanted = request.headers.get("If-Match")
+    if wanted and wanted != "*" and etag(store().get(id)) not in wanted:
+        raise PreconditionFailed(f"job {id} has changed since")
+
+
+def _optional_object(*names: str) -> dict[str, object]:
+    """The body of a verb: nothing, or an object of the named fields."""
+    if not request.content_length and not request.mimetype:
+        return {}
+    if not request.get_data(cache=True).strip():
+        return {}
+    fields = parse.an_object(parse.body()[1])
+    for name in fields:
+        if name not in names:
+            raise InvalidRequest(f"/{name}: there is no such field", errors=[
+                {"pointer": pointer([name]), "detail": "there is no such field"}])  # fmt: skip
+    return fields
+
+
+def _source() -> str:
+    return "cli" if request.headers.get("User-Agent", "").startswith("longshore-cli") else "api"

@@ -1,0 +1,77 @@
+"""``/metrics``: the requests that Flask sees, and everything that the engine counts, in one scrape."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import cast
+
+from flask import Flask, Response, request
+from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.exposition import choose_encoder
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
+from prometheus_client.samples import Exemplar
+from prometheus_flask_exporter import PrometheusMetrics
+
+from longshore.api.waiting import Budget
+from longshore.errors import LongshoreError
+from longshore.store.port import JobStore
+
+BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+# Long on purpose: their time says how long a client listened, not how fast the service is.
+STREAMS = ("streams.logs", "streams.all_events", "streams.job_events", "metrics")
+
+
+class EngineCollector(Collector):
+    """Asks the engine once a scrape; a dead engine is a metric, never a failed scrape."""
+
+    def __init__(self, store: JobStore, budget: Budget) -> None:
+        self._store, self._budget = store, budget
+
+    def describe(self) -> Iterable[Metric]:
+        """Nothing: registering must not call the engine."""
+        return []
+
+    def collect(self) -> Iterator[Metric]:
+        """The engine's families."""
+        yield GaugeMetricFamily("longshore_streams_open", "Streams of logs and events.", self._budget.open_streams)
+        try:
+            families = self._store.metrics()
+        except LongshoreError:
+            yield GaugeMetricFamily("longshore_engine_up", "Whether the engine answers.", 0)
+            return
+        yield from map(_family, families)
+
+
+def _family(plain: Mapping[str, object]) -> Metric:
+    metric = Metric(str(plain["name"]), str(plain["help"]), str(plain["type"]))
+    for name, labels, value, exemplar in cast("Sequence[tuple[str, dict[str, str], float, object]]", plain["samples"]):
+        metric.add_sample(name, labels, value, exemplar=_exemplar(exemplar))
+    return metric
+
+
+def _exemplar(plain: object) -> Exemplar | None:
+    if plain is None:
+        return None
+    labels, value, timestamp = cast("tuple[dict[str, str], float, float]", plain)
+    return Exemplar(labels, value, timestamp)
+
+
+def install(app: Flask, store: JobStore, budget: Budget) -> None:
+    """Count requests by route, and serve everything at ``/metrics``."""
+    registry = CollectorRegistry(auto_describe=False)
+    for collector in (ProcessCollector, PlatformCollector, GCCollector):
+        collector(registry=registry)
+    registry.register(EngineCollector(store, budget))
+    exporter = PrometheusMetrics(
+        app, path=None, registry=registry, group_by="url_rule", buckets=BUCKETS, excluded_paths=None,
+    )  # fmt: skip
+
+    @exporter.do_not_track()  # type: ignore[untyped-decorator]  # the exporter ships no types
+    def metrics() -> Response:
+        """Prometheus text, or OpenMetrics with exemplars for whoever asks for it."""
+        encode, content_type = choose_encoder(request.headers.get("Accept", ""))
+        return Response(encode(registry), content_type=content_type)
+
+    app.add_url_rule("/metrics", "metrics", metrics)
+    for endpoint in STREAMS[:-1]:
+        app.view_functions[endpoint] = exporter.do_not_track()(app.view_functions[endpoint])

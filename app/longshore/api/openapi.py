@@ -1,0 +1,252 @@
+"""The OpenAPI 3.1 document, from the same models that validate requests; ``docs/openapi.json`` is its copy."""
+
+from functools import cache
+from typing import Any
+
+import orjson
+from pydantic import BaseModel
+from pydantic.json_schema import models_json_schema
+
+from longshore.job.explain import Explanation
+from longshore.job.limits import QueuePolicy
+from longshore.job.spec import JobSpec, Manifest, Submission
+from longshore.job.status import JobStatus, Phase
+from longshore.version import __version__
+
+_REF = "#/components/schemas/"
+_MODELS: tuple[type[BaseModel], ...] = (Submission, Manifest, JobSpec, JobStatus, QueuePolicy, Explanation)
+Json = dict[str, Any]
+
+
+def ref(name: str) -> Json:
+    """A reference to a schema of the document."""
+    return {"$ref": _REF + name}
+
+
+def content(schema: Json, media: str = "application/json", example: object = None) -> Json:
+    """A body."""
+    whole: Json = {"schema": schema}
+    if example is not None:
+        whole["example"] = example
+    return {media: whole}
+
+
+def parameter(name: str, schema: Json, text: str, where: str = "query") -> Json:
+    """A parameter; the ones in a path are required."""
+    return {"name": name, "in": where, "description": text, "schema": schema, "required": where == "path"}
+
+
+def listing(schema: Json, **more: Json) -> Json:
+    """``{items: [...]}``."""
+    return {"type": "object", "required": ["items"], "properties": {"items": {"type": "array", "items": schema}, **more}}
+
+
+OBJECT: Json = {"type": "object"}
+TEXT: Json = {"type": "string"}
+ID = parameter("id", {**TEXT, "maxLength": 253, "pattern": "^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$"}, "Name of the job.", "path")
+QUEUE = parameter("name", {**TEXT, "maxLength": 63, "pattern": "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"}, "Name of the queue.", "path")
+WAIT = parameter("wait", {"type": "number", "minimum": 0}, "Wait so many seconds, at most 30; over the budget of waits: 0.")
+KEY = parameter("Idempotency-Key", {**TEXT, "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"},
+                "The same key with the same body is done once; kept 24 hours.", "header")  # fmt: skip
+PREFER = parameter("Prefer", {**TEXT, "examples": ["wait=10"]}, "`wait=N`: answer when the job ended, or after N seconds.", "header")
+NONE_MATCH = parameter("If-None-Match", TEXT, "ETag that the caller has; 304 when nothing changed.", "header")
+MATCH = parameter("If-Match", TEXT, "Do it only to this state of the job; 412 otherwise.", "header")
+FILTERS = [
+    parameter("phase", {"type": "array", "items": {"enum": [phase.value for phase in Phase]}}, "Phases."),
+    parameter("queue", TEXT, "Queue."),
+    parameter("handler", TEXT, "Handler."),
+    parameter("label", {"type": "array", "items": {**TEXT, "pattern": "^[^=]+=.*$"}}, "`key=value`; all must match."),
+]
+AFTER = parameter("after", {"type": "integer", "minimum": 0}, "Events beyond this number.")
+LAST_EVENT = parameter("Last-Event-ID", TEXT, "Where a stream goes on.", "header")
+JOB_BODY = {**content({"anyOf": [ref("Submission"), ref("Manifest")]}, example={"handler": "echo", "args": {"x": 1}}),
+            **content(ref("Manifest"), "application/yaml")}  # fmt: skip
+
+_PROBLEMS = {
+    400: "The body is not JSON.", 401: "A token is needed.", 403: "The token does not allow this.",
+    404: "There never was such a thing.", 409: "The job is in no state for this.", 410: "It was removed.",
+    412: "The job has changed since.", 413: "The body is too large.", 415: "The body has a media type that is not taken.",
+    421: "This service does not answer for that host.", 422: "A field is wrong; `errors` names each.",
+    429: "The queue takes no more jobs.", 503: "Not now; try again after Retry-After.",
+}  # fmt: skip
+
+
+def operation(
+    tag: str, name: str, summary: str, answers: dict[int, tuple[str, Json | None]], *, problems: tuple[int, ...] = (),
+    parameters: tuple[Json, ...] = (), body: Json | None = None, body_required: bool = False, opened: bool = False,
+) -> Json:  # fmt: skip
+    """One operation; every one may also be refused at the door."""
+    responses: Json = {}
+    for status, (text, bodies) in answers.items():
+        responses[str(status)] = {"description": text, **({"content": bodies} if bodies else {})}
+    door = (421,) if opened else (401, 403, 421)
+    for status in sorted({*problems, *door, 503}):
+        responses.setdefault(str(status), {"description": _PROBLEMS[status], "content": content(ref("Problem"), "application/problem+json")})
+    whole: Json = {"tags": [tag], "operationId": name, "summary": summary, "responses": responses}
+    if parameters:
+        whole["parameters"] = list(parameters)
+    if body is not None:
+        whole["requestBody"] = {"required": body_required, "content": body}
+    if opened:
+        whole["security"] = []
+    return whole
+
+
+def _jobs() -> Json:
+    job = content(ref("Job"))
+    verb = {"problems": (400, 404, 409, 410, 412, 413, 415, 422), "parameters": (ID, KEY, MATCH), "body": content(OBJECT)}
+    still = {"problems": (400, 404, 409, 410, 413, 415, 422), "parameters": (ID, KEY), "body": content(OBJECT)}
+    one = (404, 410, 422)
+    text = {"text/plain": {"schema": TEXT}}
+    stream = {"text/event-stream": {"schema": TEXT}, **content(ref("Events"))}
+    batch = {"anyOf": [
+        {"type": "object", "required": ["jobs"], "additionalProperties": False,
+         "properties": {"jobs": {"type": "array", "minItems": 1, "maxItems": 1000, "items": ref("Submission")},
+                        "labels": {"type": "object", "additionalProperties": TEXT}}},
+        {"type": "array", "minItems": 1, "maxItems": 1000, "items": ref("Submission")},
+    ]}  # fmt: skip
+    return {
+        "/v1/jobs": {
+            "post": operation("jobs", "submitJob", "Take a job.", {
+                202: ("Kept, durably.", job), 200: ("It ended while the request waited.", job)},
+                problems=(400, 409, 413, 415, 422, 429), parameters=(KEY, PREFER), body=JOB_BODY, body_required=True),
+            "get": operation("jobs", "listJobs", "One page of jobs, newest first.", {
+                200: ("A page.", content(listing(ref("Job"), nextCursor=TEXT)))}, problems=(422,), parameters=(
+                *FILTERS, parameter("limit", {"type": "integer", "minimum": 1}, "Jobs on the page; at most 1,000."),
+                parameter("cursor", TEXT, "nextCursor of the page before."))),
+        },
+        "/v1/jobs:batch": {"post": operation("jobs", "submitBatch", "Take up to 1,000 jobs, all or none.", {
+            202: ("All are kept, durably.", content(ref("Batch")))}, problems=(400, 409, 413, 415, 422, 429),
+            parameters=(KEY,), body=content(batch, example={"jobs": [{"handler": "echo"}]}), body_required=True)},
+        "/v1/jobs:count": {"get": operation("jobs", "countJobs", "How many jobs match, by phase.", {
+            200: ("Counts.", content({"type": "object", "properties": {"counts": OBJECT}}))}, problems=(422,),
+            parameters=tuple(FILTERS))},
+        "/v1/jobs/{id}": {
+            "get": operation("jobs", "getJob", "The job as it is; with `wait`, once it ended.", {
+                200: ("The job.", job), 304: ("As the caller has it.", None)}, problems=one, parameters=(ID, WAIT, NONE_MATCH)),
+            "delete": operation("jobs", "deleteJob", "Forget an ended job.", {204: ("Gone.", None)},
+                                problems=(*one, 409, 412), parameters=(ID, MATCH)),
+        },
+        "/v1/jobs/{id}:cancel": {"post": operation("jobs", "cancelJob", "Ask the job to end.", {
+            202: ("Asked; it has ended when its phase says so.", job)}, **verb | {"body": content(  # type: ignore[arg-type]  # keyword table
+                {"type": "object", "properties": {"graceSeconds": {"type": "number", "minimum": 0, "maximum": 3600}},
+                 "additionalProperties": False})})},
+        "/v1/jobs/{id}:redrive": {"post": operation("jobs", "redriveJob", "Send a failed job round again.", {
+            202: ("It waits again.", job)}, **verb)},  # type: ignore[arg-type]  # keyword table
+        "/v1/jobs/{id}:suspend": {"post": operation("jobs", "suspendJob", "Keep a waiting job waiting.", {
+            200: ("Suspended.", job)}, **still)},  # type: ignore[arg-type]  # keyword table
+        "/v1/jobs/{id}:resume": {"post": operation("jobs", "resumeJob", "Let a suspended job go on.", {
+            200: ("It goes on.", job)}, **still)},  # type: ignore[arg-type]  # keyword table
+        "/v1/jobs/{id}/result": {"get": operation("jobs", "getResult", "What the handler returned, alone.", {
+            200: ("Any JSON.", content({}))}, problems=(*one, 409), parameters=(ID,))},
+        "/v1/jobs/{id}/items": {"get": operation("jobs", "listItems", "Items of an array job that were ever started.", {
+            200: ("Items by index.", content(listing(ref("Item"), nextAfter={"type": ["integer", "null"]})))},
+            problems=one, parameters=(ID, parameter("after", {"type": "integer", "minimum": -1, "maximum": 10**9}, "Beyond this index."),
+                                      parameter("limit", {"type": "integer", "minimum": 1}, "At most 1,000.")))},
+        "/v1/jobs/{id}/explain": {"get": operation("jobs", "explainJob", "Why the job stands where it stands.", {
+            200: ("In words.", content(ref("Explanation")))}, problems=one, parameters=(ID,))},
+        "/v1/jobs/{id}/logs": {"get": operation("jobs", "getLogs", "Output of an attempt, the last by default.", {
+            200: ("The output; where it lies is in the Longshore- headers.", text)}, problems=one, parameters=(
+            ID, WAIT, parameter("attempt", {"type": "integer", "minimum": 1, "maximum": 10**9}, "Number of the attempt."),
+            parameter("index", {"type": "integer", "minimum": 0, "maximum": 10**9}, "Item of an array job."),
+            parameter("offset", {"type": "integer", "minimum": -(10**12), "maximum": 10**12}, "First byte; negative counts from the end."),
+            parameter("follow", {"type": "boolean"}, "Go on until the attempt ends, at most 5 minutes.")))},
+        "/v1/jobs/{id}/events": {"get": operation("events", "getJobEvents", "Events of one job: a stream, or a long poll.", {
+            200: ("Events.", stream)}, problems=one, parameters=(ID, AFTER, WAIT, LAST_EVENT, parameter("limit", {"type": "integer", "minimum": 1}, "At most 1,000.")))},
+        "/v1/events": {"get": operation("events", "getEvents", "Events of all jobs: a stream, or a long poll.", {
+            200: ("Events.", stream)}, problems=(422,), parameters=(AFTER, WAIT, LAST_EVENT, parameter("limit", {"type": "integer", "minimum": 1}, "At most 1,000.")))},
+    }  # fmt: skip
+
+
+def _service() -> Json:
+    thing = content(OBJECT)
+    queue = content(ref("Queue"))
+
+    def get(name: str, summary: str, body: Json = thing, *, opened: bool = False, **more: Any) -> Json:
+        return {"get": operation("service", name, summary, {200: ("Fine.", body)}, opened=opened, **more)}
+
+    def verb(name: str, summary: str, body: Json, *parameters: Json, problems: tuple[int, ...] = ()) -> Json:
+        return {"post": operation("service", name, summary, {200: ("Done.", body)}, parameters=(*parameters, KEY), problems=(*problems, 422))}
+
+    return {
+        "/": {"get": operation("service", "index", "Links; browsers go to the documentation.", {
+            200: ("Links.", thing), 302: ("To /docs.", None)})},
+        "/v1/": get("links", "Links."),
+        "/v1/handlers": get("listHandlers", "What can be run.", content(listing(OBJECT))),
+        "/v1/queues": get("listQueues", "All queues.", content(listing(ref("Queue")))),
+        "/v1/queues/{name}": {
+            **get("getQueue", "One queue.", queue, parameters=(QUEUE,), problems=(404,)),
+            "patch": operation("service", "changeQueue", "Lay fields over the policy; null gives one back to the configuration.", {
+                200: ("As it is now.", queue)}, parameters=(QUEUE,), problems=(400, 404, 413, 415, 422), body=content(OBJECT), body_required=True),
+        },
+        "/v1/queues/{name}:pause": verb("pauseQueue", "Start no more jobs of the queue.", queue, QUEUE, problems=(404,)),
+        "/v1/queues/{name}:resume": verb("resumeQueue", "Go on.", queue, QUEUE, problems=(404,)),
+        "/v1/workers": get("listWorkers", "Who runs jobs, and what runs now.", content(listing(OBJECT))),
+        "/v1/status": get("getStatus", "Capacity, counts, age, version."),
+        "/v1/status/details": get("getStatusDetails", "The same, with what runs now."),
+        "/v1/admin:drain": verb("drain", "Take no new jobs and start none.", thing),
+        "/v1/admin:undrain": verb("undrain", "Go on.", thing),
+        "/livez": get("live", "The api process answers.", opened=True),
+        "/readyz": get("ready", "Whether jobs are taken now.", opened=True, problems=(422,), parameters=(
+            parameter("verbose", {"type": "boolean"}, "With the applications' checks."),)),
+        "/healthz": get("health", "The same, with the applications' checks."),
+        "/metrics": get("metrics", "Prometheus metrics.", {"text/plain": {"schema": TEXT}, "application/openmetrics-text": {"schema": TEXT}}),
+        "/openapi.json": get("openapi", "This document."),
+        "/docs": get("docs", "This document in a browser.", {"text/html": {"schema": TEXT}}),
+        "/docs/{file}": get("docsFile", "A file of that page.", {"*/*": {"schema": TEXT}}, parameters=(
+            parameter("file", TEXT, "Name.", "path"),), problems=(404,)),
+    }  # fmt: skip
+
+
+def _schemas() -> Json:
+    _, definitions = models_json_schema([(model, "validation") for model in _MODELS], ref_template=_REF + "{model}", by_alias=True)
+    schemas: Json = definitions["$defs"]
+    schemas["JobStatus"]["required"] = ["phase", "attempts"]
+    schemas["Job"] = {
+        "type": "object", "required": ["id", "uid", "namespace", "name", "labels", "createdAt", "spec", "status", "links"],
+        "properties": {
+            "id": TEXT, "uid": {"type": "string", "format": "uuid"}, "namespace": TEXT, "name": TEXT,
+            "labels": {"type": "object", "additionalProperties": TEXT}, "createdAt": {"type": "string", "format": "date-time"},
+            "spec": ref("JobSpec"), "status": ref("JobStatus"), "links": {"type": "object", "additionalProperties": TEXT},
+        },
+    }  # fmt: skip
+    schemas["Batch"] = listing({"type": "object", "required": ["id", "created"],
+                                "properties": {"id": TEXT, "created": {"type": "boolean"}}}, count={"type": "integer"})  # fmt: skip
+    schemas["Item"] = {"type": "object", "required": ["index", "phase", "attempts"], "properties": {
+        "index": {"type": "integer"}, "phase": TEXT, "attempts": {"type": "integer"}, "retries": {"type": "integer"},
+        "result": {}, "error": ref("JobError")}}  # fmt: skip
+    schemas["Event"] = {"type": "object", "required": ["seq", "job", "type", "at", "data"], "properties": {
+        "seq": {"type": "integer"}, "job": TEXT, "type": TEXT, "at": {"type": "string", "format": "date-time"}, "data": OBJECT}}  # fmt: skip
+    schemas["Events"] = listing(ref("Event"), next={"type": "integer"})
+    schemas["Queue"] = {"type": "object", "required": ["name", "policy"], "properties": {
+        "name": TEXT, "policy": ref("QueuePolicy"), "waiting": {"type": "integer"}, "ready": {"type": "integer"},
+        "running": {"type": "integer"}, "paused": {"type": "boolean"}, "oldestAgeSeconds": {"type": "number"},
+        "overridden": {"type": "array", "items": TEXT}}}  # fmt: skip
+    schemas["Problem"] = {"type": "object", "required": ["type", "title", "status", "detail"], "properties": {
+        "type": {"type": "string", "format": "uri-reference"}, "title": TEXT, "status": {"type": "integer"}, "detail": TEXT,
+        "requestId": TEXT, "errors": {"type": "array", "items": {"type": "object", "additionalProperties": TEXT}}}}  # fmt: skip
+    schemas["Explanation"]["required"] = ["reason", "message"]
+    schemas["Explanation"]["additionalProperties"] = True
+    return schemas
+
+
+def document() -> Json:
+    """The whole document."""
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Longshore", "version": __version__, "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+            "description": "Background jobs in warm worker processes. Errors are application/problem+json (RFC 9457).",
+        },
+        "servers": [{"url": "/"}],
+        "tags": [{"name": "jobs"}, {"name": "events"}, {"name": "service"}],
+        "security": [{"token": []}, {}],
+        "paths": {**_jobs(), **_service()},
+        "components": {"schemas": _schemas(), "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}}},
+    }  # fmt: skip
+
+
+@cache
+def text() -> bytes:
+    """As it is served and committed."""
+    return orjson.dumps(document(), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)

@@ -1,0 +1,269 @@
+"""Bodies and parameters as values; every complaint names the field."""
+
+import base64
+import binascii
+import difflib
+import os
+import re
+import time
+from collections.abc import Mapping, Sequence
+from functools import cache
+from typing import Any, TypeVar
+
+import orjson
+import yaml
+from flask import current_app, request
+from pydantic import BaseModel, TypeAdapter, ValidationError
+
+from longshore.api.problems import NotJson, WrongType, invalid, pointer
+from longshore.errors import InvalidRequest, UnknownHandler
+from longshore.handlers import Handler
+from longshore.job.idempotency import fingerprint, name_from_time
+from longshore.job.spec import Manifest, Submission
+from longshore.store.port import NewJob
+
+MAX_BATCH = 1000
+MAX_WAIT_SECONDS = 30.0
+MAX_PAGE = 1000
+_YAML = ("application/yaml", "application/x-yaml", "text/yaml")
+_JSON = ("application/json", "application/merge-patch+json")
+_TRACEPARENT = re.compile(r"^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$")
+_NAN = re.compile(rb"[^\w\"](-?(NaN|Infinity))\b")
+_submissions: TypeAdapter[list[Submission]] = TypeAdapter(list[Submission])
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def body() -> tuple[bytes, Any]:
+    """The body as JSON bytes and as data; raises NotJson, WrongType, InvalidRequest."""
+    data = request.get_data(cache=False)
+    if request.mimetype in _YAML:
+        return _from_yaml(data)
+    if request.mimetype not in _JSON:
+        shown = request.mimetype or "none"
+        raise WrongType(f"send the body as application/json or application/yaml, not {shown}")
+    try:
+        return data, orjson.loads(data)
+    except orjson.JSONDecodeError as error:
+        if _NAN.search(data):
+            raise NotJson("the body is not JSON: NaN and Infinity are no JSON numbers") from None
+        raise NotJson(f"the body is not JSON: {error.msg} at line {error.lineno}, column {error.colno}") from None
+
+
+def _from_yaml(data: bytes) -> tuple[bytes, Any]:
+    try:
+        documents = [document for document in yaml.load_all(data, _Loader) if document is not None]
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+        raise NotJson(f"the body is not YAML: {str(error).splitlines()[0]}") from None
+    if len(documents) != 1:
+        raise NotJson(f"the body has {len(documents)} YAML documents; send one, or a batch")
+    try:
+        return orjson.dumps(documents[0]), documents[0]
+    except TypeError as error:
+        raise NotJson(f"the body has something that JSON does not know: {error}") from None
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML as JSON sees it: times stay text, and aliases, which can blow a small file up, are refused."""
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.YAMLError("aliases are not taken")
+        return super().compose_node(parent, index)
+
+
+_Loader.yaml_implicit_resolvers = {
+    letter: [(tag, regexp) for tag, regexp in rules if tag != "tag:yaml.org,2002:timestamp"]
+    for letter, rules in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+
+
+def an_object(data: Any) -> dict[str, Any]:
+    """The body as an object."""
+    if not isinstance(data, dict):
+        raise InvalidRequest("the body should be one JSON object", errors=[{"pointer": "", "detail": "should be an object"}])
+    return data
+
+
+def model(kind: type[Model], raw: bytes, prefix: str = "") -> Model:
+    """The body as a model, by its outside names only."""
+    try:
+        return kind.model_validate_json(raw, by_alias=True, by_name=False)
+    except ValidationError as error:
+        raise invalid(error, prefix) from None
+
+
+def submission(raw: bytes, data: Any) -> Submission:
+    """One job: a submission, or a whole manifest."""
+    fields = an_object(data)
+    if "apiVersion" not in fields and "kind" not in fields:
+        return model(Submission, raw)
+    manifest = model(Manifest, raw)
+    if manifest.metadata.namespace not in (None, "default"):
+        raise InvalidRequest("/metadata/namespace: this service has the namespace default alone",
+                             errors=[{"pointer": "/metadata/namespace", "detail": "only default is known here"}])  # fmt: skip
+    return manifest.submission()
+
+
+def batch(data: Any) -> tuple[list[Submission], list[dict[str, Any]]]:
+    """Up to 1,000 jobs, as ``{"jobs": [...]}`` or a bare list."""
+    jobs = data.get("jobs") if isinstance(data, dict) else data
+    unknown = [name for name in data if name not in ("jobs", "labels")] if isinstance(data, dict) else []
+    if unknown:
+        raise InvalidRequest(f"/{unknown[0]}: there is no such field", errors=[
+            {"pointer": pointer([name]), "detail": "there is no such field"} for name in unknown])  # fmt: skip
+    if not isinstance(jobs, list) or not 1 <= len(jobs) <= MAX_BATCH:
+        raise InvalidRequest(f"/jobs: should be a list of 1 to {MAX_BATCH} jobs",
+                             errors=[{"pointer": "/jobs", "detail": f"should be a list of 1 to {MAX_BATCH} jobs"}])  # fmt: skip
+    shared = data.get("labels") if isinstance(data, dict) else None
+    if shared is not None:
+        shared = an_object(shared)
+        jobs = [{**job, "labels": {**(job.get("labels") or {}), **shared}} if isinstance(job, dict) else job for job in jobs]
+    try:
+        return _submissions.validate_json(orjson.dumps(jobs), by_alias=True, by_name=False), jobs
+    except ValidationError as error:
+        raise invalid(error, "/jobs") from None
+
+
+def new_job(job: Submission, *, traceparent: str, source: str, now: float, at: str = "") -> NewJob:
+    """On its way into the store; raises UnknownHandler, InvalidRequest for its arguments."""
+    check_handler(job, at)
+    spec = job.model_dump_json(exclude_unset=True, exclude={"name", "labels"}).encode()
+    named = job.name is not None
+    digest = fingerprint("POST", "/v1/jobs", [orjson.loads(spec), job.labels]) if named else ""
+    id = job.name or name_from_time(now, int.from_bytes(os.urandom(10)))
+    return NewJob(id, named, spec, digest, job.labels, traceparent, source)
+
+
+def check_handler(job: Submission, at: str = "") -> None:
+    """The handler is known here and takes these arguments."""
+    handlers: Mapping[str, Handler] = current_app.extensions["longshore"].apps.handlers
+    if job.handler is None:
+        if not current_app.extensions["longshore"].settings.commands:
+            text = "command jobs are switched off here; the setting commands allows them"
+            raise InvalidRequest(f"{at}/command: {text}", errors=[{"pointer": f"{at}/command", "detail": text}])
+        return
+    handler = handlers.get(job.handler)
+    if handler is None:
+        near = difflib.get_close_matches(job.handler, handlers, n=3)
+        hint = f"; did you mean {' or '.join(near)}?" if near else f"; there are: {', '.join(sorted(handlers)) or 'none'}"
+        raise UnknownHandler(f"there is no handler {job.handler!r}{hint}",
+                             errors=[{"pointer": f"{at}/handler", "detail": f"no such handler{hint}"}])  # fmt: skip
+    if job.items is None:
+        _check_args(handler, job.args, f"{at}/args")
+    else:
+        for index, item in enumerate(job.items):
+            _check_args(handler, {**job.args, **item}, f"{at}/items/{index}")
+
+
+def _check_args(handler: Handler, args: Mapping[str, object], at: str) -> None:
+    try:
+        handler.arguments.model_validate(dict(args))
+    except ValidationError as error:
+        raise invalid(error, at) from None
+
+
+@cache
+def _flag(text: str) -> bool:
+    if text.lower() not in ("", "1", "0", "true", "false"):
+        raise ValueError(text)
+    return text.lower() in ("", "1", "true")
+
+
+def flag(name: str) -> bool:
+    """A yes/no query parameter; ``?follow`` means yes."""
+    text = request.args.get(name)
+    try:
+        return text is not None and _flag(text)
+    except ValueError:
+        raise _parameter(name, "should be true or false") from None
+
+
+def number(name: str, default: int | None, *, low: int, high: int, coerce: bool = False) -> int | None:
+    """A whole number from the query; too large ones are cut when ``coerce`` is set."""
+    text = request.args.get(name)
+    if text is None:
+        return default
+    try:
+        value = int(text)
+    except ValueError:
+        raise _parameter(name, "should be a whole number") from None
+    if coerce and value > high:
+        return high
+    if not low <= value <= high:
+        raise _parameter(name, f"should be from {low} to {high}")
+    return value
+
+
+def seconds(name: str) -> float:
+    """A time to wait from the query, such as ``20`` or ``20s``; at most 30."""
+    return _wait(request.args.get(name, "0"), name)
+
+
+def _wait(text: str, name: str) -> float:
+    try:
+        value = float(text.removesuffix("s"))
+    except ValueError:
+        raise _parameter(name, "should be a number of seconds") from None
+    if not 0 <= value < float("inf"):
+        raise _parameter(name, "should not be negative")
+    return min(value, MAX_WAIT_SECONDS)
+
+
+def preferred_wait() -> float:
+    """``Prefer: wait=N`` (RFC 7240) in seconds; 0 without. What is not understood is ignored, as the RFC says."""
+    for preference in request.headers.get("Prefer", "").lower().split(","):
+        name, _, value = preference.strip().partition("=")
+        if name.strip() == "wait" and value.strip(' "').isdigit():
+            return min(float(value.strip(' "')), MAX_WAIT_SECONDS)
+    return 0.0
+
+
+def labels() -> dict[str, str]:
+    """``label=key=value``, any number of times."""
+    found = {}
+    for text in request.args.getlist("label"):
+        key, equals, value = text.partition("=")
+        if not equals or not key:
+            raise _parameter("label", "should be key=value")
+        found[key] = value
+    return found
+
+
+def phases(allowed: Sequence[str]) -> list[str]:
+    """``phase=…``, any number of times, in any case."""
+    known = {phase.lower(): phase for phase in allowed}
+    texts = [word for text in request.args.getlist("phase") for word in text.split(",")]
+    wrong = [text for text in texts if text.lower() not in known]
+    if wrong:
+        raise _parameter("phase", f"should be one of {', '.join(allowed)}")
+    return [known[text.lower()] for text in texts]
+
+
+def known_parameters(*names: str) -> None:
+    """Refuse a query parameter that would silently do nothing."""
+    for name in request.args:
+        if name not in names:
+            raise _parameter(name, f"there is no such parameter; there are: {', '.join(names) or 'none'}")
+
+
+def traceparent() -> str:
+    """The caller's W3C trace context, if it is one."""
+    text = request.headers.get("traceparent", "")
+    return text if _TRACEPARENT.match(text) else ""
+
+
+def basic_password(header: str) -> str:
+    """The password of a Basic authorization: tools that know no bearer tokens can send one there."""
+    try:
+        return base64.b64decode(header, validate=True).decode().partition(":")[2]
+    except (binascii.Error, UnicodeDecodeError):
+        return ""
+
+
+def now() -> float:
+    """Seconds since the epoch."""
+    return time.time()
+
+
+def _parameter(name: str, detail: str) -> InvalidRequest:
+    return InvalidRequest(f"{name}: {detail}", errors=[{"parameter": name, "detail": detail}])

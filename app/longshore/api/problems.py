@@ -1,0 +1,109 @@
+"""Every error as ``application/problem+json`` (RFC 9457): one shape, one table, no traceback."""
+
+from collections.abc import Mapping, Sequence
+
+import orjson
+from flask import Flask, Response, current_app, g
+from pydantic import ValidationError
+from werkzeug.exceptions import HTTPException
+
+from longshore.errors import InvalidRequest, LongshoreError
+
+MEDIA_TYPE = "application/problem+json"
+
+# Codes of what Flask itself refuses.
+CODES = {400: "bad-request", 404: "no-such-route", 405: "method-not-allowed", 408: "timeout", 411: "length-required",
+         412: "precondition-failed", 413: "too-large", 414: "uri-too-long", 415: "unsupported-media-type",
+         431: "headers-too-large"}  # fmt: skip
+
+# pydantic's words are for programmers; these are for whoever wrote the request.
+_SENTENCES = {
+    "extra_forbidden": "there is no such field",
+    "missing": "is missing",
+    "json_invalid": "is not JSON",
+}
+
+
+class NotJson(LongshoreError):
+    """The body is not JSON."""
+
+    code = "not-json"
+    status = 400
+
+
+class WrongType(LongshoreError):
+    """The body has a media type that is not taken here."""
+
+    code = "unsupported-media-type"
+    status = 415
+
+
+class PreconditionFailed(LongshoreError):
+    """The job has changed since."""
+
+    code = "precondition-failed"
+    status = 412
+
+
+def problem(
+    status: int, code: str, detail: str, *, errors: Sequence[Mapping[str, str]] = (),
+    headers: Mapping[str, str] | None = None,
+) -> Response:  # fmt: skip
+    """A problem document."""
+    body: dict[str, object] = {
+        "type": f"/problems/{code}", "title": code.replace("-", " "), "status": status, "detail": detail,
+        "requestId": g.get("request_id", ""),
+    }  # fmt: skip
+    if errors:
+        body["errors"] = [dict(error) for error in errors]
+    return Response(orjson.dumps(body), status, headers, content_type=MEDIA_TYPE)
+
+
+def invalid(error: ValidationError, prefix: str = "") -> InvalidRequest:
+    """pydantic's findings as ours: a JSON pointer and a sentence each; the input is never echoed."""
+    found = [
+        {"pointer": prefix + pointer(e["loc"]), "detail": _sentence(e["type"], e["msg"])}
+        for e in error.errors(include_url=False, include_context=False, include_input=False)
+    ]
+    first = found[0]
+    where = first["pointer"] or "the body"
+    return InvalidRequest(f"{where}: {first['detail']}", errors=found)
+
+
+def pointer(location: Sequence[object]) -> str:
+    """RFC 6901."""
+    return "".join(f"/{str(part).replace('~', '~0').replace('/', '~1')}" for part in location)
+
+
+def _sentence(kind: str, message: str) -> str:
+    return _SENTENCES.get(kind) or message.removeprefix("Value error, ").replace("Input should be", "should be")
+
+
+def register(app: Flask) -> None:
+    """Answer all errors of the application."""
+    app.register_error_handler(LongshoreError, _ours)
+    app.register_error_handler(HTTPException, _flasks)
+    app.register_error_handler(Exception, _unexpected)
+
+
+def _ours(error: LongshoreError) -> Response:
+    headers = {"Retry-After": str(error.retry_after)} if error.retry_after is not None else {}
+    if error.status == 401:
+        headers["WWW-Authenticate"] = 'Bearer realm="longshore"'
+    if error.status in (429, 503):
+        headers.setdefault("Retry-After", "1")
+    errors = error.errors if isinstance(error, InvalidRequest) else ()
+    return problem(error.status, error.code, error.message, errors=errors, headers=headers)
+
+
+def _flasks(error: HTTPException) -> Response:
+    status = error.code or 500
+    if error.response is not None or status < 400:
+        return error.get_response()  # type: ignore[return-value]  # werkzeug's own redirect
+    headers = {name: value for name, value in error.get_headers() if name in ("Allow", "Retry-After")}
+    return problem(status, CODES.get(status, "error"), error.description or "", headers=headers)
+
+
+def _unexpected(error: Exception) -> Response:
+    current_app.logger.exception("request failed", exc_info=error)
+    return problem(500, "internal", "something went wrong here; the service's log says what, by the request's id")

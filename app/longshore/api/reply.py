@@ -1,0 +1,56 @@
+"""Answers: JSON by orjson, jobs with their links, ETags."""
+
+from collections.abc import Mapping
+from typing import cast
+
+import orjson
+from flask import Response, request
+
+from longshore.job.status import TERMINAL
+from longshore.store.port import JobDoc
+
+JSON = "application/json"
+_ENDED = frozenset(phase.value for phase in TERMINAL)
+
+
+def reply(value: object, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    """A JSON answer."""
+    return Response(orjson.dumps(value, option=orjson.OPT_NON_STR_KEYS), status, headers, content_type=JSON)
+
+
+def phase_of(doc: JobDoc) -> str:
+    """The job's phase."""
+    return str(cast("dict[str, object]", doc["status"])["phase"])
+
+
+def ended(doc: JobDoc) -> bool:
+    """Whether the job has ended."""
+    return phase_of(doc) in _ENDED
+
+
+def etag(doc: JobDoc) -> str:
+    """Changes with the job."""
+    return f'"{str(doc["uid"])[:8]}-{doc["rev"]}"'
+
+
+def with_links(doc: JobDoc) -> JobDoc:
+    """The document as it goes out: revision to the ETag, links in."""
+    base = f"/v1/jobs/{doc['id']}"
+    names = ["events", "logs", "explain"] if not ended(doc) else ["events", "logs", "result"]
+    links = {"self": base, **{name: f"{base}/{name}" for name in names}}
+    if not ended(doc):
+        links["cancel"] = f"{base}:cancel"
+    elif phase_of(doc) == "Failed":
+        links["redrive"] = f"{base}:redrive"
+    return {**{name: value for name, value in doc.items() if name != "rev"}, "links": links}
+
+
+def job(doc: JobDoc, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    """One job; 304 when the caller has it as it is."""
+    tag = etag(doc)
+    own = {"ETag": tag, **(headers or {})}
+    if not ended(doc):
+        own["Retry-After"] = "1"
+    if status == 200 and request.method == "GET" and tag in request.headers.get("If-None-Match", ""):
+        return Response(status=304, headers=own)
+    return reply(with_links(doc), status, own)

@@ -1,0 +1,74 @@
+"""How gunicorn runs the application: one process, threads, a socket that the engine opened.
+
+gunicorn reads this module as its configuration (``--config python:longshore.api.serving``). What the application has
+to know comes from the engine in one variable of the environment.
+"""
+
+import faulthandler
+import logging
+import os
+import sys
+from typing import TYPE_CHECKING
+
+import orjson
+
+from longshore.settings import Settings
+
+if TYPE_CHECKING:
+    from flask import Flask
+
+_boot = orjson.loads(os.environ["LONGSHORE_API_BOOT"])
+_settings = Settings.load_dump(_boot["settings"])
+
+wsgi_app = "longshore.api.serving:application()"
+bind = [f"fd://{_boot['fd']}"]
+worker_class = "gthread"
+workers = 1  # one registry of metrics, one budget of waits; jobs run elsewhere
+threads = _settings.api_threads
+worker_connections = 1000
+backlog = 256
+timeout = 60
+graceful_timeout = 10
+keepalive = 75  # longer than the 60 s at which proxies give up, so that they close first
+worker_tmp_dir = "/dev/shm"  # the heartbeat must not wait for a disk
+control_socket_disable = True  # its thread would make every replaced worker a fork of a threaded process
+preload_app = False
+limit_request_line = 8190
+limit_request_fields = 64
+limit_request_field_size = 8190
+forwarded_allow_ips = "127.0.0.1"
+proc_name = "longshore-api"
+accesslog = None if _settings.access_log == "off" else "-"
+access_log_format = '{"action":"request","method":"%(m)s","path":"%(U)s","status":%(s)s,"seconds":%(L)s}'
+errorlog = "-"
+loglevel = "warning"
+
+
+class _OnlyErrors(logging.Filter):
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Requests that went wrong, and nothing of the rest."""
+        status = record.args.get("s", "500") if isinstance(record.args, dict) else "500"
+        return str(status) >= "400"
+
+
+def post_worker_init(worker: object) -> None:
+    """In the worker, before the first request."""
+    faulthandler.enable()
+    if _settings.api_cpu is not None:
+        os.sched_setaffinity(0, {_settings.api_cpu})
+    if _settings.access_log == "errors":
+        logging.getLogger("gunicorn.access").addFilter(_OnlyErrors())
+
+
+def worker_abort(worker: object) -> None:
+    """The worker hung: say where, before it is killed."""
+    faulthandler.dump_traceback(sys.stderr)
+
+
+def application() -> "Flask":
+    """The application over the engine's socket and database."""
+    from longshore import apps
+    from longshore.api.app import create_app
+    from longshore.store.local import LocalStore
+
+    return create_app(LocalStore(_boot["rpc"], _boot["db"]), _settings, apps.load(_settings.apps))

@@ -1,0 +1,132 @@
+"""Answers that go on: output of a job, events as they happen. Each holds a thread, so they are few and end by themselves."""
+
+import time
+from collections.abc import Iterator
+
+import orjson
+from flask import Blueprint, Response, request
+
+from longshore.api import parse
+from longshore.api.context import budget, store
+from longshore.api.reply import reply
+from longshore.api.waiting import Budget
+from longshore.errors import LongshoreError
+from longshore.store.port import Event, JobStore, LogChunk
+
+bp = Blueprint("streams", __name__, url_prefix="/v1")
+
+STREAM_SECONDS = 300.0  # then the client comes again where it left off
+TURN_SECONDS = 10.0  # of silence before a sign of life
+TERMINAL_EVENTS = frozenset({"succeeded", "failed", "cancelled"})
+
+
+@bp.get("/jobs/<id:id>/logs")
+def logs(id: str) -> Response:
+    """Output of an attempt, the last by default; ``follow`` goes on until it ends."""
+    parse.known_parameters("attempt", "index", "offset", "follow", "wait")
+    attempt = parse.number("attempt", None, low=1, high=10**9)
+    index = parse.number("index", None, low=0, high=10**9)
+    offset = parse.number("offset", 0, low=-(10**12), high=10**12) or 0
+    if parse.flag("follow"):
+        chunk = store().logs(id, attempt=attempt, index=index, offset=offset)
+        return _stream(_follow(store(), id, index, chunk), "text/plain; charset=utf-8")
+    with budget().wait(parse.seconds("wait")) as wait:
+        return _page(store().logs(id, attempt=attempt, index=index, offset=offset, wait=wait))
+
+
+def _page(chunk: LogChunk) -> Response:
+    headers = {
+        "Longshore-Offset": str(chunk.offset), "Longshore-Next-Offset": str(chunk.next_offset),
+        "Longshore-Complete": str(chunk.complete).lower(), "Longshore-Dropped": str(chunk.dropped),
+        "Longshore-Attempt": str(chunk.attempt),
+    }  # fmt: skip
+    return Response(chunk.data, 200, headers, content_type="text/plain; charset=utf-8")
+
+
+def _follow(jobs: JobStore, id: str, index: int | None, chunk: LogChunk) -> Iterator[bytes]:
+    limit = time.monotonic() + STREAM_SECONDS
+    while True:
+        if chunk.dropped:
+            yield f"[{chunk.dropped} bytes were not kept]\n".encode()
+        yield chunk.data
+        if chunk.complete or time.monotonic() > limit:
+            return
+        try:
+            chunk = jobs.logs(id, attempt=chunk.attempt or None, index=index, offset=chunk.next_offset, wait=TURN_SECONDS)
+        except LongshoreError:
+            return  # the job was removed or the engine is going: the client sees the end and asks again
+
+
+@bp.get("/events")
+def all_events() -> Response:
+    """Events of all jobs, as a stream or a long poll."""
+    return _events(None)
+
+
+@bp.get("/jobs/<id:id>/events")
+def job_events(id: str) -> Response:
+    """Events of one job, as a stream or a long poll."""
+    return _events(id)
+
+
+def _events(id: str | None) -> Response:
+    parse.known_parameters("after", "wait", "limit")
+    resumed = request.headers.get("Last-Event-ID", "")
+    after = int(resumed) if resumed.isdigit() and len(resumed) < 19 else parse.number("after", 0, low=0, high=2**63 - 1) or 0
+    if "text/event-stream" in request.headers.get("Accept", ""):
+        first = store().events(job=id, after=after)
+        return _stream(_sse(store(), id, after, list(first)), "text/event-stream")
+    limit = parse.number("limit", 500, low=1, high=1000, coerce=True) or 500
+    with budget().wait(parse.seconds("wait")) as wait:
+        found = store().events(job=id, after=after, wait=wait, limit=limit)
+    return reply({"items": [_event(event) for event in found], "next": found[-1].seq if found else after})
+
+
+def _event(event: Event) -> dict[str, object]:
+    return {"seq": event.seq, "job": event.job, "type": event.type, "at": event.at, "data": event.data}
+
+
+def _sse(jobs: JobStore, id: str | None, after: int, found: list[Event]) -> Iterator[bytes]:
+    limit = time.monotonic() + STREAM_SECONDS
+    yield b"retry: 1000\n\n"
+    while True:
+        for event in found:
+            after = event.seq
+            yield b"id: %d\nevent: %b\ndata: %b\n\n" % (after, event.type.encode(), orjson.dumps(_event(event)))
+            if id is not None and event.type in TERMINAL_EVENTS:
+                limit = min(limit, time.monotonic())  # a redrive is another stream
+        if time.monotonic() >= limit:
+            return
+        try:
+            found = list(jobs.events(job=id, after=after, wait=TURN_SECONDS))
+        except LongshoreError:
+            return  # the engine is going: the client comes again with Last-Event-ID
+        if not found:
+            yield b": still here\n\n"
+
+
+def _stream(pieces: Iterator[bytes], content_type: str) -> Response:
+    place = budget()
+    place.open_stream()
+    response = Response(_counted(pieces, place), content_type=content_type)
+    response.headers["X-Accel-Buffering"] = "no"
+    return response
+
+
+class _counted:
+    """An iterator that gives its place back when the server is done with it, started or not."""
+
+    def __init__(self, pieces: Iterator[bytes], place: Budget) -> None:
+        self._pieces, self._place, self._closed = pieces, place, False
+
+    def __iter__(self) -> "_counted":
+        return self
+
+    def __next__(self) -> bytes:
+        return next(self._pieces)
+
+    def close(self) -> None:
+        """Called by the server, also when the client went away."""
+        if not self._closed:
+            self._closed = True
+            self._place.close_stream()

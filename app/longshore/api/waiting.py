@@ -1,0 +1,41 @@
+"""The budget of requests that wait: each holds a thread, and the others must stay free for those who do not."""
+
+import contextlib
+import threading
+from collections.abc import Iterator
+
+from longshore.errors import Unavailable
+
+
+class Budget:
+    """At most so many waits at a time; the rest is answered at once."""
+
+    def __init__(self, size: int) -> None:
+        self._free = threading.BoundedSemaphore(size) if size else None
+        self.open_streams = 0
+        self._lock = threading.Lock()
+
+    @contextlib.contextmanager
+    def wait(self, seconds: float) -> Iterator[float]:
+        """The seconds that may be waited: those asked for, or 0 when the budget is used up."""
+        if not seconds or self._free is None or not self._free.acquire(blocking=False):
+            yield 0.0
+            return
+        try:
+            yield seconds
+        finally:
+            self._free.release()
+
+    def open_stream(self) -> None:
+        """Take a place for a stream; raises Unavailable when there is none."""
+        if self._free is None or not self._free.acquire(blocking=False):
+            raise Unavailable("all places for streams and waits are taken", retry_after=5)
+        with self._lock:
+            self.open_streams += 1
+
+    def close_stream(self) -> None:
+        """Give it back."""
+        assert self._free is not None
+        self._free.release()
+        with self._lock:
+            self.open_streams -= 1
