@@ -1,0 +1,97 @@
+"""The command itself: its options, its commands by name, its errors and exit codes."""
+
+import importlib
+import os
+import sys
+from typing import NoReturn
+
+import click
+
+from longshore.client import DEFAULT_URL, ApiError, Client, ClientError, ServiceUnreachable
+from longshore.errors import LongshoreError
+
+OK, FAILED, USAGE, CANCELLED, TIMED_OUT, NOT_FOUND, REFUSED, UNREACHABLE = range(8)
+EXIT_CODES = """\b
+Exit codes: 0 done (of wait and submit --wait: the job succeeded), 1 the job failed or something broke,
+2 the command line is wrong, 3 the job was cancelled, 4 waited long enough, 5 no such job or it was removed,
+6 the service refused, 7 the service cannot be reached or takes nothing now."""
+
+# Where each command lives; imported when it is needed, so that `longshore version` is quick.
+COMMANDS = {
+    "serve": "serve", "submit": "submit", "get": "get", "list": "listing", "wait": "wait", "logs": "logs",
+    "events": "events", "cancel": "verbs", "redrive": "verbs", "suspend": "verbs", "resume": "verbs",
+    "delete": "verbs", "explain": "explain", "queues": "queues", "handlers": "service", "workers": "service",
+    "status": "service", "drain": "service", "undrain": "service", "config": "config", "token": "token",
+    "openapi": "openapi", "version": "version", "completion": "completion",
+}  # fmt: skip
+
+
+class Commands(click.Group):
+    """Finds a command in its module."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """In the order of the table above."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command called so."""
+        if cmd_name not in COMMANDS:
+            return None
+        module = importlib.import_module(f"longshore.cli.{COMMANDS[cmd_name]}")
+        found: click.Command = getattr(module, "list_jobs" if cmd_name == "list" else cmd_name)
+        return found
+
+
+@click.group(cls=Commands, epilog=EXIT_CODES, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--url", envvar="LONGSHORE_URL", default=DEFAULT_URL, show_default=True, help="Address of the service.")
+@click.option("--token", envvar="LONGSHORE_TOKEN", default="", help="Bearer token; better in LONGSHORE_TOKEN than here.")
+@click.pass_context
+def cli(context: click.Context, url: str, token: str) -> None:
+    """Background jobs in warm worker processes."""
+    context.obj = (url, token)
+
+
+def client(*, patience: float = 0.0) -> Client:
+    """A client for the service that the command was given."""
+    url, token = click.get_current_context().obj
+    return Client(url, token=token, patience=patience, user_agent="longshore-cli")
+
+
+def main(arguments: list[str] | None = None) -> NoReturn:
+    """Run the command line; every error is a sentence and an exit code, never a traceback."""
+    try:
+        code = cli.main(arguments, prog_name="longshore", standalone_mode=False)
+    except click.exceptions.Exit as error:
+        code = error.exit_code
+    except click.ClickException as error:
+        error.show()
+        code = error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        code = 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # whoever read us has seen enough
+        code = 0
+    except ServiceUnreachable as error:
+        code = _say(str(error), "is it running? `longshore serve` starts one; --url names another", UNREACHABLE)
+    except ApiError as error:
+        code = _refused(error)
+    except TimeoutError as error:
+        code = _say(str(error), "it goes on; ask again with `longshore wait`", TIMED_OUT)
+    except (LongshoreError, ClientError) as error:
+        code = _say(str(error), "", FAILED)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _refused(error: ApiError) -> int:
+    for found in error.errors:
+        where = found.get("pointer") or found.get("parameter") or found.get("header") or ""
+        click.echo(f"  {where}: {found.get('detail', '')}", err=True)
+    hints = {401: "give a token in LONGSHORE_TOKEN", 404: "`longshore list` shows what there is",
+             503: "try again in a moment"}  # fmt: skip
+    codes = {404: NOT_FOUND, 410: NOT_FOUND, 503: UNREACHABLE}
+    return _say(str(error), hints.get(error.status, ""), codes.get(error.status, REFUSED))
+
+
+def _say(text: str, hint: str, code: int) -> int:
+    click.echo(f"longshore: {text}" + (f" ({hint})" if hint else ""), err=True)
+    return code
