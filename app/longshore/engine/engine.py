@@ -81,7 +81,6 @@ class Engine:
         self.started = time.time()
         self.ready = False
         self.failure: AppError | None = None
-        self._claimed = 0
         self._ended_now: list[Live] = []
         self._echoed: dict[AttemptKey, int] = {}
         self._wake: Timer | None = None
@@ -121,7 +120,9 @@ class Engine:
     def run(self, stop: Callable[[], bool]) -> None:
         """Turn after turn until ``stop`` says so."""
         while not stop():
-            ran = self.loop.turn(block=not self._something_to_settle())
+            # A commit may have made jobs ready or places free: look again before sleeping.
+            stirred, self._stirred = self._stirred, False
+            ran = self.loop.turn(block=not stirred and not self._something_to_settle())
             if self.ready and not self.draining:
                 self._dispatch()
             if self._something_to_settle():
@@ -136,15 +137,13 @@ class Engine:
         free = self.free_slots()
         now = self.now()
         if free > 0:
-            before = len(self.turn.batch.claims)
             self.dispatcher.fill(free, now)
-            self._claimed += len(self.turn.batch.claims) - before
-        if self.pool.free() > self._claimed:
+        if self.free_slots() > 0:
             self._set_wake(now)
 
     def free_slots(self) -> int:
         """Places that could take a job and are not promised to one."""
-        return self.pool.free() - self._claimed
+        return self.pool.free() - self.turn.starting
 
     def _set_wake(self, now: float) -> None:
         wake = self.board.next_wake(now)
@@ -169,7 +168,7 @@ class Engine:
 
     def committed(self, batch: Batch, refused: Refused) -> None:
         """The turn holds: tell everybody."""
-        self._claimed = 0
+        self._stirred = True
         for uid, index, number in refused:
             self.journal("store_refused", level="error", uid=uid, index=index, attempt=number)
         for row in batch.ends:
@@ -206,7 +205,6 @@ class Engine:
 
     def store_failed(self, error: StoreUnavailable) -> None:
         """The disk refuses."""
-        self._claimed = 0
         self._ended_now = [live for live in self._ended_now if Phase(live.standing.phase).terminal]
         self.journal("store_failed", level="error", detail=error.message)
         self.loop.after(max(0.0, self.turn.failing_until - time.monotonic()), lambda: None)

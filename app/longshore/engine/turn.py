@@ -58,6 +58,11 @@ class Turn:
         """Whether the last commit was refused."""
         return self.failing_until > 0
 
+    @property
+    def starting(self) -> int:
+        """Attempts that are claimed and not handed over yet."""
+        return len(self._starts)
+
     def urgent(self) -> None:
         """Somebody waits for this turn: do not gather."""
         self._urgent = True

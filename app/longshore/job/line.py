@@ -6,7 +6,8 @@ The rule, in this order:
    ``waiting since − priority × ageing`` comes first: a level gains one step for each ``ageing`` seconds that its
    oldest job waits, so nothing starves. Without ageing the higher priority always wins.
 2. **Fairness.** Within a level the fairness keys take turns by weight (stride scheduling: Waldspurger & Weihl,
-   "Stride Scheduling", 1995): a key that joins late starts at the present, it has no turns saved up.
+   "Stride Scheduling", 1995): a key that joins late starts at the present, it has no turns saved up. Between
+   keys with equal turns the one whose oldest job waits longer goes first.
 3. **Age.** Within a key the longest-waiting job is next; a retry keeps its old place.
 
 A job whose concurrency key is full is set aside and costs nothing until an attempt of that key ends. All steps are
@@ -44,13 +45,13 @@ _tie = itertools.count()
 class _Turns:
     """The jobs of one fairness key, oldest first."""
 
-    __slots__ = ("heap", "joined", "listed", "used")
+    __slots__ = ("heap", "rank", "used")
 
     def __init__(self) -> None:
         self.heap: list[_Item] = []
         self.used = 0.0
-        self.joined = next(_tie)
-        self.listed = False
+        self.rank: tuple[float, float, str] | None = None
+        """Its valid entry in the order of the level: turns used, age of its head, key."""
 
     def head(self) -> Entry | None:
         while self.heap and self.heap[0][2].place != "ready":
@@ -68,21 +69,22 @@ class _Level:
         self.listed: tuple[float, float] | None = None
         self._ages: list[_Item] = []
         self._keys: dict[str, _Turns] = {}
-        self._order: list[tuple[float, int, str]] = []
+        self._order: list[tuple[float, float, str]] = []
         self._present = 0.0
 
     def push(self, entry: Entry) -> None:
         item = (entry.since, next(_tie), entry)
         heapq.heappush(self._ages, item)
-        turns = self._keys.setdefault(entry.fairness_key, _Turns())
+        key = entry.fairness_key
+        turns = self._keys.get(key)
+        if turns is None:
+            turns = self._keys[key] = _Turns()
         heapq.heappush(turns.heap, item)
-        if not turns.listed:
+        if turns.rank is None:
             turns.used = max(turns.used, self._present)
-            self._list(turns, entry.fairness_key)
-
-    def _list(self, turns: _Turns, key: str) -> None:
-        turns.listed = True
-        heapq.heappush(self._order, (turns.used, turns.joined, key))
+        if turns.rank is None or entry.since < turns.rank[1]:
+            turns.rank = (turns.used, entry.since, key)
+            heapq.heappush(self._order, turns.rank)
 
     def oldest(self) -> float | None:
         while self._ages and self._ages[0][2].place != "ready":
@@ -90,30 +92,43 @@ class _Level:
         return self._ages[0][0] if self._ages else None
 
     def head(self) -> Entry | None:
-        """Whose turn it is; drops keys that have run dry."""
+        """Whose turn it is; drops what is out of date in the order, and keys that have run dry."""
         while self._order:
-            key = self._order[0][2]
-            turns = self._keys[key]
-            if (entry := turns.head()) is not None:
+            rank = self._order[0]
+            turns = self._keys.get(rank[2])
+            if turns is None or turns.rank != rank:
+                heapq.heappop(self._order)
+                continue
+            entry = turns.head()
+            if entry is None:
+                heapq.heappop(self._order)
+                self._dry(turns, rank[2])
+            elif entry.since != rank[1]:
+                turns.rank = (turns.used, entry.since, rank[2])
+                heapq.heapreplace(self._order, turns.rank)
+            else:
                 return entry
-            heapq.heappop(self._order)
-            turns.listed = False
-            if turns.used <= self._present:
-                del self._keys[key]
         return None
+
+    def _dry(self, turns: _Turns, key: str) -> None:
+        turns.rank = None
+        if turns.used <= self._present:
+            del self._keys[key]
 
     def take(self, weight: float) -> None:
         """The head was taken: its key goes back in the order by its weight."""
-        used, joined, key = self._order[0]
+        used, _, key = self._order[0]
         turns = self._keys[key]
         heapq.heappop(turns.heap)
         self._present = used
         turns.used = used + 1.0 / weight
-        if turns.head() is None:
+        entry = turns.head()
+        if entry is None:
             heapq.heappop(self._order)
-            turns.listed = False
+            self._dry(turns, key)
         else:
-            heapq.heapreplace(self._order, (turns.used, joined, key))
+            turns.rank = (turns.used, entry.since, key)
+            heapq.heapreplace(self._order, turns.rank)
 
     def ready(self) -> Iterator[Entry]:
         """Everybody who could be taken, in no order."""

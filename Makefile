@@ -1,0 +1,58 @@
+# The commands of the project; CI calls the same ones. `make help` prints this list.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+
+VENV := .venv
+PY := $(VENV)/bin/python
+PORT ?= 8080
+PROBE_PORT ?= 8081
+SAMPLES := longshore_samples.echo,longshore_samples.sleep,longshore_samples.fail,longshore_samples.primes,longshore_samples.wordcount,longshore_samples.hello
+
+help: ## Show this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+run: setup ## Start the laptop service with its sample handlers (PORT=8080)
+	@LONGSHORE_APPS="$${LONGSHORE_APPS:-$(SAMPLES)}" LONGSHORE_PORT=$(PORT) LONGSHORE_PROBE_PORT=$(PROBE_PORT) exec $(VENV)/bin/longshore serve
+
+test: setup-dev system lint typecheck ## Set up everything and run all tests that this machine can
+	@echo "== tests"
+	@$(PY) -m pytest
+
+unit: setup-dev ## Run the fast tests alone
+	@$(PY) -m pytest tests/unit
+
+lint: setup-dev ## Check style
+	@echo "== style"
+	@$(VENV)/bin/ruff check .
+	@$(VENV)/bin/ruff format --check .
+
+typecheck: setup-dev ## Check types
+	@echo "== types"
+	@$(VENV)/bin/mypy
+
+format: setup-dev ## Rewrite the code in the project's style
+	@$(VENV)/bin/ruff check --fix .
+	@$(VENV)/bin/ruff format .
+
+bench: setup-dev ## Measure, as ratios in one run
+	@$(PY) -m bench
+
+generate: setup ## Rewrite generated files
+	@$(VENV)/bin/longshore openapi > docs/openapi.json
+
+lock: setup-dev ## Pin all dependencies anew, by hash
+	@scripts/lock
+
+setup: ## Install the service into .venv
+	@scripts/setup runtime
+
+setup-dev: ## Install the service and the tools of its developers into .venv
+	@scripts/setup dev
+
+system: ## Install missing system packages (as root on Debian), or say which tests cannot run
+	@scripts/system-packages
+
+clean: ## Remove what the commands above made, but no data
+	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+
+.PHONY: help run test unit lint typecheck format bench generate lock setup setup-dev system clean

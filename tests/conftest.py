@@ -1,0 +1,77 @@
+"""Tests start clean and strict: none of our variables leak in, nothing is left running."""
+
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+from service import Service
+
+T = TypeVar("T")
+
+os.environ["PYTHONPATH"] = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]).rstrip(":")
+
+for _name in [name for name in os.environ if name.startswith("LONGSHORE_")]:
+    del os.environ[_name]
+
+
+def eventually(look: Callable[[], T], *, seconds: float = 20.0, what: str = "it") -> T:
+    """The first true answer; fails when none comes in time."""
+    limit = time.monotonic() + seconds
+    while True:
+        found = look()
+        if found:
+            return found
+        if time.monotonic() > limit:
+            pytest.fail(f"{what} did not happen within {seconds:g} seconds")
+        time.sleep(0.02)
+
+
+@pytest.fixture(name="eventually")
+def _eventually() -> Callable[..., object]:
+    return eventually
+
+
+def needs_program(program: str) -> None:
+    """Skip loudly when a program is missing; under CI that is a failure."""
+    if shutil.which(program):
+        return
+    text = f"{program} is not installed (tests/system-packages.txt says why it is needed)"
+    if os.environ.get("CI") == "true":
+        pytest.fail(text)
+    pytest.skip(text)
+
+
+@pytest.fixture
+def program() -> Callable[[str], None]:
+    """Call it with a program that the test needs."""
+    return needs_program
+
+
+@pytest.fixture
+def start_service(tmp_path: Path) -> Iterator[Callable[..., Service]]:
+    """Starts real services on loopback; ends all of them, whatever happens."""
+    started: list[Service] = []
+
+    def start(**settings: object) -> Service:
+        folder = settings.pop("data_dir", None) or tmp_path / f"data{len(started)}"
+        service = Service(Path(str(folder)), settings)
+        started.append(service)
+        service.start()
+        return service
+
+    yield start
+    for service in started:
+        service.end()
+
+
+@pytest.fixture(scope="session")
+def shared_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """One service for tests that leave it as they found it."""
+    service = Service(tmp_path_factory.mktemp("shared"), {"commands": True, "slots": 2})
+    service.start()
+    yield service
+    service.end()

@@ -1,0 +1,173 @@
+"""A real service for tests: ``python -m longshore serve`` on free loopback ports, in a folder of its own."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from longshore.client import Client
+
+SAMPLES = ",".join(f"longshore_samples.{name}" for name in ("echo", "sleep", "fail", "primes", "wordcount", "hello"))
+HERE = Path(__file__).parent
+
+
+class Answer:
+    """What came back."""
+
+    def __init__(self, status: int, headers: dict[str, str], body: bytes) -> None:
+        self.status, self.headers, self.body = status, headers, body
+
+    def json(self) -> Any:
+        """The body as data."""
+        return orjson.loads(self.body)
+
+
+class Service:
+    """Starts, kills, restarts and ends the process tree that it started; by pid, nothing else."""
+
+    def __init__(self, folder: Path, settings: dict[str, object]) -> None:
+        self.folder = folder
+        self.port, self.probe_port = free_port(), free_port()
+        values = {
+            "apps": SAMPLES + ",rough_jobs", "data_dir": str(folder), "port": self.port, "probe_port": self.probe_port,
+            "log_format": "json", "slots": 2, **settings,
+        }  # fmt: skip
+        self._environment = {f"LONGSHORE_{name.upper()}": str(value) for name, value in values.items()}
+        self._process: subprocess.Popen[bytes] | None = None
+        folder.mkdir(parents=True, exist_ok=True)
+        self.log = folder / "service.log"
+
+    @property
+    def url(self) -> str:
+        """Address of the api."""
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def pid(self) -> int:
+        """Of the engine."""
+        assert self._process is not None
+        return self._process.pid
+
+    def start(self, *, ready: bool = True) -> None:
+        """Start it and wait until it takes jobs."""
+        path = os.pathsep.join([str(HERE), *sys.path])
+        environment = {k: v for k, v in os.environ.items() if not k.startswith("LONGSHORE_")}
+        environment |= self._environment | {"PYTHONPATH": path}
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "longshore", "serve"], env=environment, stdout=log, stderr=log,
+                stdin=subprocess.DEVNULL, cwd=HERE,
+            )  # fmt: skip
+        if ready:
+            self.wait_ready()
+
+    def wait_ready(self, seconds: float = 30.0) -> None:
+        """Until both listeners say so."""
+        limit = time.monotonic() + seconds
+        while time.monotonic() < limit:
+            if self._process is not None and self._process.poll() is not None:
+                raise AssertionError(f"the service ended with {self._process.returncode}:\n{self.log.read_text()[-4000:]}")
+            if self.probe("/readyz") == 200 and self._api_answers():
+                return
+            time.sleep(0.03)
+        raise AssertionError(f"the service was not ready in time:\n{self.log.read_text()[-4000:]}")
+
+    def _api_answers(self) -> bool:
+        try:
+            return self.request("GET", "/livez", timeout=1).status == 200
+        except OSError:
+            return False
+
+    def probe(self, path: str) -> int:
+        """Status of the engine's own listener; 0 when nobody answers."""
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.probe_port}{path}", timeout=2) as answer:
+                return int(answer.status)
+        except urllib.error.HTTPError as error:
+            return error.code
+        except OSError:
+            return 0
+
+    def client(self, **options: Any) -> Client:
+        """A client for it."""
+        return Client(self.url, **options)
+
+    def request(self, method: str, path: str, body: object = None, *, headers: dict[str, str] | None = None,
+                raw: bytes | None = None, timeout: float = 30.0) -> Answer:  # fmt: skip
+        """One plain request."""
+        data = raw if raw is not None else None if body is None else json.dumps(body).encode()
+        own = {"Content-Type": "application/json"} if data is not None else {}
+        request = urllib.request.Request(f"{self.url}{path}", data, {**own, **(headers or {})}, method=method)
+        try:
+            with urllib.request.urlopen(request, timeout=timeout) as answer:
+                return Answer(answer.status, dict(answer.headers), answer.read())
+        except urllib.error.HTTPError as error:
+            with error:
+                return Answer(error.code, dict(error.headers), error.read())
+
+    def kill(self) -> None:
+        """SIGKILL to the engine; its children have to go by themselves."""
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait()
+
+    def stop(self, seconds: float = 40.0) -> int:
+        """SIGTERM; returns the exit status."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGTERM)
+        return self._process.wait(seconds)
+
+    def running(self) -> bool:
+        """Whether the engine lives."""
+        return self._process is not None and self._process.poll() is None
+
+    def end(self) -> None:
+        """End it, whatever state it is in."""
+        if self.running():
+            children = descendants(self.pid)
+            self.kill()
+            for pid in children:
+                try:
+                    os.kill(pid, signal.SIGKILL)
+                except ProcessLookupError:
+                    pass  # went with its parent
+
+    def child(self, word: str) -> list[int]:
+        """Pids of descendants whose command line has the word."""
+        return [pid for pid in descendants(self.pid) if word in command_line(pid)]
+
+
+def descendants(pid: int) -> list[int]:
+    """Everything below a process."""
+    found: list[int] = []
+    try:
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            for child in (task / "children").read_text().split():
+                found += [int(child), *descendants(int(child))]
+    except OSError:
+        pass  # it ended meanwhile
+    return found
+
+
+def command_line(pid: int) -> str:
+    """Of a process; empty when it is gone."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
+    except OSError:
+        return ""
+
+
+def free_port() -> int:
+    """A port that nobody has now."""
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return int(sock.getsockname()[1])

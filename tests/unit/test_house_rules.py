@@ -1,0 +1,69 @@
+"""The house keeps its own rules: who may import whom, how large things get, what may not lie around."""
+
+import ast
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+from importlinter.cli import lint_imports
+
+ROOT = Path(__file__).parent.parent.parent
+TRACKED = [
+    ROOT / name
+    for name in subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout.splitlines()
+    if (ROOT / name).is_file()
+]  # fmt: skip
+CODE = [path for path in TRACKED if path.suffix == ".py" and path.relative_to(ROOT).parts[0] in ("app", "operator")]
+# Reasons stand in the modules' docstrings.
+LARGER = {"engine.py": 480, "commands.py": 420, "slots.py": 420, "child.py": 310, "line.py": 420, "openapi.py": 310,
+          "spec.py": 380, "client.py": 310, "ledger.py": 360, "parse.py": 310}  # fmt: skip
+
+
+def test_imports_keep_to_the_contracts(capsys: pytest.CaptureFixture[str]) -> None:
+    code = lint_imports(config_filename=str(ROOT / "pyproject.toml"))
+
+    assert 0 == code, capsys.readouterr().out
+
+
+@pytest.mark.parametrize("path", CODE, ids=lambda path: str(path.relative_to(ROOT)))
+def test_modules_and_functions_stay_small(path: Path) -> None:
+    text = path.read_text()
+    assert text.count("\n") <= LARGER.get(path.name, 300)
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            assert (node.end_lineno or 0) - node.lineno <= 75, node.name
+
+
+@pytest.mark.parametrize("path", [path for path in CODE if path.stat().st_size], ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_module_says_what_it_is_for(path: Path) -> None:
+    assert ast.get_docstring(ast.parse(path.read_text()))
+
+
+def test_nothing_lies_where_it_breaks_imports() -> None:
+    names = {str(path.relative_to(ROOT)) for path in TRACKED}
+
+    assert not {"operator/__init__.py", "app/__init__.py"} & names
+    assert not [name for name in names if name.startswith("tests/") and name.endswith("__init__.py")]
+
+
+def test_no_address_of_a_registry_and_no_path_of_a_machine() -> None:
+    hosts = ["py" + "pi.org", "python" + "hosted.org", "proxy." + "golang.org", "registry." + "npmjs", "deb." + "debian.org"]
+    pattern = re.compile("|".join(map(re.escape, hosts)) + r"|(?<![\w.])/(wo" + r"rk|ho" + r"me)/[\w.]")
+    found = []
+    for path in TRACKED:
+        try:
+            text = path.read_text()
+        except UnicodeDecodeError:
+            continue
+        if path.parent.name != "ui" and pattern.search(text):
+            found.append(str(path.relative_to(ROOT)))
+
+    assert [] == found
+
+
+def test_the_types_are_published() -> None:
+    for package in ("app/longshore", "app/longshore_samples", "operator/longshore_operator"):
+        assert (ROOT / package / "py.typed").exists()
