@@ -27,7 +27,7 @@ from longshore.store.ledger import (
 )
 from longshore.store.sqlite import statements as sql
 from longshore.store.sqlite.files import Lock, refuse_foreign, refuse_network
-from longshore.store.sqlite.schema import migrate
+from longshore.store.sqlite.schema import check, migrate
 
 NO_ITEM = -1  # `idx` of an attempt that belongs to no item: NULL would not do in a primary key
 KEY_SECONDS = 24 * 3600.0
@@ -277,6 +277,7 @@ def _open(path: Path) -> sqlite3.Connection:
             db.execute("PRAGMA auto_vacuum = INCREMENTAL")
         elif path.stat().st_size <= CHECKED_BYTES and db.execute("PRAGMA quick_check(1)").fetchone() != ("ok",):
             raise sqlite3.DatabaseError("its check fails")
+        check(db)  # before anything is written to a file that may be somebody else's
         db.execute("PRAGMA journal_mode = WAL")
         db.execute("PRAGMA foreign_keys = ON")
         db.execute("PRAGMA journal_size_limit = 67108864")

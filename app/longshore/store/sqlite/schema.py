@@ -118,8 +118,8 @@ MIGRATIONS: tuple[str, ...] = (_V1,)
 """Each brings the file from its position to the next; never edited once released."""
 
 
-def migrate(db: sqlite3.Connection, migrations: tuple[str, ...] = MIGRATIONS) -> None:
-    """Bring an open file to the present schema, each step whole; raises StoreCorrupt for a newer or foreign file."""
+def check(db: sqlite3.Connection, migrations: tuple[str, ...] = MIGRATIONS) -> int:
+    """The schema that an open file has, reading only; raises StoreCorrupt for a newer or foreign file."""
     (version,) = db.execute("PRAGMA user_version").fetchone()
     (application,) = db.execute("PRAGMA application_id").fetchone()
     (tables,) = db.execute("SELECT count(*) FROM sqlite_master").fetchone()
@@ -129,7 +129,13 @@ def migrate(db: sqlite3.Connection, migrations: tuple[str, ...] = MIGRATIONS) ->
         raise StoreCorrupt(
             f"the database was written by a newer release (schema {version}, this one knows {len(migrations)})"
         )
-    for number, script in enumerate(migrations[version:], start=version + 1):
+    return int(version)
+
+
+def migrate(db: sqlite3.Connection, migrations: tuple[str, ...] = MIGRATIONS) -> None:
+    """Bring an open file to the present schema, each step whole; raises StoreCorrupt as ``check`` does."""
+    for number, script in enumerate(migrations[check(db, migrations) :], start=check(db, migrations) + 1):
         db.executescript(
-            f"BEGIN IMMEDIATE; {script} PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {number}; COMMIT;"
+            f"BEGIN IMMEDIATE; {script} PRAGMA application_id = {APPLICATION_ID}; "
+            f"PRAGMA user_version = {number}; COMMIT;"
         )
