@@ -43,6 +43,7 @@ class Service:
         }  # fmt: skip
         self._environment = {f"LONGSHORE_{name.upper()}": str(value) for name, value in values.items()}
         self._process: subprocess.Popen[bytes] | None = None
+        self._client: Client | None = None
         folder.mkdir(parents=True, exist_ok=True)
         self.log = folder / "service.log"
 
@@ -75,7 +76,9 @@ class Service:
         limit = time.monotonic() + seconds
         while time.monotonic() < limit:
             if self._process is not None and self._process.poll() is not None:
-                raise AssertionError(f"the service ended with {self._process.returncode}:\n{self.log.read_text()[-4000:]}")
+                raise AssertionError(
+                    f"the service ended with {self._process.returncode}:\n{self.log.read_text()[-4000:]}"
+                )
             if self.probe("/readyz") == 200 and self._api_answers():
                 return
             time.sleep(0.03)
@@ -97,9 +100,11 @@ class Service:
         except OSError:
             return 0
 
-    def client(self, **options: Any) -> Client:
-        """A client for it."""
-        return Client(self.url, **options)
+    def client(self) -> Client:
+        """A client for it, for the test's own thread; closed with the service."""
+        if self._client is None:
+            self._client = Client(self.url)
+        return self._client
 
     def request(self, method: str, path: str, body: object = None, *, headers: dict[str, str] | None = None,
                 raw: bytes | None = None, timeout: float = 30.0) -> Answer:  # fmt: skip
@@ -126,12 +131,19 @@ class Service:
         self._process.send_signal(signal.SIGTERM)
         return self._process.wait(seconds)
 
+    def wait_end(self, seconds: float = 40.0) -> int:
+        """Until it has ended by itself; returns the exit status."""
+        assert self._process is not None
+        return self._process.wait(seconds)
+
     def running(self) -> bool:
         """Whether the engine lives."""
         return self._process is not None and self._process.poll() is None
 
     def end(self) -> None:
         """End it, whatever state it is in."""
+        if self._client is not None:
+            self._client.close()
         if self.running():
             children = descendants(self.pid)
             self.kill()

@@ -188,7 +188,9 @@ class Client:
             after = page["next"]
 
     def _verb(self, id: str, verb: str, body: Json) -> Job:
-        return self.call("POST", f"/v1/jobs/{_quoted(id)}:{verb}", body, headers={"Idempotency-Key": secrets.token_hex(16)})
+        return self.call(
+            "POST", f"/v1/jobs/{_quoted(id)}:{verb}", body, headers={"Idempotency-Key": secrets.token_hex(16)}
+        )
 
     # -- the service -----------------------------------------------------------------------------------------
 

@@ -276,5 +276,3 @@ def _explain(error: dict[str, object], sources: Mapping[str, str]) -> str:
     choices = f" (one of: {', '.join(allowed)})" if allowed and all(isinstance(a, str) for a in allowed) else ""
     value = "" if name == "queues" else f", not {error.get('input')!r}"
     return f"{'.'.join(location)} (from {sources.get(name, 'an argument')}): {message}{value}{choices}"
-
-

@@ -16,5 +16,5 @@ def primes(limit: Annotated[int, Field(ge=0, le=50_000_000)] = 10_000) -> dict[s
     for number in range(2, isqrt(limit) + 1):
         if sieve[number]:
             start = number * number
-            sieve[start :: number] = bytes(len(range(start, limit + 1, number)))
+            sieve[start::number] = bytes(len(range(start, limit + 1, number)))
     return {"count": sum(sieve), "largest": max(0, sieve.rfind(1))}

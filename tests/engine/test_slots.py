@@ -75,7 +75,9 @@ class Pool:
         self.slots.run(Attempt(key, "job", handler, args, **fields))  # type: ignore[arg-type]
         return key
 
-    def run(self, handler: str = "", args: bytes = b"{}", *, stop_after: float | None = None, **fields: object) -> Ended:
+    def run(
+        self, handler: str = "", args: bytes = b"{}", *, stop_after: float | None = None, **fields: object
+    ) -> Ended:
         key = self.start(handler, args, **fields)
         if stop_after is not None:
             self.loop.after(stop_after, lambda: self.slots.stop(key, Outcome.CANCELLED, Reason.CANCELLED))

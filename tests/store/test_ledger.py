@@ -322,7 +322,9 @@ for n in range(10**6):
 
 def test_a_killed_writer_leaves_every_acknowledged_batch_and_no_half_one(path: Path) -> None:
     for round_ in range(5):
-        writer = subprocess.Popen([sys.executable, "-c", WRITER, str(path), str(round_)], stdout=subprocess.PIPE, text=True)
+        writer = subprocess.Popen(
+            [sys.executable, "-c", WRITER, str(path), str(round_)], stdout=subprocess.PIPE, text=True
+        )
         assert writer.stdout is not None
         acknowledged = -1
         while acknowledged < 20 + 7 * round_:

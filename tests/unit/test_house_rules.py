@@ -37,7 +37,9 @@ def test_modules_and_functions_stay_small(path: Path) -> None:
             assert (node.end_lineno or 0) - node.lineno <= 75, node.name
 
 
-@pytest.mark.parametrize("path", [path for path in CODE if path.stat().st_size], ids=lambda path: str(path.relative_to(ROOT)))
+@pytest.mark.parametrize(
+    "path", [path for path in CODE if path.stat().st_size], ids=lambda path: str(path.relative_to(ROOT))
+)
 def test_every_module_says_what_it_is_for(path: Path) -> None:
     assert ast.get_docstring(ast.parse(path.read_text()))
 
@@ -50,7 +52,13 @@ def test_nothing_lies_where_it_breaks_imports() -> None:
 
 
 def test_no_address_of_a_registry_and_no_path_of_a_machine() -> None:
-    hosts = ["py" + "pi.org", "python" + "hosted.org", "proxy." + "golang.org", "registry." + "npmjs", "deb." + "debian.org"]
+    hosts = [
+        "py" + "pi.org",
+        "python" + "hosted.org",
+        "proxy." + "golang.org",
+        "registry." + "npmjs",
+        "deb." + "debian.org",
+    ]
     pattern = re.compile("|".join(map(re.escape, hosts)) + r"|(?<![\w.])/(wo" + r"rk|ho" + r"me)/[\w.]")
     found = []
     for path in TRACKED:

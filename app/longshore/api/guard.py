@@ -42,7 +42,9 @@ class Guard:
     def check(self) -> None:
         """Refuse who has no business here."""
         given = request.headers.get("X-Request-Id", "")
-        g.request_id = given if given.isascii() and given.isprintable() and 0 < len(given) <= 128 else secrets.token_hex(8)
+        g.request_id = (
+            given if given.isascii() and given.isprintable() and 0 < len(given) <= 128 else secrets.token_hex(8)
+        )
         self._check_host()
         self._check_origin()
         g.caller = self._caller()
@@ -69,7 +71,9 @@ class Guard:
         if self._tokens is None or request.path in _OPEN:
             return ANYBODY
         kind, _, secret = request.headers.get("Authorization", "").partition(" ")
-        token = secret.strip() if kind.lower() == "bearer" else basic_password(secret) if kind.lower() == "basic" else ""
+        token = (
+            secret.strip() if kind.lower() == "bearer" else basic_password(secret) if kind.lower() == "basic" else ""
+        )
         found = self._tokens.find(token) if token else None
         if found is None:
             raise Unauthenticated

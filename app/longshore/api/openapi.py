@@ -38,17 +38,29 @@ def parameter(name: str, schema: Json, text: str, where: str = "query") -> Json:
 
 def listing(schema: Json, **more: Json) -> Json:
     """``{items: [...]}``."""
-    return {"type": "object", "required": ["items"], "properties": {"items": {"type": "array", "items": schema}, **more}}
+    return {
+        "type": "object",
+        "required": ["items"],
+        "properties": {"items": {"type": "array", "items": schema}, **more},
+    }
 
 
 OBJECT: Json = {"type": "object"}
 TEXT: Json = {"type": "string"}
-ID = parameter("id", {**TEXT, "maxLength": 253, "pattern": "^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$"}, "Name of the job.", "path")
-QUEUE = parameter("name", {**TEXT, "maxLength": 63, "pattern": "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"}, "Name of the queue.", "path")
-WAIT = parameter("wait", {"type": "number", "minimum": 0}, "Wait so many seconds, at most 30; over the budget of waits: 0.")
+ID = parameter(
+    "id", {**TEXT, "maxLength": 253, "pattern": "^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$"}, "Name of the job.", "path"
+)
+QUEUE = parameter(
+    "name", {**TEXT, "maxLength": 63, "pattern": "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"}, "Name of the queue.", "path"
+)
+WAIT = parameter(
+    "wait", {"type": "number", "minimum": 0}, "Wait so many seconds, at most 30; over the budget of waits: 0."
+)
 KEY = parameter("Idempotency-Key", {**TEXT, "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"},
                 "The same key with the same body is done once; kept 24 hours.", "header")  # fmt: skip
-PREFER = parameter("Prefer", {**TEXT, "examples": ["wait=10"]}, "`wait=N`: answer when the job ended, or after N seconds.", "header")
+PREFER = parameter(
+    "Prefer", {**TEXT, "examples": ["wait=10"]}, "`wait=N`: answer when the job ended, or after N seconds.", "header"
+)
 NONE_MATCH = parameter("If-None-Match", TEXT, "ETag that the caller has; 304 when nothing changed.", "header")
 MATCH = parameter("If-Match", TEXT, "Do it only to this state of the job; 412 otherwise.", "header")
 FILTERS = [
@@ -81,7 +93,10 @@ def operation(
         responses[str(status)] = {"description": text, **({"content": bodies} if bodies else {})}
     door = (421,) if opened else (401, 403, 421)
     for status in sorted({*problems, *door, 503}):
-        responses.setdefault(str(status), {"description": _PROBLEMS[status], "content": content(ref("Problem"), "application/problem+json")})
+        responses.setdefault(
+            str(status),
+            {"description": _PROBLEMS[status], "content": content(ref("Problem"), "application/problem+json")},
+        )
     whole: Json = {"tags": [tag], "operationId": name, "summary": summary, "responses": responses}
     if parameters:
         whole["parameters"] = list(parameters)
@@ -94,7 +109,11 @@ def operation(
 
 def _jobs() -> Json:
     job = content(ref("Job"))
-    verb = {"problems": (400, 404, 409, 410, 412, 413, 415, 422), "parameters": (ID, KEY, MATCH), "body": content(OBJECT)}
+    verb = {
+        "problems": (400, 404, 409, 410, 412, 413, 415, 422),
+        "parameters": (ID, KEY, MATCH),
+        "body": content(OBJECT),
+    }
     still = {"problems": (400, 404, 409, 410, 413, 415, 422), "parameters": (ID, KEY), "body": content(OBJECT)}
     one = (404, 410, 422)
     text = {"text/plain": {"schema": TEXT}}
@@ -166,7 +185,16 @@ def _service() -> Json:
         return {"get": operation("service", name, summary, {200: ("Fine.", body)}, opened=opened, **more)}
 
     def verb(name: str, summary: str, body: Json, *parameters: Json, problems: tuple[int, ...] = ()) -> Json:
-        return {"post": operation("service", name, summary, {200: ("Done.", body)}, parameters=(*parameters, KEY), problems=(*problems, 422))}
+        return {
+            "post": operation(
+                "service",
+                name,
+                summary,
+                {200: ("Done.", body)},
+                parameters=(*parameters, KEY),
+                problems=(*problems, 422),
+            )
+        }
 
     return {
         "/": {"get": operation("service", "index", "Links; browsers go to the documentation.", {
@@ -199,7 +227,9 @@ def _service() -> Json:
 
 
 def _schemas() -> Json:
-    _, definitions = models_json_schema([(model, "validation") for model in _MODELS], ref_template=_REF + "{model}", by_alias=True)
+    _, definitions = models_json_schema(
+        [(model, "validation") for model in _MODELS], ref_template=_REF + "{model}", by_alias=True
+    )
     schemas: Json = definitions["$defs"]
     schemas["JobStatus"]["required"] = ["phase", "attempts"]
     schemas["Job"] = {

@@ -80,7 +80,9 @@ _Loader.yaml_implicit_resolvers = {
 def an_object(data: Any) -> dict[str, Any]:
     """The body as an object."""
     if not isinstance(data, dict):
-        raise InvalidRequest("the body should be one JSON object", errors=[{"pointer": "", "detail": "should be an object"}])
+        raise InvalidRequest(
+            "the body should be one JSON object", errors=[{"pointer": "", "detail": "should be an object"}]
+        )
     return data
 
 
@@ -117,7 +119,9 @@ def batch(data: Any) -> tuple[list[Submission], list[dict[str, Any]]]:
     shared = data.get("labels") if isinstance(data, dict) else None
     if shared is not None:
         shared = an_object(shared)
-        jobs = [{**job, "labels": {**(job.get("labels") or {}), **shared}} if isinstance(job, dict) else job for job in jobs]
+        jobs = [
+            {**job, "labels": {**(job.get("labels") or {}), **shared}} if isinstance(job, dict) else job for job in jobs
+        ]
     try:
         return _submissions.validate_json(orjson.dumps(jobs), by_alias=True, by_name=False), jobs
     except ValidationError as error:
@@ -145,7 +149,9 @@ def check_handler(job: Submission, at: str = "") -> None:
     handler = handlers.get(job.handler)
     if handler is None:
         near = difflib.get_close_matches(job.handler, handlers, n=3)
-        hint = f"; did you mean {' or '.join(near)}?" if near else f"; there are: {', '.join(sorted(handlers)) or 'none'}"
+        hint = (
+            f"; did you mean {' or '.join(near)}?" if near else f"; there are: {', '.join(sorted(handlers)) or 'none'}"
+        )
         raise UnknownHandler(f"there is no handler {job.handler!r}{hint}",
                              errors=[{"pointer": f"{at}/handler", "detail": f"no such handler{hint}"}])  # fmt: skip
     if job.items is None:

@@ -4,9 +4,11 @@ gunicorn reads this module as its configuration (``--config python:longshore.api
 to know comes from the engine in one variable of the environment.
 """
 
+import ctypes
 import faulthandler
 import logging
 import os
+import signal
 import sys
 from typing import TYPE_CHECKING
 
@@ -49,6 +51,11 @@ class _OnlyErrors(logging.Filter):
         """Requests that went wrong, and nothing of the rest."""
         status = record.args.get("s", "500") if isinstance(record.args, dict) else "500"
         return str(status) >= "400"
+
+
+def post_fork(server: object, worker: object) -> None:
+    """In the worker, at once: it must not outlive the arbiter, whose socket it shares."""
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
 
 
 def post_worker_init(worker: object) -> None:

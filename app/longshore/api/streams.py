@@ -52,7 +52,9 @@ def _follow(jobs: JobStore, id: str, index: int | None, chunk: LogChunk) -> Iter
         if chunk.complete or time.monotonic() > limit:
             return
         try:
-            chunk = jobs.logs(id, attempt=chunk.attempt or None, index=index, offset=chunk.next_offset, wait=TURN_SECONDS)
+            chunk = jobs.logs(
+                id, attempt=chunk.attempt or None, index=index, offset=chunk.next_offset, wait=TURN_SECONDS
+            )
         except LongshoreError:
             return  # the job was removed or the engine is going: the client sees the end and asks again
 
@@ -72,7 +74,11 @@ def job_events(id: str) -> Response:
 def _events(id: str | None) -> Response:
     parse.known_parameters("after", "wait", "limit")
     resumed = request.headers.get("Last-Event-ID", "")
-    after = int(resumed) if resumed.isdigit() and len(resumed) < 19 else parse.number("after", 0, low=0, high=2**63 - 1) or 0
+    after = (
+        int(resumed)
+        if resumed.isdigit() and len(resumed) < 19
+        else parse.number("after", 0, low=0, high=2**63 - 1) or 0
+    )
     if "text/event-stream" in request.headers.get("Accept", ""):
         first = store().events(job=id, after=after)
         return _stream(_sse(store(), id, after, list(first)), "text/event-stream")
@@ -108,18 +114,18 @@ def _sse(jobs: JobStore, id: str | None, after: int, found: list[Event]) -> Iter
 def _stream(pieces: Iterator[bytes], content_type: str) -> Response:
     place = budget()
     place.open_stream()
-    response = Response(_counted(pieces, place), content_type=content_type)
+    response = Response(_Counted(pieces, place), content_type=content_type)
     response.headers["X-Accel-Buffering"] = "no"
     return response
 
 
-class _counted:
+class _Counted:
     """An iterator that gives its place back when the server is done with it, started or not."""
 
     def __init__(self, pieces: Iterator[bytes], place: Budget) -> None:
         self._pieces, self._place, self._closed = pieces, place, False
 
-    def __iter__(self) -> "_counted":
+    def __iter__(self) -> "_Counted":
         return self
 
     def __next__(self) -> bytes:

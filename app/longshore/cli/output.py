@@ -35,7 +35,9 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
 
 def jobs_table(jobs: Sequence[Json], *, wide: bool) -> None:
     """Jobs, a line each."""
-    columns = ["NAME", "PHASE", "QUEUE", "HANDLER", "ATTEMPTS", "AGE"] + (["REASON", "DURATION", "WORKER"] if wide else [])
+    columns = ["NAME", "PHASE", "QUEUE", "HANDLER", "ATTEMPTS", "AGE"] + (
+        ["REASON", "DURATION", "WORKER"] if wide else []
+    )
     table(columns, [_row(job, wide=wide) for job in jobs])
 
 

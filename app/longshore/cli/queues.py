@@ -18,7 +18,9 @@ def queues(context: click.Context, output: str) -> None:
     with client() as service:
         found = service.queues()
     columns = ("NAME", "WAITING", "READY", "RUNNING", "PAUSED", "OLDEST")
-    rows = [(q["name"], q["waiting"], q["ready"], q["running"], q["paused"], f"{q['oldestAgeSeconds']:.0f}s") for q in found]
+    rows = [
+        (q["name"], q["waiting"], q["ready"], q["running"], q["paused"], f"{q['oldestAgeSeconds']:.0f}s") for q in found
+    ]
     show(list(found), output, lambda: table(columns, rows))
 
 

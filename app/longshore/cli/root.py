@@ -21,7 +21,7 @@ COMMANDS = {
     "serve": "serve", "submit": "submit", "get": "get", "list": "listing", "wait": "wait", "logs": "logs",
     "events": "events", "cancel": "verbs", "redrive": "verbs", "suspend": "verbs", "resume": "verbs",
     "delete": "verbs", "explain": "explain", "queues": "queues", "handlers": "service", "workers": "service",
-    "status": "service", "drain": "service", "undrain": "service", "config": "config", "token": "token",
+    "status": "service", "drain": "service", "undrain": "service", "config": "config", "token": "tokens",
     "openapi": "openapi", "version": "version", "completion": "completion",
 }  # fmt: skip
 
@@ -44,7 +44,9 @@ class Commands(click.Group):
 
 @click.group(cls=Commands, epilog=EXIT_CODES, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--url", envvar="LONGSHORE_URL", default=DEFAULT_URL, show_default=True, help="Address of the service.")
-@click.option("--token", envvar="LONGSHORE_TOKEN", default="", help="Bearer token; better in LONGSHORE_TOKEN than here.")
+@click.option(
+    "--token", envvar="LONGSHORE_TOKEN", default="", help="Bearer token; better in LONGSHORE_TOKEN than here."
+)
 @click.pass_context
 def cli(context: click.Context, url: str, token: str) -> None:
     """Background jobs in warm worker processes."""

@@ -91,7 +91,13 @@ def _job(words: tuple[str, ...], fields: Mapping[str, Any], *, dashes: bool) -> 
         arguments = _object(fields["args"]) | dict(_pair(word) for word in words[1:])
         if arguments:
             job["args"] = arguments
-    names = {"name": "name", "queue": "queue", "priority": "priority", "timeout": "timeoutSeconds", "retries": "maxRetries"}
+    names = {
+        "name": "name",
+        "queue": "queue",
+        "priority": "priority",
+        "timeout": "timeoutSeconds",
+        "retries": "maxRetries",
+    }
     job |= {field: fields[option] for option, field in names.items() if fields[option] is not None}
     if fields["after"]:
         job["after"] = list(fields["after"])
@@ -135,7 +141,9 @@ def _watch(service: Client, job: Json, *, bar: bool, timeout: float | None) -> J
                 raise TimeoutError(f"job {job['id']} is still {job['status']['phase']}")
             job = service.get(job["id"], wait=0.5)
             said = job["status"].get("progress", {})
-            progress.update(task, completed=said.get("percent", 0), description=f"{job['id']} {said.get('message', '')}")
+            progress.update(
+                task, completed=said.get("percent", 0), description=f"{job['id']} {said.get('message', '')}"
+            )
     return job
 
 
@@ -148,7 +156,7 @@ def _batch(path: Path, key: str, *, wait: bool, watch: bool) -> int:
         raise click.UsageError(f"{path} holds no job")
     name = (key or secrets.token_hex(6))[:63]
     with client(patience=PATIENCE_SECONDS) as service:
-        counts = _send(service, jobs, name, watch=watch) if not wait else _run(service, jobs, name, watch=watch)
+        counts = _send(service, jobs, name) if not wait else _run(service, jobs, name, watch=watch)
     told = ", ".join(f"{count} {phase}" for phase, count in counts.items() if count)
     click.echo(f"batch {name}: {told}")
     return 1 if wait and counts.get("Failed") else 3 if wait and counts.get("Cancelled") else 0
@@ -164,7 +172,7 @@ def _line(text: str, number: int) -> Json:
     return found
 
 
-def _send(service: Client, jobs: list[Json], name: str, *, watch: bool) -> dict[str, int]:
+def _send(service: Client, jobs: list[Json], name: str) -> dict[str, int]:
     for at in range(0, len(jobs), MAX_BATCH):
         # Each batch has its key: what was sent twice is kept once, also over a restart of the service.
         service.submit_many(jobs[at : at + MAX_BATCH], labels={BATCH_LABEL: name}, key=f"{name}-{at}")
@@ -177,7 +185,7 @@ def _run(service: Client, jobs: list[Json], name: str, *, watch: bool) -> dict[s
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, disable=not watch) as progress:
         task = progress.add_task(f"batch {name}", total=len(jobs))
-        _send(service, jobs, name, watch=watch)
+        _send(service, jobs, name)
         while True:
             counts = service.count(label=f"{BATCH_LABEL}={name}")
             ended = sum(counts[phase] for phase in ("Succeeded", "Failed", "Cancelled"))

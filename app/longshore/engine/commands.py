@@ -334,7 +334,10 @@ class Commands:
         except ValidationError as error:
             raise InvalidRequest(
                 "the policy of the queue is wrong",
-                errors=[{"pointer": "/" + "/".join(str(part) for part in e["loc"]), "detail": e["msg"]} for e in error.errors()],
+                errors=[
+                    {"pointer": "/" + "/".join(str(part) for part in e["loc"]), "detail": e["msg"]}
+                    for e in error.errors()
+                ],
             ) from None
         before, old = engine.overrides.get(name, {}), engine.board.lines[name].policy
         engine.turn.batch.queues.append((name, orjson.dumps(overrides)))
@@ -399,5 +402,3 @@ class Commands:
 def _rejection(error: LongshoreError) -> str:
     known = {"queue-full": "full", "quota-exceeded": "quota", "draining": "draining", "store-unavailable": "store"}
     return known.get(error.code, "invalid")
-
-

@@ -81,11 +81,13 @@ class Engine:
         self.started = time.time()
         self.ready = False
         self.failure: AppError | None = None
+        self._stirred = False
         self._ended_now: list[Live] = []
         self._echoed: dict[AttemptKey, int] = {}
         self._wake: Timer | None = None
         self._wake_at = 0.0
         self._expiry: Timer | None = None
+        self._expiry_at = 0.0
         self._idle: Callable[[], None] | None = None
 
     @staticmethod
@@ -200,8 +202,7 @@ class Engine:
                 del self.just_ended[live.uid]
             self.waiters.wake(("change", live.uid))
             self.intake.dependency_ended(live, self.now())
-        if ended:
-            self._plan_expiry()
+        self._plan_expiry(min((live.standing.expires_at or 0.0 for live in ended), default=None))
 
     def store_failed(self, error: StoreUnavailable) -> None:
         """The disk refuses."""
@@ -283,7 +284,7 @@ class Engine:
 
     # -- time ------------------------------------------------------------------------------------------------
 
-    def _start_deadline(self, live: Live, now: float) -> None:
+    def _start_deadline(self, live: Live) -> None:
         seconds = live.spec().get("startDeadlineSeconds")
         if isinstance(seconds, int | float) and not live.attempts:
             self._watch_start(live, live.ready_at + seconds)
@@ -301,11 +302,14 @@ class Engine:
 
         self.loop.after(min(CLOCK_SECONDS, max(0.0, when - self.now())), look)
 
-    def _plan_expiry(self) -> None:
-        if self._expiry is None:
-            when = self.ledger.next_expiry()
-            if when is not None:
-                self._expiry = self.loop.after(min(SWEEP_SECONDS, max(0.0, when - self.now())), self._remove_expired)
+    def _plan_expiry(self, when: float | None) -> None:
+        """Look at expired jobs at ``when``, unless that is planned for earlier."""
+        if when is None or (self._expiry is not None and self._expiry_at <= when):
+            return
+        if self._expiry is not None:
+            self._expiry.cancel()
+        self._expiry_at = when
+        self._expiry = self.loop.after(min(SWEEP_SECONDS, max(0.0, when - self.now())), self._remove_expired)
 
     def _remove_expired(self) -> None:
         self._expiry = None
@@ -314,9 +318,9 @@ class Engine:
         self.turn.batch.removed += [(uid, id, now) for uid, id in found]
         if found:
             self.turn.urgent()
-            self._expiry = self.loop.after(REMOVE_SECONDS, self._remove_expired)
+            self._plan_expiry(now + REMOVE_SECONDS)
         else:
-            self._plan_expiry()
+            self._plan_expiry(self.ledger.next_expiry())
 
     def _sweep(self) -> None:
         try:
@@ -439,5 +443,3 @@ def _slot_settings(settings: Settings) -> SlotSettings:
         max_age_seconds=settings.slot_max_age_seconds, max_growth_bytes=settings.slot_max_growth_bytes,
         log_head_bytes=settings.log_head_bytes, log_ring_bytes=settings.log_ring_bytes,
     )  # fmt: skip
-
-

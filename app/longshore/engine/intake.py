@@ -25,7 +25,7 @@ class Intake:
 
     def __init__(self, board: Board, turn: Turn, events: Events, recorder: Recorder, ledger: Ledger, *,
                  max_pending: int, max_pending_bytes: int, now: Callable[[], float],
-                 deadline: Callable[[Live, float], None], submitted: Callable[[str, str], None]) -> None:  # fmt: skip
+                 deadline: Callable[[Live], None], submitted: Callable[[str, str], None]) -> None:  # fmt: skip
         self._board, self._turn, self._events = board, turn, events
         self._recorder, self._ledger = recorder, ledger
         self._max_pending, self._max_bytes = max_pending, max_pending_bytes
@@ -69,7 +69,9 @@ class Intake:
     @staticmethod
     def _check_names(rows: Sequence[JobRow]) -> None:
         if len(rows) > 1 and len({row.id for row in rows}) < len(rows):
-            raise InvalidRequest("two jobs of the batch have the same name", errors=[{"pointer": "/jobs", "detail": "names must differ"}])
+            raise InvalidRequest(
+                "two jobs of the batch have the same name", errors=[{"pointer": "/jobs", "detail": "names must differ"}]
+            )
 
     def _check_queues(self, rows: Sequence[JobRow]) -> None:
         wanted: dict[str, int] = {}
@@ -83,14 +85,14 @@ class Intake:
                                    errors=[{"pointer": "/queue", "detail": f"no such queue; there are: {known}"}])  # fmt: skip
             limit = line.policy.max_pending
             if limit is not None and len(line) + count > limit:
-                raise QuotaExceeded(f"queue {name} holds {len(line)} of {limit} waiting jobs", retry_after=FULL_RETRY_SECONDS)
+                raise QuotaExceeded(
+                    f"queue {name} holds {len(line)} of {limit} waiting jobs", retry_after=FULL_RETRY_SECONDS
+                )
 
     def _insert(self, row: JobRow, spec: Spec, now: float) -> Live:
         live = Live(row)
         live.ready_at = max(now, start_after_seconds(spec))
-        live.standing = live.standing._replace(
-            cancel=bool(spec.get("cancel")), suspend=bool(spec.get("suspend"))
-        )
+        live.standing = live.standing._replace(cancel=bool(spec.get("cancel")), suspend=bool(spec.get("suspend")))
         self._arrange(live, spec)
         self._board.add(live)
         self.pending_bytes += len(row.spec)
@@ -113,7 +115,7 @@ class Intake:
         if after and not self._depend(live, after, now):
             return
         self._board.queue(live, spec, now)
-        self._deadline(live, now)
+        self._deadline(live)
 
     def forget(self, live: Live) -> None:
         """The job is not kept after all, or no longer."""

@@ -23,7 +23,9 @@ from longshore.engine.process import Process
 from longshore.slot.frames import LENGTH, Frame, pack, unpack
 
 READ_SIZE = 256 * 1024
-PIPE_BYTES = 1024 * 1024  # of output that a job may be ahead of the engine; the default of 64 KiB costs a turn more often
+PIPE_BYTES = (
+    1024 * 1024
+)  # of output that a job may be ahead of the engine; the default of 64 KiB costs a turn more often
 
 
 class State(StrEnum):

@@ -12,6 +12,7 @@ from longshore.engine.turn import Turn
 from longshore.engine.webhooks import delivery
 from longshore.job.items import ArrayState
 from longshore.job.lifecycle import Course, End, Verdict, finish
+from longshore.job.limits import Policy
 from longshore.job.status import MAX_LOG_TAIL_BYTES, JobError, Outcome, Phase, Reason
 from longshore.store.ledger import ChangeRow, EndRow, ItemRow, LogRow, Standing
 
@@ -40,7 +41,7 @@ class Recorder:
             verdict = self._verdict(live, ended, _course(live), now)
             item = None
         else:
-            verdict, item = self._item(live, live.array, ended, spec, now)
+            verdict, item = self._item(live, live.array, ended, now)
         self._settle(live, ended, verdict, item, spec, now)
         return live
 
@@ -48,9 +49,11 @@ class Recorder:
         end = End(
             course.attempts, ended.outcome, ended.reason, ended.error_type, ended.error_message, ended.exit_code
         )  # fmt: skip
-        return finish(course, end, self._policies.of(live), now=now, random=self._random)
+        # A success asks for no budget; looking one up costs as much as the rest.
+        policy = Policy() if ended.outcome is Outcome.SUCCEEDED else self._policies.of(live)
+        return finish(course, end, policy, now=now, random=self._random)
 
-    def _item(self, live: Live, array: ArrayState, ended: Ended, spec: Spec, now: float) -> tuple[Verdict, ItemRow]:
+    def _item(self, live: Live, array: ArrayState, ended: Ended, now: float) -> tuple[Verdict, ItemRow]:
         """What the end of an item means for the item and, by it, for the job."""
         index = ended.key.index
         assert index is not None

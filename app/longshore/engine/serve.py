@@ -36,7 +36,11 @@ class Service:
         socket_path = settings.data_dir.absolute() / "engine.sock"
         self.rpc = RpcServer(self.loop, socket_path, self.engine.commands.serve)
         self.probes = Probes(self.loop, self._probe_socket, self.engine.health)
-        boot: dict[str, object] = {"rpc": str(socket_path), "db": str(settings.database.absolute()), "settings": settings.dump()}
+        boot: dict[str, object] = {
+            "rpc": str(socket_path),
+            "db": str(settings.database.absolute()),
+            "settings": settings.dump(),
+        }
         self.web = Web(self.loop, self._api_socket, boot, self.journal)
         self._stopping = self._ended = False
         self._announced = False
@@ -66,7 +70,9 @@ class Service:
             url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
             handler = "echo" if "echo" in self.engine.policies.handlers else "HANDLER"
             say(f"Longshore {__version__} is ready on {url} with {self.engine.pool.size} slots. Try:")
-            say(f"""  curl -s {url}/v1/jobs -H 'Prefer: wait=10' --json '{{"handler": "{handler}", "args": {{"x": 1}}}}'""")
+            say(
+                f"""  curl -s {url}/v1/jobs -H 'Prefer: wait=10' --json '{{"handler": "{handler}", "args": {{"x": 1}}}}'"""
+            )
             if self.settings.docs:
                 say(f"API in a browser: {url}/docs. Stop with Ctrl-C.")
         return False
@@ -123,5 +129,3 @@ class _Signals:
 def run(settings: Settings) -> None:
     """Run the service until SIGTERM or Ctrl-C; raises StartError when it cannot start."""
     Service(settings).run()
-
-

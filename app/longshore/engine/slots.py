@@ -394,5 +394,3 @@ def become_subreaper() -> None:
     import ctypes
 
     ctypes.CDLL(None).prctl(36, 1)  # PR_SET_CHILD_SUBREAPER
-
-

@@ -5,6 +5,7 @@ replaced waits a moment instead of being refused; and a port that is taken is th
 """
 
 import ctypes
+import errno
 import os
 import signal
 import socket
@@ -19,6 +20,7 @@ from longshore.engine.loop import READ, Loop, Timer
 from longshore.errors import StartError
 
 BACKLOG = 256
+PORT_PATIENCE_SECONDS = 2.0
 FIRST_PAUSE_SECONDS = 0.1  # before a dead api is started again; doubled up to the longest
 LONGEST_PAUSE_SECONDS = 5.0
 STEADY_SECONDS = 10.0  # an api that lived so long starts anew with the first pause
@@ -28,17 +30,27 @@ _PR_SET_PDEATHSIG = 1
 
 def listen(host: str, port: int) -> socket.socket:
     """A listening TCP socket; raises StartError that says what to do when the port is taken."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    sock = socket.socket(family, socket.SOCK_STREAM)
+    limit = time.monotonic() + PORT_PATIENCE_SECONDS
+    while True:
+        try:
+            return _bound(host, port)
+        except OSError as error:
+            # The api of an engine that was killed a moment ago may hold the port a moment longer.
+            if error.errno != errno.EADDRINUSE or time.monotonic() > limit:
+                hint = "; choose another with LONGSHORE_PORT or --port" if port else ""
+                raise StartError(f"cannot listen on {host}:{port}: {error.strerror or error}{hint}") from error
+            time.sleep(0.05)
+
+
+def _bound(host: str, port: int) -> socket.socket:
+    sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         sock.bind((host, port))
         sock.listen(BACKLOG)
-    except OSError as error:
+    except OSError:
         sock.close()
-        reason = error.strerror or error
-        hint = "; choose another with LONGSHORE_PORT or --port" if port else ""
-        raise StartError(f"cannot listen on {host}:{port}: {reason}{hint}") from error
+        raise
     return sock
 
 
@@ -119,4 +131,4 @@ def _kill_leftovers(group: int) -> None:
 
 
 def _die_with_parent() -> None:
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

@@ -29,7 +29,9 @@ class Explanation(Frozen):
     """Jobs that have to succeed first."""
 
 
-def explain(line: Line, uid: str, *, now: float, free_slots: int, waits_for: tuple[str, ...] = ()) -> Explanation | None:
+def explain(
+    line: Line, uid: str, *, now: float, free_slots: int, waits_for: tuple[str, ...] = ()
+) -> Explanation | None:
     """Why the waiting job does not start now; None when it is not in this line.
 
     Says ``Next`` exactly when ``line.pop(now)`` would return it and a slot is free.
@@ -49,7 +51,9 @@ def explain(line: Line, uid: str, *, now: float, free_slots: int, waits_for: tup
 
 
 def _held(entry: Entry, waits_for: tuple[str, ...]) -> Explanation:
-    reason = {"suspended": "Suspended", "dependencies": "Dependencies", "handler": "UnknownHandler"}.get(entry.why, "Items")
+    reason = {"suspended": "Suspended", "dependencies": "Dependencies", "handler": "UnknownHandler"}.get(
+        entry.why, "Items"
+    )
     message = HELD[entry.why] if not waits_for else f"it waits for {', '.join(waits_for)} to succeed"
     return Explanation(reason=reason, message=message, waits_for=waits_for)
 

@@ -117,9 +117,7 @@ class ArrayState:
         return self._due[0] if self._due else None
 
     def _touched(self, index: int) -> bool:
-        return (
-            index in self.running or index in self._again or index in self.succeeded or index in self.failed
-        )
+        return index in self.running or index in self._again or index in self.succeeded or index in self.failed
 
     def begin(self, index: int) -> None:
         """An attempt of the item lives."""

@@ -140,9 +140,7 @@ def redrive(course: Course) -> Course:
     """A failed job goes round again with fresh budgets; attempt numbers go on. Raises LifecycleError for others."""
     if course.phase is not Phase.FAILED:
         raise LifecycleError(f"only a failed job can be redriven; this one is {course.phase}")
-    return replace(
-        course, phase=Phase.PENDING, retries=0, disruptions=0, redrives=course.redrives + 1, cancel=False
-    )
+    return replace(course, phase=Phase.PENDING, retries=0, disruptions=0, redrives=course.redrives + 1, cancel=False)
 
 
 def allowed(before: Course, after: Course) -> bool:
@@ -172,6 +170,7 @@ def conditions(phase: Phase, reason: str, message: str, *, finished_at: float | 
         return Condition(type=kind, status="True", reason=why, message=message, last_transition_time=when)
 
     kinds: Iterable[Literal["Complete", "Failed", "Finished"]] = {
-        Phase.SUCCEEDED: ("Complete", "Finished"), Phase.FAILED: ("Failed", "Finished"),
+        Phase.SUCCEEDED: ("Complete", "Finished"),
+        Phase.FAILED: ("Failed", "Finished"),
     }.get(phase, ("Finished",))  # type: ignore[assignment]  # mypy widens the literals of a dict
     return tuple(holds(kind) for kind in kinds)

@@ -1,6 +1,6 @@
 """What bounds a job and its queue: policies, defaults that fill each other in, the token bucket."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated
 
 from pydantic import Field, StringConstraints
@@ -68,7 +68,7 @@ class Policy:
 
     max_retries: int = DEFAULT_MAX_RETRIES
     max_disruptions: int = DEFAULT_MAX_DISRUPTIONS
-    retry: Retry = Retry()
+    retry: Retry = field(default_factory=Retry)
     timeout_seconds: float | None = None
     start_deadline_seconds: float | None = None
     ttl_seconds: float | None = None

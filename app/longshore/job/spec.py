@@ -238,9 +238,7 @@ class JobSpec(Frozen):
     ttl_seconds_after_finished: Delay | None = None
     """Remove the job so long after its end; without one the service's retention."""
     items: (
-        Annotated[
-            tuple[dict[str, Any], ...], Field(min_length=1, max_length=MAX_ITEMS), AfterValidator(_small_items)
-        ]
+        Annotated[tuple[dict[str, Any], ...], Field(min_length=1, max_length=MAX_ITEMS), AfterValidator(_small_items)]
         | None
     ) = None
     """Array job: one run per object, each merged over `args`; at most 10,000 and 512 KiB."""

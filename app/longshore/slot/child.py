@@ -144,7 +144,11 @@ class Slot:
                 self._number = -1
                 self._tidy()
         except JobCancelled as error:
-            done = {"outcome": Outcome.CANCELLED.value, "reason": Reason.CANCELLED, "error": ["JobCancelled", str(error)]}
+            done = {
+                "outcome": Outcome.CANCELLED.value,
+                "reason": Reason.CANCELLED,
+                "error": ["JobCancelled", str(error)],
+            }
         except ValidationError as error:
             done = _invalid(error, name)
         except BaseException as error:
@@ -199,7 +203,12 @@ def _result(value: object, limit: int) -> Frame:
 
 
 def _failure(reason: str, kind: str, message: str, trace: str = "") -> Frame:
-    return {"outcome": Outcome.FAILED.value, "reason": reason, "error": [kind, message[:MAX_MESSAGE]], "traceback": trace}
+    return {
+        "outcome": Outcome.FAILED.value,
+        "reason": reason,
+        "error": [kind, message[:MAX_MESSAGE]],
+        "traceback": trace,
+    }
 
 
 def _invalid(error: ValidationError, name: str) -> Frame:
@@ -207,7 +216,8 @@ def _invalid(error: ValidationError, name: str) -> Frame:
     if error.title != name:
         return _raised(error)
     where = "; ".join(
-        f"{'.'.join(str(part).removeprefix('field_') for part in e['loc']) or 'args'}: {e['msg']}" for e in error.errors()
+        f"{'.'.join(str(part).removeprefix('field_') for part in e['loc']) or 'args'}: {e['msg']}"
+        for e in error.errors()
     )
     return _failure(Reason.INVALID_ARGS, Reason.INVALID_ARGS, where)
 

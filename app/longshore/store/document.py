@@ -46,7 +46,7 @@ def _status(stored: StoredJob, attempts: Sequence[AttemptRow], progress: Progres
                         ("disruptions", s.disruptions), ("redrives", s.redrives), ("worker", s.worker),
                         ("logTail", s.log_tail)):  # fmt: skip
         if value:
-            status[name] = value
+            status |= {name: value}
     for name, when in (("notBefore", s.not_before), ("startedAt", s.started_at), ("finishedAt", s.finished_at)):
         if when is not None:
             status[name] = rfc3339_at(when)

@@ -152,9 +152,9 @@ class Batch:
     jobs: list[JobRow] = field(default_factory=list)
     keys: list[KeyRow] = field(default_factory=list)
     changes: list[ChangeRow] = field(default_factory=list)
+    items: list[ItemRow] = field(default_factory=list)  # opened again by a redrive; ends bring their own
     ends: list[EndRow] = field(default_factory=list)
     claims: list[ClaimRow] = field(default_factory=list)
-    items: list[ItemRow] = field(default_factory=list)
     events: list[EventRow] = field(default_factory=list)
     deliveries: list[DeliveryRow] = field(default_factory=list)
     delivered: list[str] = field(default_factory=list)  # delivery ids that are done with

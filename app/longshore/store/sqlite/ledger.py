@@ -92,10 +92,10 @@ class SqliteLedger:
                                                      change.standing.phase, change.standing.redrives)).rowcount  # fmt: skip
             if not done:
                 refused.add((change.uid, None, 0))
-        refused |= self._each(batch.ends, self._apply_ends)
-        refused |= self._each(batch.claims, self._apply_claims)
         if batch.items:
             many(sql.PUT_ITEM, batch.items)
+        refused |= self._each(batch.ends, self._apply_ends)
+        refused |= self._each(batch.claims, self._apply_claims)
         if batch.events:
             many(sql.INSERT_EVENT, batch.events)
         for name, rows in ((sql.PUT_DELIVERY, batch.deliveries), (sql.PUT_QUEUE, batch.queues)):
@@ -256,7 +256,7 @@ class SqliteLedger:
 
     def counts(self) -> dict[str, int]:
         """Number of kept jobs by phase."""
-        return {phase: count for phase, count in self._db.execute("SELECT phase, count(*) FROM jobs GROUP BY phase")}
+        return dict(self._db.execute("SELECT phase, count(*) FROM jobs GROUP BY phase").fetchall())
 
     def close(self) -> None:
         """Write the log back into the file and let go of it."""
@@ -316,5 +316,3 @@ def attempt_rows(db: sqlite3.Connection, uid: str, last: int) -> list[AttemptRow
     """The last ended attempts, oldest first; the same read for the engine and the api."""
     rows = db.execute(sql.SELECT_ATTEMPTS, (uid, last)).fetchall()
     return [AttemptRow(None if idx == NO_ITEM else idx, *rest) for idx, *rest in reversed(rows)]
-
-

@@ -93,7 +93,12 @@ def _clause(where: list[str]) -> str:
 
 def _item(row: tuple[object, ...]) -> dict[str, object]:
     index, state, attempts, retries, not_before, error_type, error_message, result = row
-    item: dict[str, object] = {"index": index, "phase": str(state).capitalize(), "attempts": attempts, "retries": retries}
+    item: dict[str, object] = {
+        "index": index,
+        "phase": str(state).capitalize(),
+        "attempts": attempts,
+        "retries": retries,
+    }
     if isinstance(not_before, float):
         item["notBefore"] = rfc3339_at(not_before)
     if error_type:
@@ -115,5 +120,6 @@ def _decode(cursor: str) -> int:
         return int(text[1:])
     except (binascii.Error, UnicodeError, ValueError):
         raise InvalidRequest(
-            "the cursor is not one of ours", errors=[{"parameter": "cursor", "detail": "pass nextCursor of the page before"}]
+            "the cursor is not one of ours",
+            errors=[{"parameter": "cursor", "detail": "pass nextCursor of the page before"}],
         ) from None

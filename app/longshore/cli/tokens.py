@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from longshore import settings
-from longshore.api import tokens
+from longshore.api import tokens as api_tokens
 from longshore.cli.output import table
 
 
@@ -17,7 +17,9 @@ def _path(file: Path | None) -> Path:
     return found
 
 
-file_option = click.option("--file", type=click.Path(path_type=Path), help="Tokens file; LONGSHORE_TOKENS_FILE by default.")
+file_option = click.option(
+    "--file", type=click.Path(path_type=Path), help="Tokens file; LONGSHORE_TOKENS_FILE by default."
+)
 
 
 @click.group()
@@ -27,19 +29,21 @@ def token() -> None:
 
 @token.command()
 @click.argument("name")
-@click.option("--role", type=click.Choice(tokens.ROLES), default="submit", show_default=True, help="What it may do.")
+@click.option(
+    "--role", type=click.Choice(api_tokens.ROLES), default="submit", show_default=True, help="What it may do."
+)
 @file_option
 def new(name: str, role: str, file: Path | None) -> None:
     """Make a token, print it once, keep its hash."""
     path = _path(file)
     if not name.isprintable() or any(letter.isspace() or letter == "#" for letter in name):
         raise click.UsageError("a name has no spaces and no #")
-    if path.exists() and any(found.name == name for found in tokens.parse(path.read_text(), str(path))):
+    if path.exists() and any(found.name == name for found in api_tokens.parse(path.read_text(), str(path))):
         raise click.ClickException(f"there is a token named {name} in {path}; revoke it first")
-    secret = tokens.new_token()
+    secret = api_tokens.new_token()
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     with os.fdopen(fd, "a") as lines:
-        lines.write(f"{role} {name} {tokens.digest(secret)}\n")
+        lines.write(f"{role} {name} {api_tokens.digest(secret)}\n")
     click.echo(secret)
     click.echo(f"keep it: only its hash is in {path}", err=True)
 
@@ -49,7 +53,7 @@ def new(name: str, role: str, file: Path | None) -> None:
 def list_tokens(file: Path | None) -> None:
     """Show names and roles."""
     path = _path(file)
-    found = tokens.parse(path.read_text(), str(path))
+    found = api_tokens.parse(path.read_text(), str(path))
     table(("NAME", "ROLE", "HASH"), [(line.name, line.role, line.digest[:12] + "…") for line in found])
 
 
