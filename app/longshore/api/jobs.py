@@ -22,8 +22,7 @@ def idempotency_key(data: object) -> Key | None:
     text = request.headers.get("Idempotency-Key")
     if text is None:
         return None
-    text = text.strip().strip('"')
-    if not 1 <= len(text) <= 255 or not text.isascii() or not text.isprintable():
+    if not 1 <= len(text) <= 255 or not all("!" <= letter <= "~" for letter in text):
         detail = "should be 1 to 255 visible ASCII characters"
         raise InvalidRequest(f"Idempotency-Key: {detail}", errors=[{"header": "Idempotency-Key", "detail": detail}])
     return Key(f"{g.caller.name}/{text}", fingerprint(request.method, request.path, data))
@@ -107,21 +106,23 @@ def delete(id: str) -> Response:
 @needs("submit")
 def cancel(id: str) -> Response:
     """Ask the job to end; it has when its phase says so."""
-    _check_match(id)
     fields = _optional_object("graceSeconds")
     grace = fields.get("graceSeconds")
     if grace is not None and (isinstance(grace, bool) or not isinstance(grace, int | float) or not 0 <= grace <= 3600):
         raise InvalidRequest("/graceSeconds: should be from 0 to 3600",
                              errors=[{"pointer": "/graceSeconds", "detail": "should be from 0 to 3600"}])  # fmt: skip
-    return job(store().cancel(id, grace=grace, key=idempotency_key(fields)), 202)
+    key = idempotency_key(fields)
+    _check_match(id)
+    return job(store().cancel(id, grace=grace, key=key), 202)
 
 
 @bp.post("/jobs/<id:id>:redrive")
 @needs("submit")
 def redrive(id: str) -> Response:
     """Send a failed job round again."""
+    key = idempotency_key(_optional_object())
     _check_match(id)
-    return job(store().redrive(id, key=idempotency_key(_optional_object())), 202)
+    return job(store().redrive(id, key=key), 202)
 
 
 @bp.post("/jobs/<id:id>:suspend")

@@ -128,7 +128,7 @@ def _jobs() -> Json:
         "/v1/jobs": {
             "post": operation("jobs", "submitJob", "Take a job.", {
                 202: ("Kept, durably.", job), 200: ("It ended while the request waited.", job)},
-                problems=(400, 409, 413, 415, 422, 429), parameters=(KEY, PREFER), body=JOB_BODY, body_required=True),
+                problems=(400, 409, 410, 413, 415, 422, 429), parameters=(KEY, PREFER), body=JOB_BODY, body_required=True),
             "get": operation("jobs", "listJobs", "One page of jobs, newest first.", {
                 200: ("A page.", content(listing(ref("Job"), nextCursor=TEXT)))}, problems=(422,), parameters=(
                 *FILTERS, parameter("limit", {"type": "integer", "minimum": 1}, "Jobs on the page; at most 1,000."),

@@ -118,14 +118,18 @@ def batch(data: Any) -> tuple[list[Submission], list[dict[str, Any]]]:
                              errors=[{"pointer": "/jobs", "detail": f"should be a list of 1 to {MAX_BATCH} jobs"}])  # fmt: skip
     shared = data.get("labels") if isinstance(data, dict) else None
     if shared is not None:
-        shared = an_object(shared)
-        jobs = [
-            {**job, "labels": {**(job.get("labels") or {}), **shared}} if isinstance(job, dict) else job for job in jobs
-        ]
+        jobs = [_labelled(job, an_object(shared)) for job in jobs]
     try:
         return _submissions.validate_json(orjson.dumps(jobs), by_alias=True, by_name=False), jobs
     except ValidationError as error:
         raise invalid(error, "/jobs") from None
+
+
+def _labelled(job: object, shared: dict[str, Any]) -> object:
+    """The job with the batch's labels; what is wrong with it is found later, by its place."""
+    if not isinstance(job, dict) or not isinstance(job.get("labels", {}), dict):
+        return job
+    return {**job, "labels": {**job.get("labels", {}), **shared}}
 
 
 def new_job(job: Submission, *, traceparent: str, source: str, now: float, at: str = "") -> NewJob:
