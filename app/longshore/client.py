@@ -54,11 +54,15 @@ class Client:
 
     def __init__(self, url: str = DEFAULT_URL, *, token: str = "", timeout: float = 10.0, patience: float = 0.0,
                  user_agent: str = "") -> None:  # fmt: skip
-        parts = urllib.parse.urlsplit(url)
+        try:
+            parts = urllib.parse.urlsplit(url)
+            port = parts.port
+        except ValueError as error:
+            raise ClientError(f"{url!r} is no http or https address: {error}") from None
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ClientError(f"{url!r} is no http or https address")
         self.url, self._timeout, self.patience = url, timeout, patience
-        self._secure, self._host, self._port = parts.scheme == "https", parts.hostname, parts.port
+        self._secure, self._host, self._port = parts.scheme == "https", parts.hostname, port
         self._prefix = parts.path.rstrip("/")
         self._headers = {"User-Agent": user_agent or f"longshore-client/{__version__}", "Accept": "application/json"}
         if token:
@@ -231,10 +235,16 @@ class Client:
     def call(self, method: str, path: str, body: Mapping[str, Any] | None = None, *,
              headers: Mapping[str, str] | None = None, wait: float = 0.0) -> Json:  # fmt: skip
         """One request and its JSON answer, tried again while ``patience`` lasts; raises ApiError, ServiceUnreachable."""
-        data = None if body is None else json.dumps(body, allow_nan=False).encode()
+        try:
+            data = None if body is None else json.dumps(body, allow_nan=False).encode()
+        except ValueError as error:
+            raise ClientError(f"the request is no JSON: {error}") from None
         own = {**(headers or {}), **({"Content-Type": "application/json"} if data is not None else {})}
         answer, _ = self._request(method, path, data, own, self._timeout + wait)
-        return json.loads(answer) if answer else {}
+        try:
+            return json.loads(answer) if answer else {}
+        except ValueError:
+            raise ClientError(f"what answers at {self.url} is no Longshore service") from None
 
     def _request(self, method: str, path: str, data: bytes | None, headers: Mapping[str, str],
                  timeout: float) -> tuple[bytes, Mapping[str, str]]:  # fmt: skip
@@ -262,6 +272,9 @@ class Client:
             if not fresh and not isinstance(error, TimeoutError):
                 return self._once(method, path, data, headers, timeout)
             raise ServiceUnreachable(f"nobody answers at {self.url}: {error}") from error
+        except ValueError as error:
+            self.close()
+            raise ClientError(f"this cannot be sent: {error}") from None
 
     def _exchange(self, method: str, path: str, data: bytes | None, headers: Mapping[str, str],
                   timeout: float) -> tuple[bytes, Mapping[str, str]]:  # fmt: skip

@@ -123,7 +123,7 @@ class Settings(BaseModel):
     slot_max_age_seconds: Seconds = 3600.0
     """A slot is replaced at the first end of a job after so long; 0: never."""
     slot_max_growth_bytes: Bytes = 256 * 1024**2
-    """A slot is replaced when a job left it so much larger than its first one did."""
+    """A slot is replaced when a job left it so much larger than it was before its first."""
     log_head_bytes: Bytes = 256 * 1024
     """First bytes of an attempt's output that are kept."""
     log_ring_bytes: Bytes = 1024**2
@@ -218,7 +218,7 @@ def load(
         ("argument", {name: value for name, value in (arguments or {}).items() if value is not None}),
     ):
         given |= values
-        sources |= dict.fromkeys(values, source)
+        sources |= {name: PREFIX + name.upper() if source == "environment" else source for name in values}
     try:
         return Effective(Settings.model_validate(given), sources)
     except ValidationError as error:

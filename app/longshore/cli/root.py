@@ -81,6 +81,8 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         code = _say(str(error), "it goes on; ask again with `longshore wait`", TIMED_OUT)
     except (LongshoreError, ClientError) as error:
         code = _say(str(error), "", FAILED)
+    except OSError as error:  # a file that was named is not there, or not ours to read or write
+        code = _say(f"{error.filename}: {error.strerror}" if error.filename else str(error), "", FAILED)
     sys.exit(code if isinstance(code, int) else 0)
 
 

@@ -1,19 +1,19 @@
 """``longshore submit``: one job, a manifest, or a file of jobs."""
 
 import json
+import re
 import secrets
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any, TextIO
 
 import click
 
 from longshore.cli.output import fate, jobs_table, output_option, show
 from longshore.cli.root import client
-from longshore.client import MAX_BATCH, Client
+from longshore.client import MAX_BATCH, ApiError, Client
 
 BATCH_LABEL = "longshore.dev/batch"
 PATIENCE_SECONDS = 300.0  # a batch goes on when the service was restarted meanwhile
@@ -33,13 +33,13 @@ Json = dict[str, Any]
 @click.option("--retries", type=int, help="Attempts after the first that failures may cost.")
 @click.option("--after", multiple=True, metavar="JOB", help="A job that has to succeed first; any number of times.")
 @click.option("--idempotency-key", default="", help="The same key submits once.")
-@click.option("--batch", type=click.Path(path_type=Path), metavar="FILE", help="Jobs, one JSON object per line.")
+@click.option("--batch", type=click.File("r"), metavar="FILE", help="Jobs, one JSON object per line.")
 @click.option("--wait", is_flag=True, help="Wait for the end; the exit code is the job's fate.")
 @click.option("--watch", is_flag=True, help="The same, with a progress bar.")
 @click.option("--wait-timeout", type=float, metavar="SECONDS", help="Wait no longer than this.")
 @output_option
 @click.pass_context
-def submit(context: click.Context, /, words: tuple[str, ...], file: TextIO | None, batch: Path | None, wait: bool,
+def submit(context: click.Context, /, words: tuple[str, ...], file: TextIO | None, batch: TextIO | None, wait: bool,
            watch: bool, wait_timeout: float | None, idempotency_key: str, output: str, **fields: Any) -> None:  # fmt: skip
     """Submit a job: a handler with arguments, a command behind --, a file, or a batch.
 
@@ -50,7 +50,7 @@ def submit(context: click.Context, /, words: tuple[str, ...], file: TextIO | Non
       longshore submit --batch items.jsonl --watch
     """
     if batch is not None:
-        context.exit(_batch(batch, idempotency_key, wait=wait or watch, watch=watch))
+        context.exit(_batch(batch, idempotency_key, wait=wait or watch, watch=watch, timeout=wait_timeout))
     jobs = list(_from_file(file)) if file is not None else [_job(words, fields, dashes="--" in sys.argv)]
     with client(patience=PATIENCE_SECONDS if wait or watch else 0.0) as service:
         done = [service.submit(job, key=idempotency_key) for job in jobs]
@@ -66,12 +66,15 @@ def _from_file(file: TextIO) -> Iterator[Json]:
 
     try:
         documents = [document for document in yaml.safe_load_all(file) if document is not None]
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise click.ClickException(f"{file.name} is no YAML: {str(error).splitlines()[0]}") from None
     if not documents:
         raise click.UsageError(f"{file.name} holds no job")
     for document in documents:
-        yield json.loads(json.dumps(document, default=_plain))
+        try:
+            yield json.loads(json.dumps(document, default=_plain, allow_nan=False))
+        except (TypeError, ValueError) as error:
+            raise click.ClickException(f"{file.name} cannot be JSON: {error}") from None
 
 
 def _plain(value: object) -> str:
@@ -104,13 +107,29 @@ def _job(words: tuple[str, ...], fields: Mapping[str, Any], *, dashes: bool) -> 
     if fields["label"]:
         job["labels"] = dict(text.partition("=")[::2] for text in fields["label"])
     if fields["delay"] is not None:
-        job["startAfter"] = (datetime.now(UTC) + timedelta(seconds=fields["delay"])).isoformat()
+        job["startAfter"] = _later(fields["delay"])
     return job
+
+
+def _later(seconds: float) -> str:
+    try:
+        return (datetime.now(UTC) + timedelta(seconds=seconds)).isoformat()
+    except (OverflowError, ValueError):
+        raise click.UsageError(f"--delay {seconds:g} is no number of seconds that a calendar holds") from None
+
+
+def _strictly(text: str) -> Any:
+    """JSON as the standard has it: the NaN and Infinity that Python would take are none."""
+
+    def refuse(word: str) -> Any:
+        raise ValueError(f"{word} is no JSON number")
+
+    return json.loads(text, parse_constant=refuse)
 
 
 def _object(text: str | None) -> Json:
     try:
-        found = json.loads(text or "{}")
+        found = _strictly(text or "{}")
     except ValueError as error:
         raise click.UsageError(f"--args is no JSON: {error}") from None
     if not isinstance(found, dict):
@@ -123,7 +142,7 @@ def _pair(word: str) -> tuple[str, object]:
     if not equals:
         raise click.UsageError(f"{word!r} should be KEY=VALUE; a value is JSON, or text when it is none")
     try:
-        return name, json.loads(text)
+        return name, _strictly(text)
     except ValueError:
         return name, text
 
@@ -150,13 +169,16 @@ def _watch(service: Client, job: Json, *, bar: bool, timeout: float | None) -> J
 # -- batches -----------------------------------------------------------------------------------------------------------
 
 
-def _batch(path: Path, key: str, *, wait: bool, watch: bool) -> int:
-    jobs = [_line(text, number) for number, text in enumerate(path.read_text().splitlines(), start=1) if text.strip()]
-    if not jobs:
-        raise click.UsageError(f"{path} holds no job")
+def _batch(file: TextIO, key: str, *, wait: bool, watch: bool, timeout: float | None) -> int:
+    try:
+        lines = {number: _line(text, number) for number, text in enumerate(file, start=1) if text.strip()}
+    except UnicodeDecodeError as error:
+        raise click.ClickException(f"{file.name} is no text: {error}") from None
+    if not lines:
+        raise click.UsageError(f"{file.name} holds no job")
     name = (key or secrets.token_hex(6))[:63]
     with client(patience=PATIENCE_SECONDS) as service:
-        counts = _send(service, jobs, name) if not wait else _run(service, jobs, name, watch=watch)
+        counts = _run(service, lines, name, watch=watch, timeout=timeout) if wait else _send(service, lines, name)
     told = ", ".join(f"{count} {phase}" for phase, count in counts.items() if count)
     click.echo(f"batch {name}: {told}")
     return 1 if wait and counts.get("Failed") else 3 if wait and counts.get("Cancelled") else 0
@@ -164,7 +186,7 @@ def _batch(path: Path, key: str, *, wait: bool, watch: bool) -> int:
 
 def _line(text: str, number: int) -> Json:
     try:
-        found = json.loads(text)
+        found = _strictly(text)
     except ValueError as error:
         raise click.ClickException(f"line {number} is no JSON: {error}") from None
     if not isinstance(found, dict):
@@ -172,24 +194,40 @@ def _line(text: str, number: int) -> Json:
     return found
 
 
-def _send(service: Client, jobs: list[Json], name: str) -> dict[str, int]:
-    for at in range(0, len(jobs), MAX_BATCH):
-        # Each batch has its key: what was sent twice is kept once, also over a restart of the service.
-        service.submit_many(jobs[at : at + MAX_BATCH], labels={BATCH_LABEL: name}, key=f"{name}-{at}")
-    return {"submitted": len(jobs)}
+def _send(service: Client, lines: Mapping[int, Json], name: str) -> dict[str, int]:
+    numbers = list(lines)
+    for at in range(0, len(numbers), MAX_BATCH):
+        part = numbers[at : at + MAX_BATCH]
+        try:
+            # Each batch has its key: what was sent twice is kept once, also over a restart of the service.
+            service.submit_many([lines[number] for number in part], labels={BATCH_LABEL: name}, key=f"{name}-{at}")
+        except ApiError as error:
+            error.errors = [_of_line(found, part) for found in error.errors]
+            raise
+    return {"submitted": len(lines)}
 
 
-def _run(service: Client, jobs: list[Json], name: str, *, watch: bool) -> dict[str, int]:
+def _of_line(found: dict[str, str], numbers: Sequence[int]) -> dict[str, str]:
+    """The error, with the line of the file in place of the job's place in its batch."""
+    match = re.fullmatch(r"/jobs/(\d+)(.*)", found.get("pointer", ""))
+    return {**found, "pointer": f"line {numbers[int(match[1])]}, {match[2]}"} if match else found
+
+
+def _run(service: Client, lines: Mapping[int, Json], name: str, *, watch: bool,
+         timeout: float | None) -> dict[str, int]:  # fmt: skip
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, disable=not watch) as progress:
-        task = progress.add_task(f"batch {name}", total=len(jobs))
-        _send(service, jobs, name)
+        task = progress.add_task(f"batch {name}", total=len(lines))
+        _send(service, lines, name)
+        limit = time.monotonic() + timeout if timeout is not None else None
         while True:
             counts = service.count(label=f"{BATCH_LABEL}={name}")
             ended = sum(counts[phase] for phase in ("Succeeded", "Failed", "Cancelled"))
             progress.update(task, completed=ended)
-            if ended >= len(jobs):
+            if ended >= len(lines):
                 return counts
+            if limit is not None and time.monotonic() > limit:
+                raise TimeoutError(f"of batch {name}, {ended} of {len(lines)} jobs have ended")
             time.sleep(0.25)

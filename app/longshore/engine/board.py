@@ -16,7 +16,7 @@ from longshore.job.limits import QueuePolicy
 from longshore.job.line import Entry, Line
 from longshore.job.status import Phase
 
-SUSPENDED, DEPENDENCIES, HANDLER, ITEMS = "suspended", "dependencies", "handler", "items"
+SUSPENDED, DEPENDENCIES, HANDLER, ITEMS, ENDING = "suspended", "dependencies", "handler", "items", "ending"
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +107,8 @@ class Board:
         line.push(entry)
 
     def _obstacle(self, live: Live) -> str:
+        if live.standing.cancel:
+            return ENDING  # an array of which some items still run
         if live.standing.suspend:
             return SUSPENDED
         if self._waiting_for.get(live.uid):

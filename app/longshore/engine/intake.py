@@ -105,14 +105,14 @@ class Intake:
         self._enter(live, spec, now)
         return live
 
-    def _enter(self, live: Live, spec: Spec, now: float) -> None:
+    def _enter(self, live: Live, spec: Spec, now: float, *, resumed: bool = False) -> None:
         if live.standing.cancel:
             standing = live.standing._replace(phase=Phase.CANCELLED.value, reason=Reason.CANCELLED,
                                               message="cancelled before it ran")  # fmt: skip
             self._recorder.change(live, standing, "cancelling", now)
             return
         after = cast("list[str]", spec.get("after") or ())
-        if after and not self._depend(live, after, now):
+        if after and not self._depend(live, after, now, resumed=resumed):
             return
         self._board.queue(live, spec, now)
         self._deadline(live)
@@ -131,7 +131,7 @@ class Intake:
 
     # -- dependencies ----------------------------------------------------------------------------------------
 
-    def _depend(self, live: Live, names: Sequence[str], now: float) -> bool:
+    def _depend(self, live: Live, names: Sequence[str], now: float, *, resumed: bool) -> bool:
         """Wait for the named jobs; False when the job failed because one of them never will succeed."""
         waiting = []
         for name in names:
@@ -139,6 +139,8 @@ class Intake:
                 waiting.append(name)
                 continue
             stored = self._ledger.job(name)
+            if stored is None and resumed:
+                continue  # it was there at the submit and was removed since: had it failed, this job would have too
             if stored is None:
                 self._recorder.fail(live, Reason.DEPENDENCY_MISSING, f"there is no job {name} to wait for", now)
                 return False
@@ -216,7 +218,7 @@ class Intake:
             live.running[key] = None  # type: ignore[assignment]  # it runs nowhere any more; the end takes it out
             self._recorder.attempt_ended(lost(live, key, now, Reason.WORKER_LOST, _LOST), now)
             return 1
-        self._enter(live, spec, now)
+        self._enter(live, spec, now, resumed=True)
         return 0
 
     def _resume_array(self, live: Live, array: ArrayState, spec: Spec, now: float) -> int:
@@ -237,7 +239,7 @@ class Intake:
         for key in running:
             self._recorder.attempt_ended(lost(live, key, now, Reason.WORKER_LOST, _LOST), now)
         if not running:
-            self._enter(live, spec, now)
+            self._enter(live, spec, now, resumed=True)
         return len(running)
 
 

@@ -62,8 +62,9 @@ class Loop:
         self.turns += 1
         ran = 0
         for key, events in self._selector.select(self._patience() if block else 0):
-            # A callback may have unwatched a later one of the same round.
-            if key.fd in self._selector.get_map():
+            # A callback may have closed or rewatched a later one of the same round, whose number may be another's by
+            # now. What is still ready then comes again in the next turn.
+            if self._selector.get_map().get(key.fd) is key:
                 key.data(events)
                 ran += 1
         return ran + self._run_timers()

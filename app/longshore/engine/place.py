@@ -20,12 +20,15 @@ from longshore.engine.attempt import Attempt
 from longshore.engine.loop import READ, WRITE, Loop, Timer
 from longshore.engine.output import Capture
 from longshore.engine.process import Process
-from longshore.slot.frames import LENGTH, Frame, pack, unpack
+from longshore.engine.reports import Done
+from longshore.slot.frames import Frame, pack, unpack
 
 READ_SIZE = 256 * 1024
 PIPE_BYTES = (
     1024 * 1024
 )  # of output that a job may be ahead of the engine; the default of 64 KiB costs a turn more often
+
+MAX_LINE_BYTES = 64 * 1024  # of a command's progress
 
 
 class State(StrEnum):
@@ -41,7 +44,7 @@ class Place:
     """One place of the pool. It moves bytes and knows its process; what they mean is the pool's business."""
 
     def __init__(self, number: int, loop: Loop, on_frame: Callable[["Place", Frame], None],
-                 on_output: Callable[["Place", bytes], None]) -> None:  # fmt: skip
+                 on_output: Callable[["Place", bytes], None], on_broken: Callable[["Place", str], None]) -> None:  # fmt: skip
         self.number = number
         self.state = State.DOWN
         self.process: Process | None = None
@@ -57,10 +60,12 @@ class Place:
         """Outcome, reason, message that somebody ordered."""
         self.killed = False
         """Whether a SIGKILL of ours is on its way."""
-        self.done: Frame | None = None
-        self.timers: list[Timer] = []
+        self.done: Done | None = None
+        self.secret = ""
+        self.timers: dict[str, Timer] = {}
+        """What is due while it runs: its timeout, SIGTERM, SIGKILL, a look at its memory."""
         self.progress: tuple[int, float, str] | None = None
-        self._loop, self._on_frame, self._on_output = loop, on_frame, on_output
+        self._loop, self._on_frame, self._on_output, self._on_broken = loop, on_frame, on_output, on_broken
         self._sock: socket.socket | None = None
         self._pipe = -1
         self._in, self._out = bytearray(), bytearray()
@@ -95,9 +100,7 @@ class Place:
 
     def close(self) -> Process | None:
         """Let go of the process; whoever takes it has to end and reap it."""
-        for timer in self.timers:
-            timer.cancel()
-        self.timers.clear()
+        self.cancel_timers()
         if self._sock is not None:
             self._loop.unwatch(self._sock.fileno())
             self._sock.close()
@@ -109,6 +112,18 @@ class Place:
         process, self.process = self.process, None
         self.state, self.attempt, self.stop, self.done, self.killed = State.DOWN, None, None, None, False
         return process
+
+    def at(self, what: str, seconds: float, call: Callable[[], None]) -> None:
+        """Do something after so many seconds, if the attempt still runs then; replaces an earlier ``what``."""
+        if (earlier := self.timers.get(what)) is not None:
+            earlier.cancel()
+        self.timers[what] = self._loop.after(seconds, call)
+
+    def cancel_timers(self) -> None:
+        """Nothing is due any more."""
+        for timer in self.timers.values():
+            timer.cancel()
+        self.timers.clear()
 
     def signal(self, number: int) -> None:
         """Signal the process and its group."""
@@ -158,9 +173,17 @@ class Place:
             data = b""
         if not data:
             self._loop.unwatch(self._sock.fileno())  # the pidfd tells how it ended
+            if self.process is None:
+                self._on_broken(self, "it ended before it was born")
             return
         self._in += data
-        for frame in self._frames():
+        try:
+            frames = self._frames()
+        except ValueError as error:
+            self._in.clear()
+            self._on_broken(self, str(error))
+            return
+        for frame in frames:
             self._on_frame(self, frame)
             if self._sock is None:
                 return
@@ -173,7 +196,7 @@ class Place:
             line = bytes(self._in[:end])
             del self._in[: end + 1]
             frames += _progress_line(line)
-        if len(self._in) > LENGTH.size + 65536 and self._in[0]:
+        if len(self._in) > MAX_LINE_BYTES:
             self._in.clear()  # a command that writes no lines
         return frames
 
@@ -207,6 +230,7 @@ class Place:
 def _progress_line(line: bytes) -> list[Frame]:
     try:
         said = orjson.loads(line)
-        return [{"progress": [float(said["percent"]), str(said.get("message", ""))]}]
+        message = str(said.get("message", "")).encode("utf-8", "replace").decode()
+        return [{"progress": [float(said["percent"]), message]}]
     except (orjson.JSONDecodeError, KeyError, TypeError, ValueError, AttributeError):
         return []  # a command may write what it likes; what is no progress is ignored

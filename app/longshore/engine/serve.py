@@ -26,8 +26,8 @@ class Service:
         self.settings = settings
         self.journal = Journal(style=settings.log_format, level=settings.log_level)
         self.loop = Loop()
-        self._api_socket = listen(settings.host, settings.port)
-        self._probe_socket = listen(settings.probe_host or settings.host, settings.probe_port)
+        self._api_socket = listen(settings.host, settings.port, "port")
+        self._probe_socket = listen(settings.probe_host or settings.host, settings.probe_port, "probe_port")
         ledger = SqliteLedger(
             settings.database, synchronous=settings.synchronous, retention_jobs=settings.retention_jobs
         )
@@ -70,9 +70,8 @@ class Service:
             url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
             handler = "echo" if "echo" in self.engine.policies.handlers else "HANDLER"
             say(f"Longshore {__version__} is ready on {url} with {self.engine.pool.size} slots. Try:")
-            say(
-                f"""  curl -s {url}/v1/jobs -H 'Prefer: wait=10' --json '{{"handler": "{handler}", "args": {{"x": 1}}}}'"""
-            )
+            body = f'{{"handler": "{handler}", "args": {{"x": 1}}}}'
+            say(f"  curl -s {url}/v1/jobs -H 'Content-Type: application/json' -H 'Prefer: wait=10' -d '{body}'")
             if self.settings.docs:
                 say(f"API in a browser: {url}/docs. Stop with Ctrl-C.")
         return False

@@ -1,18 +1,21 @@
 """The pool of places: which attempt runs where, for how long, and how it is stopped."""
 
+import secrets
 import signal
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from typing import Protocol, cast
+from dataclasses import dataclass, replace
+from typing import Protocol
 
 import orjson
 
+from longshore.engine import reports
 from longshore.engine.attempt import Attempt, AttemptKey, Ended, Output
 from longshore.engine.loop import READ, Loop
 from longshore.engine.output import Capture
 from longshore.engine.place import Place, State
 from longshore.engine.process import Exit, Process, end_orphans, resident_bytes
+from longshore.engine.reports import Done
 from longshore.engine.template import HandlerInfo, Template
 from longshore.errors import AppError
 from longshore.job.status import Outcome, Reason
@@ -59,7 +62,7 @@ class SlotPool:
         self._known = known
         self._template = Template(loop, settings.apps, on_ready=self._template_ready,
                                   on_failed=listener.pool_failed, log=log)  # fmt: skip
-        self._places = [Place(n, loop, self._frame, self._output) for n in range(settings.count)]
+        self._places = [Place(n, loop, self._frame, self._output, self._broken) for n in range(settings.count)]
         self._busy: dict[AttemptKey, Place] = {}
         self._dying: dict[int, Process] = {}
         self._closed: Callable[[], None] | None = None
@@ -120,12 +123,13 @@ class SlotPool:
         place.started_at, place.started = time.time(), time.monotonic()
         place.capture = Capture(self._settings.log_head_bytes, self._settings.log_ring_bytes)
         place.progress = None
+        place.secret = secrets.token_hex(8) if attempt.command else ""
         self._busy[attempt.key] = place
-        place.send({"run": _run_frame(attempt)})
+        place.send({"run": _run_frame(attempt, place.secret)})
         if attempt.timeout_seconds is not None:
             text = f"ran longer than {attempt.timeout_seconds:g} seconds"
             order = (Outcome.TIMED_OUT.value, Reason.TIMED_OUT, text)
-            place.timers.append(self._loop.after(attempt.timeout_seconds, lambda: self._stop(place, order, None)))
+            place.at("timeout", attempt.timeout_seconds, lambda: self._stop(place, order, None))
         if attempt.memory_bytes is not None:
             self._sample_memory(place, attempt.memory_bytes)
 
@@ -136,7 +140,7 @@ class SlotPool:
             )  # fmt: skip
             self._kill(place)
             return
-        place.timers.append(self._loop.after(MEMORY_SAMPLE_SECONDS, lambda: self._sample_memory(place, limit)))
+        place.at("memory", MEMORY_SAMPLE_SECONDS, lambda: self._sample_memory(place, limit))
 
     def stop(self, key: AttemptKey, outcome: Outcome, reason: str, message: str = "",
              grace: float | None = None) -> bool:  # fmt: skip
@@ -166,9 +170,9 @@ class SlotPool:
             place.send({"cancel": attempt.key.number})
             token = min(self._settings.token_seconds, patience)
         if first:
-            place.timers.append(self._loop.after(token, lambda: place.signal(signal.SIGTERM)))
+            place.at("SIGTERM", token, lambda: place.signal(signal.SIGTERM))
         if first or grace is not None:
-            place.timers.append(self._loop.after(token + patience, lambda: self._kill(place)))
+            place.at("SIGKILL", token + patience, lambda: self._kill(place))
 
     def _kill(self, place: Place) -> None:
         place.killed = True
@@ -177,17 +181,34 @@ class SlotPool:
     # -- what slots say --------------------------------------------------------------------------------------
 
     def _frame(self, place: Place, frame: Frame) -> None:
-        if "done" in frame:
-            self._done(place, cast("Frame", frame["done"]))
-        elif "progress" in frame:
-            percent, message = cast("tuple[float, str]", frame["progress"])
-            place.progress = ((place.progress[0] if place.progress else 0) + 1, percent, message)
+        try:
+            report = reports.read(frame)
+        except reports.BadReport as error:
+            self._broken(place, str(error))
+            return
+        if isinstance(report, reports.Done):
+            self._done(place, report)
+        elif isinstance(report, reports.Progress):
+            place.progress = ((place.progress[0] if place.progress else 0) + 1, report.percent, report.message)
             if place.attempt is not None:
                 self._listener.progress(place.attempt.key)
-        elif "hello" in frame:
-            self._hello(place, cast("int", frame["hello"]))
-        elif "ready" in frame:
-            self._became_ready(place)
+        elif place.state is not State.STARTING:
+            self._broken(place, "it was born already")
+        elif isinstance(report, reports.Hello):
+            self._hello(place, report.pid)
+        else:
+            self._became_ready(place, report.rss)
+
+    def _broken(self, place: Place, why: str) -> None:
+        """Something else than the slot speaks on its socket: nothing that comes from there counts any more."""
+        if place.attempt is not None and place.attempt.command:
+            return  # a command has the socket for its progress, and may write what it likes
+        if place.process is None:
+            self._gone(place, Exit(-signal.SIGKILL))
+            return
+        text = f"it wrote on the socket of its slot: {why}"
+        place.stop = place.stop or (Outcome.FAILED.value, Reason.SLOT_BROKEN, text)
+        self._kill(place)
 
     def _hello(self, place: Place, pid: int) -> None:
         try:
@@ -198,8 +219,8 @@ class SlotPool:
         pidfd = place.process.pidfd
         self._loop.watch(pidfd, READ, lambda _events: self._exited(place))
 
-    def _became_ready(self, place: Place) -> None:
-        place.state = State.IDLE
+    def _became_ready(self, place: Place, rss: int) -> None:
+        place.state, place.first_rss = State.IDLE, rss
         if place.next is not None:
             self._begin(place, place.next)
         else:
@@ -210,9 +231,12 @@ class SlotPool:
             place.capture.add(data)
             self._listener.output(place.attempt, data)
 
-    def _done(self, place: Place, done: Frame) -> None:
-        if place.attempt is None:
-            return  # it was given up already
+    def _done(self, place: Place, done: Done) -> None:
+        if place.attempt is None or done.secret != place.secret:
+            return  # it was given up already; or it is the command that speaks, not its slot
+        if place.stop is None and done.outcome is Outcome.CANCELLED:
+            text = "it raised JobCancelled, though nobody had asked for its end"
+            done = replace(done, outcome=Outcome.FAILED, reason=Reason.HANDLER_ERROR, error_message=text)
         if place.stop is not None:
             place.done = done  # said in the last moment; what was ordered stands
             self._kill(place)
@@ -229,40 +253,33 @@ class SlotPool:
         if not reason:
             self._listener.place_free()
 
-    def _ended(self, place: Place, done: Frame) -> Ended:
+    def _ended(self, place: Place, done: Done) -> Ended:
         assert place.attempt is not None
-        kind, message = cast("list[str]", done.get("error") or ("", ""))
-        result = orjson.dumps(done["result"]) if "result" in done else None
         return Ended(
-            key=place.attempt.key, outcome=Outcome(str(done["outcome"])), started_at=place.started_at,
-            finished_at=time.time(), run_seconds=time.monotonic() - place.started,
-            reason=str(done.get("reason", "")), error_type=kind, error_message=message,
-            traceback=str(done.get("traceback", "")), exit_code=cast("int | None", done.get("exit")),
-            result=result, output=place.capture.output(),
+            key=place.attempt.key, outcome=done.outcome, started_at=place.started_at, finished_at=time.time(),
+            run_seconds=time.monotonic() - place.started, reason=done.reason, error_type=done.error_type,
+            error_message=done.error_message, traceback=done.traceback, exit_code=done.exit_code,
+            result=done.result, output=place.capture.output(),
         )  # fmt: skip
 
-    def _worn_out(self, place: Place, done: Frame) -> str:
+    def _worn_out(self, place: Place, done: Done) -> str:
         settings, attempt = self._settings, place.attempt
         assert attempt is not None
-        rss = cast("int", done.get("rss") or 0)
-        place.first_rss = place.first_rss or rss
-        if done.get("recycle"):
-            return str(done["recycle"])
+        if done.recycle:
+            return done.recycle
         if attempt.runner != "slot":
             return attempt.runner
         if settings.max_jobs and place.jobs >= settings.max_jobs:
             return "max_jobs"
         if settings.max_age_seconds and time.monotonic() - place.born > settings.max_age_seconds:
             return "max_age"
-        return "max_rss" if rss - place.first_rss > settings.max_growth_bytes else ""
+        return "max_rss" if done.rss - place.first_rss > settings.max_growth_bytes else ""
 
     def _release(self, place: Place) -> None:
         assert place.attempt is not None
         del self._busy[place.attempt.key]
         place.attempt = None
-        for timer in place.timers:
-            timer.cancel()
-        place.timers.clear()
+        place.cancel_timers()
 
     # -- the end of processes --------------------------------------------------------------------------------
 
@@ -329,21 +346,19 @@ class SlotPool:
         """How the attempt of a process that is gone ended."""
         if place.stop is not None:
             outcome, reason, message = place.stop
-            trace = (place.done or {}).get("traceback", "")
-            done: Frame = {"outcome": outcome, "reason": reason, "error": [reason, message], "traceback": trace}
+            trace = place.done.traceback if place.done else ""
+            done = Done(Outcome(outcome), reason, reason, message, trace)
         elif exit_.code == 0 and place.attempt is not None and place.attempt.command:
-            done = {"outcome": Outcome.SUCCEEDED.value, "result": None, "exit": 0}
+            done = Done(Outcome.SUCCEEDED, exit_code=0, result=b"null")
         elif exit_.code == -signal.SIGKILL:
             text = "its process was killed by somebody else: the kernel short of memory, or a person"
-            done = {"outcome": Outcome.LOST.value, "reason": Reason.SLOT_KILLED, "error": [Reason.SLOT_KILLED, text]}
+            done = Done(Outcome.LOST, Reason.SLOT_KILLED, Reason.SLOT_KILLED, text, exit_code=exit_.code)
         elif exit_.signal_name:
             text = f"its process was ended by {exit_.signal_name}"
-            done = {"outcome": Outcome.FAILED.value, "reason": Reason.SIGNALLED, "error": [exit_.signal_name, text]}
+            done = Done(Outcome.FAILED, Reason.SIGNALLED, exit_.signal_name, text, exit_code=exit_.code)
         else:
             text = f"its process exited with status {exit_.code}"
-            done = {"outcome": Outcome.FAILED.value, "reason": Reason.EXITED, "error": [Reason.EXITED, text]}
-        if place.stop is None:
-            done.setdefault("exit", exit_.code)
+            done = Done(Outcome.FAILED, Reason.EXITED, Reason.EXITED, text, exit_code=exit_.code)
         return self._ended(place, done)
 
     # -- the template ----------------------------------------------------------------------------------------
@@ -378,14 +393,14 @@ class SlotPool:
             done()
 
 
-def _run_frame(attempt: Attempt) -> dict[str, object]:
+def _run_frame(attempt: Attempt, secret: str) -> dict[str, object]:
     frame: dict[str, object] = {
         "job": attempt.job, "uid": attempt.key.uid, "number": attempt.key.number, "index": attempt.key.index,
         "handler": attempt.handler, "args": orjson.Fragment(attempt.args), "timeout": attempt.timeout_seconds,
         "max_result": attempt.max_result_bytes, "key": attempt.idempotency_key, "traceparent": attempt.traceparent,
     }  # fmt: skip
     if attempt.command:
-        frame |= {"command": attempt.command, "env": attempt.env}
+        frame |= {"command": attempt.command, "env": attempt.env, "secret": secret}
     return frame
 
 

@@ -38,7 +38,7 @@ class Template:
         self._pause = FIRST_PAUSE_SECONDS
         self._started = 0.0
         self._closed = False
-        self.ready = False
+        self.ready = self._ever_ready = False
 
     @property
     def pid(self) -> int | None:
@@ -98,7 +98,7 @@ class Template:
         if "failed" in hello:
             self._on_failed(AppError(str(hello["failed"])))
             return
-        self.ready = True
+        self.ready = self._ever_ready = True
         self._on_ready(hello["handlers"])  # type: ignore[arg-type]  # the template's own message
 
     def _died(self) -> None:
@@ -114,6 +114,10 @@ class Template:
             return
         if time.monotonic() - self._started > 10 * LONGEST_PAUSE_SECONDS:
             self._pause = FIRST_PAUSE_SECONDS
+        if not self._ever_ready:
+            how = f"exited with status {code}" if code >= 0 else f"was ended by signal {-code}"
+            self._on_failed(AppError(f"the process that imports {', '.join(self._apps) or 'nothing'} {how}"))
+            return
         self._log("template_died", level="error", exit_code=code, again_in_seconds=self._pause)
         self._loop.after(self._pause, self.start)
         self._pause = min(self._pause * 2, LONGEST_PAUSE_SECONDS)

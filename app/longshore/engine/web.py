@@ -28,7 +28,7 @@ STOP_SECONDS = 12.0  # gunicorn's graceful_timeout of 10 s and a little
 _PR_SET_PDEATHSIG = 1
 
 
-def listen(host: str, port: int) -> socket.socket:
+def listen(host: str, port: int, setting: str) -> socket.socket:
     """A listening TCP socket; raises StartError that says what to do when the port is taken."""
     limit = time.monotonic() + PORT_PATIENCE_SECONDS
     while True:
@@ -37,7 +37,8 @@ def listen(host: str, port: int) -> socket.socket:
         except OSError as error:
             # The api of an engine that was killed a moment ago may hold the port a moment longer.
             if error.errno != errno.EADDRINUSE or time.monotonic() > limit:
-                hint = "; choose another with LONGSHORE_PORT or --port" if port else ""
+                option = setting.replace("_", "-")
+                hint = f"; choose another with LONGSHORE_{setting.upper()} or --{option}" if port else ""
                 raise StartError(f"cannot listen on {host}:{port}: {error.strerror or error}{hint}") from error
             time.sleep(0.05)
 

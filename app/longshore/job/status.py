@@ -56,6 +56,7 @@ class Reason:
     OUT_OF_MEMORY = "OutOfMemory"
     EXITED = "Exited"  # the process ended by itself with a code
     SIGNALLED = "Signalled"  # the process was ended by a signal that it brought on itself
+    SLOT_BROKEN = "SlotBroken"  # something in the process wrote on the slot's own socket
     SLOT_KILLED = "SlotKilled"  # somebody else's SIGKILL: a disruption
     WORKER_LOST = "WorkerLost"
     DRAINED = "Drained"

@@ -98,9 +98,13 @@ class Slot:
         self._pending: Frame | None = None
         self._threads = threading.active_count()
         self._leftovers = Leftovers()
+        self._streams = sys.stdout, sys.stderr
+        self._folder = os.getcwd()
+        os.umask(umask := os.umask(0o22))
+        self._umask, self._blocked = umask, signal.pthread_sigmask(signal.SIG_BLOCK, ())
         signal.signal(signal.SIGTERM, self._terminate)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-        wire.send({"ready": 1})
+        wire.send({"ready": self._leftovers.resident_pages() * _PAGE})
 
     def serve(self) -> None:
         """Run jobs until the engine goes."""
@@ -147,7 +151,7 @@ class Slot:
             done = {
                 "outcome": Outcome.CANCELLED.value,
                 "reason": Reason.CANCELLED,
-                "error": ["JobCancelled", str(error)],
+                "error": ["JobCancelled", _text(str(error))],
             }
         except ValidationError as error:
             done = _invalid(error, name)
@@ -158,8 +162,21 @@ class Slot:
         return done
 
     def _tidy(self) -> None:
-        sys.stdout.flush()
-        sys.stderr.flush()
+        """Put back what a job may have changed and the next would stumble over."""
+        for stream in (sys.stdout, sys.stderr, *self._streams):
+            try:
+                stream.flush()
+            except Exception:
+                pass
+        sys.stdout, sys.stderr = self._streams
+        for timer in (signal.ITIMER_REAL, signal.ITIMER_VIRTUAL, signal.ITIMER_PROF):
+            signal.setitimer(timer, 0)
+        signal.pthread_sigmask(signal.SIG_SETMASK, self._blocked)
+        os.umask(self._umask)
+        try:
+            os.chdir(self._folder)
+        except OSError:
+            pass  # somebody removed it: the next job is no worse off than this one was
         self._leftovers.end()
 
     def _tainted(self) -> str:
@@ -174,10 +191,10 @@ class Slot:
             os.fstat(2)
         except OSError:
             return "descriptors"
-        return ""
+        return "descriptors" if any(stream.closed for stream in self._streams) else ""
 
     def _report(self, percent: float, message: str) -> None:
-        self._pending = {"progress": [percent, message]}
+        self._pending = {"progress": [percent, _text(message)]}
         now = time.monotonic()
         if now - self._reported >= 1 / REPORTS_PER_SECOND:
             self._reported = now
@@ -206,9 +223,14 @@ def _failure(reason: str, kind: str, message: str, trace: str = "") -> Frame:
     return {
         "outcome": Outcome.FAILED.value,
         "reason": reason,
-        "error": [kind, message[:MAX_MESSAGE]],
-        "traceback": trace,
+        "error": [_text(kind), _text(message[:MAX_MESSAGE])],
+        "traceback": _text(trace),
     }
+
+
+def _text(text: str) -> str:
+    """What can be sent of it: file names may hold bytes that are no UTF-8."""
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()
 
 
 def _invalid(error: ValidationError, name: str) -> Frame:
@@ -229,5 +251,8 @@ def _raised(error: BaseException) -> Frame:
         message = str(error)
     except Exception as broken:  # an exception of the job's own that cannot even be printed
         message = f"(its message cannot be read: {type(broken).__name__})"
-    trace = "".join(traceback.format_exception(error, limit=-50))[-MAX_TRACEBACK:]
-    return _failure(Reason.HANDLER_ERROR, name[:200], message.encode("utf-8", "replace").decode(), trace)
+    trace = "".join(traceback.format_exception(error, limit=-50))
+    if len(trace) > MAX_TRACEBACK:  # the lines that lead there, and the end of a message that is too long
+        half = MAX_TRACEBACK // 2 - 3
+        trace = f"{trace[:half]}\n...\n{trace[-half:]}"
+    return _failure(Reason.HANDLER_ERROR, name[:200], message, trace)

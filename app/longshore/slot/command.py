@@ -29,8 +29,12 @@ def environment(job: Mapping[str, object], inherited: Mapping[str, str]) -> dict
 def become(job: Mapping[str, object]) -> Frame:
     """Replace this process by the command; returns only when that fails, with how to report it."""
     argv = cast("list[str]", job["command"])
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGPIPE):
-        signal.signal(number, signal.SIG_DFL)
+    for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
+        try:
+            signal.signal(number, signal.SIG_DFL)
+        except OSError:
+            pass  # the C library's own
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
     os.set_inheritable(CONTROL, True)
     variables = environment(job, os.environ)
     try:
@@ -40,4 +44,4 @@ def become(job: Mapping[str, object]) -> Frame:
     except ValueError as error:
         message = f"cannot run {argv[0]!r}: {error}"
     return {"outcome": Outcome.FAILED.value, "reason": Reason.COMMAND_NOT_FOUND, "recycle": "command",
-            "error": [Reason.COMMAND_NOT_FOUND, message]}  # fmt: skip
+            "error": [Reason.COMMAND_NOT_FOUND, message], "secret": job["secret"]}  # fmt: skip

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 
 import orjson
 
+MAX_BYTES = 64 * 1024 * 1024  # a frame of more is none
+
 Frame = dict[str, object]
 LENGTH = struct.Struct(">I")
 
@@ -17,12 +19,17 @@ def pack(frame: object) -> bytes:
 
 
 def unpack(buffer: bytearray) -> Iterator[Frame]:
-    """Whole frames at the beginning of the buffer, which they leave."""
+    """Whole frames at the beginning of the buffer, which they leave; ValueError when it holds no frames."""
     while len(buffer) >= LENGTH.size:
-        end = LENGTH.size + LENGTH.unpack_from(buffer)[0]
+        size = LENGTH.unpack_from(buffer)[0]
+        if size > MAX_BYTES:
+            raise ValueError(f"a frame of {size} bytes")
+        end = LENGTH.size + size
         if len(buffer) < end:
             return
         frame: Frame = orjson.loads(memoryview(buffer)[LENGTH.size : end])
+        if not isinstance(frame, dict):
+            raise ValueError("a frame that is no object")
         del buffer[:end]
         yield frame
 

@@ -14,9 +14,11 @@ import sys
 import traceback
 
 import orjson
+from pydantic import PydanticUserError
 
 from longshore import apps
 from longshore.errors import AppError
+from longshore.handlers import Handler
 from longshore.slot import child
 from longshore.slot.frames import pack
 
@@ -29,13 +31,21 @@ def describe(found: apps.Apps) -> list[dict[str, object]]:
     return [
         {
             "name": handler.name, "description": handler.description, "module": handler.module,
-            "runner": handler.runner, "args": handler.schema(),
+            "runner": handler.runner, "args": _schema(handler),
             "timeoutSeconds": handler.defaults.timeout_seconds, "maxRetries": handler.defaults.max_retries,
             "retry": handler.defaults.retry.model_dump(mode="json", exclude_unset=True)
             if handler.defaults.retry else None,
         }
         for handler in found.handlers.values()
     ]  # fmt: skip
+
+
+def _schema(handler: Handler) -> dict[str, object]:
+    try:
+        return handler.schema()
+    except PydanticUserError as error:
+        first = str(error).splitlines()[0]
+        raise AppError(f"handler {handler.name!r} of {handler.module}: arguments have to be JSON: {first}") from None
 
 
 def send_chunked(sock: socket.socket, message: object) -> None:
@@ -75,11 +85,11 @@ def main() -> None:
         return  # the engine died before we could ask to die with it
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
-        found = apps.load(config["apps"])
+        handlers = describe(apps.load(config["apps"]))
     except AppError as error:
         send_chunked(sock, {"failed": error.message})
         return
-    send_chunked(sock, {"handlers": describe(found)})
+    send_chunked(sock, {"handlers": handlers})
     gc.collect()
     gc.freeze()  # what is here now is shared with every slot: keep the collector from touching its pages
     while True:
