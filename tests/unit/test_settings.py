@@ -22,7 +22,7 @@ def test_arguments_win_over_environment_over_file_over_defaults(tmp_path: Path) 
     assert (3, 5, "error", "127.0.0.1") == (
         found.settings.port, found.settings.slots, found.settings.log_level, found.settings.host,
     )  # fmt: skip
-    assert ("argument", "environment", f"file {file}", "default") == tuple(
+    assert ("argument", "LONGSHORE_SLOTS", f"file {file}", "default") == tuple(
         found.sources[name] for name in ("port", "slots", "log_level", "host")
     )
 
@@ -30,8 +30,8 @@ def test_arguments_win_over_environment_over_file_over_defaults(tmp_path: Path) 
 @pytest.mark.parametrize(
     ("environment", "says"),
     [
-        ({"LONGSHORE_PORT": "eighty"}, "port (from environment)"),
-        ({"LONGSHORE_PORT": "70000"}, "port (from environment)"),
+        ({"LONGSHORE_PORT": "eighty"}, "port (from LONGSHORE_PORT)"),
+        ({"LONGSHORE_PORT": "70000"}, "port (from LONGSHORE_PORT)"),
         ({"LONGSHORE_SLOT": "1"}, "did you mean LONGSHORE_SLOTS?"),
         ({"LONGSHORE_SYNCHRONOUS": "off"}, "full, normal"),
         ({"LONGSHORE_MAX_BODY_BYTES": "10 apples"}, "64MiB"),
