@@ -6,13 +6,13 @@ to know comes from the engine in one variable of the environment.
 
 import ctypes
 import faulthandler
-import logging
 import os
 import signal
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import orjson
+from gunicorn.glogging import Logger
 
 from longshore.settings import Settings
 
@@ -46,11 +46,16 @@ errorlog = "-"
 loglevel = "warning"
 
 
-class _OnlyErrors(logging.Filter):
-    def filter(self, record: logging.LogRecord) -> bool:
-        """Requests that went wrong, and nothing of the rest."""
-        status = record.args.get("s", "500") if isinstance(record.args, dict) else "500"
-        return str(status) >= "400"
+class OnlyErrors(Logger):  # type: ignore[misc]  # gunicorn ships no types
+    """Logs requests that went wrong; the others cost nothing, where a filter would see each in full."""
+
+    def access(self, resp: Any, req: object, environ: object, request_time: object) -> None:
+        """Called by gunicorn after every request."""
+        if resp.status_code >= 400:
+            super().access(resp, req, environ, request_time)
+
+
+logger_class = OnlyErrors if _settings.access_log == "errors" else Logger
 
 
 def post_fork(server: object, worker: object) -> None:
@@ -63,8 +68,6 @@ def post_worker_init(worker: object) -> None:
     faulthandler.enable()
     if _settings.api_cpu is not None:
         os.sched_setaffinity(0, {_settings.api_cpu})
-    if _settings.access_log == "errors":
-        logging.getLogger("gunicorn.access").addFilter(_OnlyErrors())
 
 
 def worker_abort(worker: object) -> None:

@@ -243,11 +243,16 @@ class Intake:
         return len(running)
 
 
+def _compact(data: bytes) -> bytes:
+    """A copy of its own size: orjson's buffer is 4 KiB at least, and waiting jobs are many."""
+    return bytes(memoryview(data))
+
+
 def _row(job: list[object], now: float) -> JobRow:
     id, _named, spec, fingerprint, labels, traceparent, source = job
     fields = cast("Spec", spec)
     return JobRow(
-        uid=new_uid(), id=str(id), spec=orjson.dumps(fields), queue=str(fields.get("queue") or "default"),
+        uid=new_uid(), id=str(id), spec=_compact(orjson.dumps(fields)), queue=str(fields.get("queue") or "default"),
         handler=str(fields.get("handler") or ""), priority=cast("int", fields.get("priority") or 0), created_at=now,
         labels=cast("dict[str, str]", labels or {}), fingerprint=str(fingerprint), traceparent=str(traceparent),
         source=str(source), array="items" in fields or "count" in fields,

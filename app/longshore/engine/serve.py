@@ -1,5 +1,6 @@
 """``longshore serve``: engine, store, api and probes in one service, from the first line to the last."""
 
+import gc
 import signal
 import socket
 from collections.abc import Callable
@@ -52,6 +53,8 @@ class Service:
     def run(self) -> None:
         """Serve until told to stop; raises AppError when the applications do not import."""
         lost = self.engine.restore()
+        gc.freeze()  # a hundred thousand waiting jobs are no garbage: do not walk them for each batch that comes in
+        gc.set_threshold(50_000, 20, 100)
         if lost:
             self.journal("recovered", level="warning", lost_attempts=lost)
         self.web.start()
