@@ -106,6 +106,10 @@ class Settings(BaseModel):
     """Ended jobs that are kept at most; the oldest go first."""
     tokens_file: File = None
     """File of token hashes (`longshore token new` writes it); without one everybody who reaches the port is admin."""
+    worker_tokens_file: File = None
+    """File with the one or two tokens (a line each) that the operator may come to a worker with; `longshore worker` needs it."""
+    api_url: str = ""
+    """Where jobs go; a worker says so to whoever sends it one."""
     insecure: bool = False
     """Listen on an address that others can reach although there is no tokens_file."""
     allowed_hosts: Words = ()
@@ -159,7 +163,8 @@ class Settings(BaseModel):
     def _fits_together(self) -> Self:
         if self.wait_threads >= self.api_threads:
             raise ValueError("wait_threads: must be smaller than api_threads, or waiting requests block all others")
-        if not self.loopback and self.tokens_file is None and not self.insecure:
+        guarded = self.tokens_file is not None or self.worker_tokens_file is not None
+        if not self.loopback and not guarded and not self.insecure:
             raise ValueError(
                 f"host: {self.host} can be reached by others, and there are no tokens; make some with "
                 "`longshore token new` and set tokens_file, or set insecure=true to let everybody in"

@@ -1,16 +1,16 @@
 """The Flask application, put together: ``create_app`` is the only place that knows all its parts."""
 
-from flask import Flask
+from flask import Blueprint, Flask
 from werkzeug.routing import BaseConverter
 
-from longshore.api import docs, jobs, metrics, problems, service, streams
+from longshore.api import attempts, docs, jobs, metrics, problems, queues, service, streams
 from longshore.api.context import Parts
-from longshore.api.guard import Guard
+from longshore.api.guard import Guard, WorkerGuard
 from longshore.api.waiting import Budget
 from longshore.apps import Apps
 from longshore.errors import AppError
 from longshore.settings import Settings
-from longshore.store.port import JobStore
+from longshore.store.port import AttemptPort, JobStore, ServicePort
 
 RESERVED = ("/v1", "/livez", "/readyz", "/healthz", "/metrics", "/openapi.json", "/docs", "/problems")
 
@@ -22,6 +22,12 @@ class IdConverter(BaseConverter):
     part_isolating = True
 
 
+class UidConverter(BaseConverter):
+    """The uid of a job."""
+
+    regex = r"[A-Za-z0-9][A-Za-z0-9-]{0,63}"
+
+
 class NameConverter(BaseConverter):
     """The name of a queue."""
 
@@ -30,20 +36,33 @@ class NameConverter(BaseConverter):
 
 def create_app(store: JobStore, settings: Settings, apps: Apps) -> Flask:
     """The application over a store; raises AppError when an application wants a route that is ours."""
+    app = _application(store, settings, apps, Guard(settings), (jobs.bp, streams.bp, queues.bp, docs.bp))
+    if settings.docs:
+        app.register_blueprint(docs.ui)
+    _add_apps(app, apps)
+    return app
+
+
+def create_worker(store: AttemptPort, settings: Settings, apps: Apps) -> Flask:
+    """The same application in the role of a worker: attempts instead of jobs; raises AppError as above."""
+    app = _application(store, settings, apps, WorkerGuard(settings), (attempts.bp, docs.worker))
+    _add_apps(app, apps)
+    return app
+
+
+def _application(
+    store: ServicePort, settings: Settings, apps: Apps, guard: Guard, blueprints: tuple[Blueprint, ...]
+) -> Flask:
     app = Flask("longshore.api", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes
-    app.url_map.converters |= {"id": IdConverter, "name": NameConverter}
+    app.url_map.converters |= {"id": IdConverter, "name": NameConverter, "uid": UidConverter}
     budget = Budget(settings.wait_threads)
     app.extensions["longshore"] = Parts(store, settings, apps, budget)
     problems.register(app)
-    Guard(settings).install(app)
-    for blueprint in (jobs.bp, streams.bp, service.bp):
+    guard.install(app)
+    for blueprint in (service.bp, *blueprints):
         app.register_blueprint(blueprint)
-    if settings.docs:
-        app.register_blueprint(docs.ui)
-    app.register_blueprint(docs.bp)
     metrics.install(app, store, budget)
-    _add_apps(app, apps)
     return app
 
 

@@ -8,14 +8,15 @@ from flask import current_app
 from longshore.api.waiting import Budget
 from longshore.apps import Apps
 from longshore.settings import Settings
-from longshore.store.port import JobStore
+from longshore.store.port import AttemptPort, JobStore, ServicePort
 
 
 @dataclass(frozen=True, slots=True)
 class Parts:
     """The pieces that ``create_app`` was given or made."""
 
-    store: JobStore
+    store: ServicePort
+    """A ``JobStore`` where jobs are kept, an ``AttemptPort`` on a worker."""
     settings: Settings
     apps: Apps
     budget: Budget
@@ -26,9 +27,19 @@ def parts() -> Parts:
     return cast("Parts", current_app.extensions["longshore"])
 
 
-def store() -> JobStore:
-    """Where jobs are kept."""
+def service() -> ServicePort:
+    """What every role answers of itself."""
     return parts().store
+
+
+def store() -> JobStore:
+    """Where jobs are kept; only for views that are not there on a worker."""
+    return cast("JobStore", parts().store)
+
+
+def attempts() -> AttemptPort:
+    """What a worker runs; only for views of a worker."""
+    return cast("AttemptPort", parts().store)
 
 
 def budget() -> Budget:

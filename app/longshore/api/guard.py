@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from flask import Flask, g, request
 
 from longshore.api.parse import basic_password
-from longshore.api.tokens import ANYBODY, ROLES, Token, TokenFile
+from longshore.api.tokens import ANYBODY, OPERATOR, ROLES, SharedSecret, Token, TokenFile
 from longshore.errors import Forbidden, RequestError, Unauthenticated
 from longshore.settings import Settings
 
@@ -72,14 +72,43 @@ class Guard:
     def _caller(self) -> Token:
         if self._tokens is None or request.path in _OPEN:
             return ANYBODY
-        kind, _, secret = request.headers.get("Authorization", "").partition(" ")
-        token = (
-            secret.strip() if kind.lower() == "bearer" else basic_password(secret) if kind.lower() == "basic" else ""
-        )
+        token = _given_token()
         found = self._tokens.find(token) if token else None
         if found is None:
             raise Unauthenticated
         return found
+
+
+def _given_token() -> str:
+    kind, _, secret = request.headers.get("Authorization", "").partition(" ")
+    return secret.strip() if kind.lower() == "bearer" else basic_password(secret) if kind.lower() == "basic" else ""
+
+
+class Misdirected(RequestError):
+    """A worker takes no jobs."""
+
+    code = "misdirected"
+    status = 421
+
+
+class WorkerGuard(Guard):
+    """Lets nobody but the operator into a worker; metrics and probes are open, and say nothing of jobs."""
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(settings)
+        assert settings.worker_tokens_file is not None
+        self._values = SharedSecret(settings.worker_tokens_file)
+        self._api = settings.api_url or "the api of this cluster"
+
+    def _caller(self) -> Token:
+        if request.path == "/v1/jobs" or request.path.startswith(("/v1/jobs/", "/v1/jobs:")):
+            # Whoever sends jobs has the wrong address, and no token for this one.
+            raise Misdirected(f"a worker takes no jobs; send them to {self._api}")
+        if request.path in _OPEN or request.path == "/metrics":
+            return ANYBODY
+        if not self._values.matches(_given_token()):
+            raise Unauthenticated
+        return OPERATOR
 
 
 def needs(role: str) -> Callable[[Callable[P, R]], Callable[P, R]]:

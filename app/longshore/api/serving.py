@@ -78,7 +78,11 @@ def worker_abort(worker: object) -> None:
 def application() -> "Flask":
     """The application over the engine's socket and database."""
     from longshore import apps
-    from longshore.api.app import create_app
+    from longshore.api.app import create_app, create_worker
     from longshore.store.local import LocalStore
+    from longshore.store.worker import WorkerAttempts
 
-    return create_app(LocalStore(_boot["rpc"], _boot["db"]), _settings, apps.load(_settings.apps))
+    loaded = apps.load(_settings.apps)
+    if _boot.get("role") == "worker":
+        return create_worker(WorkerAttempts(_boot["rpc"]), _settings, loaded)
+    return create_app(LocalStore(_boot["rpc"], _boot["db"]), _settings, loaded)

@@ -12,8 +12,9 @@ from pydantic import ValidationError
 
 from longshore.engine.attempt import AttemptKey, Output
 from longshore.engine.live import Live
-from longshore.engine.output import read
-from longshore.engine.rpc import VERSION, Peer, Request
+from longshore.engine.operations import Doc, Operations
+from longshore.engine.output import chunk
+from longshore.engine.rpc import Peer, Request
 from longshore.errors import (
     Conflict,
     Gone,
@@ -32,27 +33,18 @@ from longshore.store.ledger import KeyRow, StoredJob
 if TYPE_CHECKING:
     from longshore.engine.engine import Engine
 
-LOG_CHUNK = 256 * 1024
-Doc = dict[str, object]
 
-
-class Commands:
-    """Serves the socket. Every ``_op_…`` gets the peer and the request, and answers now or later."""
+class Commands(Operations):
+    """The operations of a service that keeps its own jobs."""
 
     def __init__(self, engine: "Engine") -> None:
+        super().__init__(engine)
         self._engine = engine
         self._pending_keys: dict[str, KeyRow] = {}
 
-    def serve(self, peer: Peer, request: Request) -> None:
-        """Answer a request; a wrong one gets an error, never an exception in the loop."""
-        operation: Callable[[Peer, Request], None] | None = getattr(self, f"_op_{request.get('op')}", None)
-        try:
-            if request.get("v") != VERSION or operation is None:
-                raise InvalidRequest(f"no operation {request.get('op')!r} in version {request.get('v')!r}")
-            operation(peer, request)
-        except LongshoreError as error:
-            self._engine.metrics.rejected.labels(_rejection(error)).inc() if request.get("op") == "submit" else None
-            peer.fail(error)
+    def _refused(self, request: Request, error: LongshoreError) -> None:
+        if request.get("op") == "submit":
+            self._engine.metrics.rejected.labels(_rejection(error)).inc()
 
     # -- submit ----------------------------------------------------------------------------------------------
 
@@ -233,17 +225,12 @@ class Commands:
         uid = live.uid if live is not None else self._stored(id).job.uid
         found = self._output(live, uid, index, number)
         output, complete, number = found
-        data, start = read(output, offset, LOG_CHUNK)
-        if not data and not complete and wait:
+        answer = chunk(output, offset, complete=complete, number=number)
+        if not answer["data"] and not complete and wait:
             engine.waiters.park(("log", uid), peer, wait, lambda _expired: self._guarded(
                 peer, lambda: self._logs(peer, {**request, "wait": 0.0, "attempt": number})))  # fmt: skip
             return
-        asked = max(0, output.total + offset) if offset < 0 else min(offset, output.total)
-        peer.reply({
-            "data": data.decode("latin-1"), "offset": start, "next_offset": start + len(data),
-            "complete": complete and start + len(data) >= output.total, "dropped": max(0, start - asked),
-            "attempt": number,
-        })  # fmt: skip
+        peer.reply(answer)
 
     def _output(self, live: Live | None, uid: str, index: int | None, number: int | None) -> tuple[Output, bool, int]:
         engine = self._engine
@@ -351,25 +338,8 @@ class Commands:
         engine.turn.undo(undo)
         self._after(peer, lambda: peer.reply(self._queue(name)))
 
-    def _op_handlers(self, peer: Peer, _request: Request) -> None:
-        peer.reply(sorted(self._engine.policies.handlers.values(), key=lambda info: str(info["name"])))
-
-    def _op_workers(self, peer: Peer, _request: Request) -> None:
-        engine = self._engine
-        peer.reply([{
-            "name": engine.worker, "boot": engine.boot, "draining": engine.draining, "slots": engine.pool.size,
-            "free": engine.free_slots(), "handlers": sorted(engine.policies.handlers), "running": engine.running_docs(),
-        }])  # fmt: skip
-
     def _op_status(self, peer: Peer, request: Request) -> None:
         self._read(lambda: peer.reply(self._engine.status(details=bool(request.get("details")))))
-
-    def _op_drain(self, peer: Peer, request: Request) -> None:
-        self._engine.drain(on=bool(request["on"]))
-        peer.reply(self._engine.status(details=False))
-
-    def _op_metrics(self, peer: Peer, _request: Request) -> None:
-        peer.reply(self._engine.metric_families())
 
     # -- answering -------------------------------------------------------------------------------------------
 
@@ -390,13 +360,6 @@ class Commands:
             self._engine.turn.then(lambda _error: answer())
         else:
             answer()
-
-    @staticmethod
-    def _guarded(peer: Peer, answer: Callable[[], None]) -> None:
-        try:
-            answer()
-        except LongshoreError as error:
-            peer.fail(error)
 
 
 def _rejection(error: LongshoreError) -> str:
