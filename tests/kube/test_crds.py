@@ -249,6 +249,27 @@ def test_what_is_meant_to_change_can(cluster: ControlPlane, namespace: str) -> N
     assert (422, True) == (lowered[0], "redrive can only be raised" in lowered[1]["message"])
 
 
+LARGEST: dict[str, dict[str, Any]] = {
+    "many small items": {"handler": "echo", "items": [{"n": n, "text": "x" * 30} for n in range(10_000)]},
+    "few large items": {"handler": "echo", "items": [{"text": ["x" * 50] * 100} for _ in range(90)]},
+    "args of many names": {"handler": "echo", "args": {f"n{n}": n for n in range(5_000)}, "after": ["a" * 250 + str(n) for n in range(64)]},
+    "a long command": {"command": ["x" * 4096] * 128, "env": {f"{'N' * 250}{n}": "x" * 8192 for n in range(64)}},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("spec", LARGEST.values(), ids=LARGEST.keys())
+def test_the_largest_jobs_stay_within_the_cost_of_rules(
+    cluster: ControlPlane, namespace: str, spec: dict[str, Any]
+) -> None:
+    parse_spec(json.dumps(spec))
+    job = make_job(cluster, namespace, **{"handler": None} | spec)
+
+    assert 200 == change(cluster, job, {"spec": {"cancel": True}})[0]
+    assert 200 == write_status(cluster, job, **full_status())[0]
+    refused = change(cluster, job, {"spec": {name: None for name in spec if name != "handler"}})
+    assert (422, True) == (refused[0], "cannot be changed after creation" in refused[1]["message"])
+
+
 PHASES = ["Pending", "Running", "Succeeded", "Failed", "Cancelled"]
 
 
