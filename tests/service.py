@@ -129,9 +129,13 @@ class Service:
 
     def stop(self, seconds: float = 40.0) -> int:
         """SIGTERM; returns the exit status."""
+        self.terminate()
+        return self.wait_end(seconds)
+
+    def terminate(self) -> None:
+        """SIGTERM, and no waiting."""
         assert self._process is not None
         self._process.send_signal(signal.SIGTERM)
-        return self._process.wait(seconds)
 
     def wait_end(self, seconds: float = 40.0) -> int:
         """Until it has ended by itself; returns the exit status."""

@@ -12,6 +12,9 @@ from longshore.errors import AppError
 from longshore.settings import Settings
 from longshore.store.port import AttemptPort, JobStore, ServicePort
 
+# Polls of a worker's feed that may wait at a time: the operator's, and one of another that has not noticed that it was
+# replaced. They have a budget of their own, so that followers of output cannot make the operator's polls busy ones.
+POLLS = 2
 RESERVED = ("/v1", "/livez", "/readyz", "/healthz", "/metrics", "/openapi.json", "/docs", "/problems")
 
 
@@ -26,6 +29,16 @@ class UidConverter(BaseConverter):
     """The uid of a job."""
 
     regex = r"[A-Za-z0-9][A-Za-z0-9-]{0,63}"
+
+
+class NumberConverter(BaseConverter):
+    """The number of an attempt; a larger one than there can be is no route."""
+
+    regex = r"[0-9]{1,9}"
+
+    def to_python(self, value: str) -> int:
+        """As a number."""
+        return int(value)
 
 
 class NameConverter(BaseConverter):
@@ -55,9 +68,9 @@ def _application(
 ) -> Flask:
     app = Flask("longshore.api", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes
-    app.url_map.converters |= {"id": IdConverter, "name": NameConverter, "uid": UidConverter}
+    app.url_map.converters |= {"id": IdConverter, "name": NameConverter, "uid": UidConverter, "number": NumberConverter}
     budget = Budget(settings.wait_threads)
-    app.extensions["longshore"] = Parts(store, settings, apps, budget)
+    app.extensions["longshore"] = Parts(store, settings, apps, budget, Budget(POLLS))
     problems.register(app)
     guard.install(app)
     for blueprint in (service.bp, *blueprints):

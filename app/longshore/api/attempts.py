@@ -6,7 +6,7 @@ from typing import Any
 from flask import Blueprint, Response, request
 
 from longshore.api import parse
-from longshore.api.context import attempts, budget
+from longshore.api.context import attempts, budget, polls
 from longshore.api.guard import needs
 from longshore.api.reply import reply
 from longshore.api.streams import TURN_SECONDS, follow, page
@@ -15,7 +15,6 @@ from longshore.job.attempts import CURSOR, VERSION, Offers
 from longshore.job.spec import MAX_ITEMS
 
 bp = Blueprint("attempts", __name__, url_prefix="/v1")
-MAX_NUMBER = 10**9
 
 
 class WrongVersion(RequestError):
@@ -51,11 +50,11 @@ def feed() -> Response:
     if after and not re.fullmatch(CURSOR, after):
         detail = "should be a cursor that this API gave"
         raise InvalidRequest(f"after: {detail}", errors=[{"parameter": "after", "detail": detail}])
-    with budget().wait(parse.seconds("wait")) as wait:
+    with polls().wait(parse.seconds("wait")) as wait:
         return reply(attempts().feed(after, wait=wait))
 
 
-@bp.delete("/attempts/<uid:uid>/<int:number>")
+@bp.delete("/attempts/<uid:uid>/<number:number>")
 @needs("admin")
 def stop(uid: str, number: int) -> Response:
     """Stop an attempt; its outcome comes through the feed when its process is gone."""
@@ -64,7 +63,7 @@ def stop(uid: str, number: int) -> Response:
     return reply(attempts().stop(uid, number, index=_index(), grace=grace), 202)
 
 
-@bp.get("/attempts/<uid:uid>/<int:number>/logs")
+@bp.get("/attempts/<uid:uid>/<number:number>/logs")
 @needs("admin")
 def logs(uid: str, number: int) -> Response:
     """Output of an attempt that runs, or ended not long ago; ``follow`` goes on until it ends."""

@@ -20,6 +20,7 @@ class Parts:
     settings: Settings
     apps: Apps
     budget: Budget
+    polls: Budget
 
 
 def parts() -> Parts:
@@ -45,3 +46,8 @@ def attempts() -> AttemptPort:
 def budget() -> Budget:
     """Who may wait."""
     return parts().budget
+
+
+def polls() -> Budget:
+    """Which polls of a worker's feed may wait."""
+    return parts().polls

@@ -17,7 +17,7 @@ _MODELS: tuple[tuple[type[BaseModel], JsonSchemaMode], ...] = (
 _INDEX = parameter("index", {"type": "integer", "minimum": 0, "maximum": MAX_ITEMS - 1}, "Item of an array job.")
 _ATTEMPT = (
     parameter("uid", {**TEXT, "pattern": UID}, "Uid of the job.", "path"),
-    parameter("number", {"type": "integer", "minimum": 0}, "Number of the attempt.", "path"),
+    parameter("number", {"type": "integer", "minimum": 0, "maximum": 999_999_999}, "Number of the attempt.", "path"),
     _INDEX,
 )
 _SERVICE = ("/", "/v1/", "/v1/handlers", "/v1/workers", "/v1/status", "/v1/status/details", "/v1/admin:drain",

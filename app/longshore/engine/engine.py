@@ -287,8 +287,8 @@ class Engine(SlotHost):
 
     def drain(self, *, on: bool) -> None:
         """Take no new jobs and start none; running ones go on."""
-        self.intake.closed = on
         super().drain(on=on)
+        self.intake.closed = self.draining
 
     def _settled(self) -> bool:
         return not self.turn.batch.ends

@@ -38,7 +38,7 @@ class SlotHost(ABC):
         self.pool = SlotPool(loop, _slot_settings(settings), self, journal, children)
         self.handlers: dict[str, HandlerInfo] = {}
         self.started = time.time()
-        self.ready = self.draining = False
+        self.ready = self.draining = self.stopping = False
         self.failure: AppError | None = None
         self._echoed: dict[AttemptKey, int] = {}
         self._idle: Callable[[], None] | None = None
@@ -114,7 +114,8 @@ class SlotHost(ABC):
     # -- drain -----------------------------------------------------------------------------------------------
 
     def drain(self, *, on: bool) -> None:
-        """Take no new jobs and start none; running ones go on."""
+        """Take no new jobs and start none; running ones go on. After ``finish`` there is no way back."""
+        on = on or self.stopping
         if on != self.draining:
             self.draining = on
             self.journal("draining" if on else "undrained", running=len(self.pool.running()))
@@ -123,6 +124,7 @@ class SlotHost(ABC):
 
     def finish(self, seconds: float, idle: Callable[[], None]) -> None:
         """Drain, and call ``idle`` once nothing runs and everything is told; what takes too long is stopped."""
+        self.stopping = True
         self.drain(on=True)
         self._idle = idle
         self.loop.after(seconds, lambda: self._stop_running("its worker had to stop before it was done", None))

@@ -182,9 +182,10 @@ class WorkerEngine(SlotHost):
     # -- the end ---------------------------------------------------------------------------------------------
 
     def drain(self, *, on: bool) -> None:
-        if on != self.draining:
-            self.feed.touch()
+        before = self.draining
         super().drain(on=on)
+        if self.draining != before:
+            self.feed.touch()
 
     def hurry(self) -> None:
         """Nor are acknowledgements waited for."""

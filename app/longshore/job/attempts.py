@@ -38,7 +38,7 @@ _TRACEPARENT = r"^([0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2})?$"
 
 Uid = Annotated[str, Field(pattern=UID)]
 Index = Annotated[Int, Field(ge=0, lt=MAX_ITEMS)]
-Number = Annotated[Int, Field(ge=1, le=1_000_000_000)]
+Number = Annotated[Int, Field(ge=1, le=999_999_999)]
 
 
 class Taken(StrEnum):
@@ -86,13 +86,15 @@ class Offer(Frozen):
     """Equal in all attempts of one job (or item); handed to the handler."""
     traceparent: Annotated[str, Field(pattern=_TRACEPARENT)] = ""
     """W3C trace context; handed to the handler."""
-    runner: Literal["slot", "process"] | None = None
-    """A warm slot or a process of its own; without one what the handler asks for. A command always has its own."""
+    runner: Literal["slot", "process", "command"] | None = None
+    """A warm slot or a process of its own; without one what the handler asks for. Of a command only `command`."""
 
     @model_validator(mode="after")
     def _whole(self) -> "Offer":
         if (self.handler is None) == (self.command is None):
             raise ValueError("exactly one of handler and command must be given")
+        if self.runner is not None and (self.command is not None) != (self.runner == "command"):
+            raise ValueError("runner command belongs to a command, the others to a handler")
         return self
 
 
