@@ -4,6 +4,7 @@ Writes are applied to memory and answered after the turn's commit. Reads see wha
 turn when it has something to write.
 """
 
+import traceback
 from collections.abc import Callable
 from typing import TYPE_CHECKING, cast
 
@@ -53,6 +54,10 @@ class Commands:
         except LongshoreError as error:
             self._engine.metrics.rejected.labels(_rejection(error)).inc() if request.get("op") == "submit" else None
             peer.fail(error)
+        except Exception as error:
+            # A fault, of the peer's or of ours: it costs this turn and nothing that runs.
+            self._engine.turn.abandon()
+            self._broken(peer, error)
 
     # -- submit ----------------------------------------------------------------------------------------------
 
@@ -104,7 +109,7 @@ class Commands:
         id = str(request["id"])
         wait = cast("float", request.get("wait") or 0.0)
         rev = cast("int | None", request.get("rev"))
-        self._read(lambda: self._get(peer, id, wait, rev))
+        self._read(peer, lambda: self._get(peer, id, wait, rev))
 
     def _get(self, peer: Peer, id: str, wait: float, rev: int | None) -> None:
         doc = self._doc(id)
@@ -216,12 +221,12 @@ class Commands:
             self._engine.turn.batch.removed.append((stored.job.uid, id, self._engine.now()))
             self._after(peer, lambda: peer.reply(None))
 
-        self._read(lambda: self._guarded(peer, remove))
+        self._read(peer, remove)
 
     # -- what a job says -------------------------------------------------------------------------------------
 
     def _op_logs(self, peer: Peer, request: Request) -> None:
-        self._read(lambda: self._guarded(peer, lambda: self._logs(peer, request)))
+        self._read(peer, lambda: self._logs(peer, request))
 
     def _logs(self, peer: Peer, request: Request) -> None:
         engine, id = self._engine, str(request["id"])
@@ -258,7 +263,7 @@ class Commands:
         return Output(), not waiting, number or 0
 
     def _op_events(self, peer: Peer, request: Request) -> None:
-        self._read(lambda: self._guarded(peer, lambda: self._events(peer, request)))
+        self._read(peer, lambda: self._events(peer, request))
 
     def _events(self, peer: Peer, request: Request) -> None:
         engine, id = self._engine, cast("str | None", request.get("id"))
@@ -277,7 +282,7 @@ class Commands:
             peer, lambda: self._events(peer, {**request, "wait": 0.0})))  # fmt: skip
 
     def _op_explain(self, peer: Peer, request: Request) -> None:
-        self._read(lambda: self._guarded(peer, lambda: peer.reply(self._explain(str(request["id"])))))
+        self._read(peer, lambda: peer.reply(self._explain(str(request["id"]))))
 
     def _explain(self, id: str) -> Doc:
         engine = self._engine
@@ -362,7 +367,7 @@ class Commands:
         }])  # fmt: skip
 
     def _op_status(self, peer: Peer, request: Request) -> None:
-        self._read(lambda: peer.reply(self._engine.status(details=bool(request.get("details")))))
+        self._read(peer, lambda: peer.reply(self._engine.status(details=bool(request.get("details")))))
 
     def _op_drain(self, peer: Peer, request: Request) -> None:
         self._engine.drain(on=bool(request["on"]))
@@ -384,19 +389,25 @@ class Commands:
 
         self._engine.turn.then(then)
 
-    def _read(self, answer: Callable[[], None]) -> None:
+    def _read(self, peer: Peer, answer: Callable[[], None]) -> None:
         """Answer now, unless something is on its way into the store; then right after it."""
         if self._engine.turn and not self._engine.turn.failing:
-            self._engine.turn.then(lambda _error: answer())
+            self._engine.turn.then(lambda _error: self._guarded(peer, answer))
         else:
-            answer()
+            self._guarded(peer, answer)
 
-    @staticmethod
-    def _guarded(peer: Peer, answer: Callable[[], None]) -> None:
+    def _guarded(self, peer: Peer, answer: Callable[[], None]) -> None:
         try:
             answer()
         except LongshoreError as error:
             peer.fail(error)
+        except Exception as error:
+            self._broken(peer, error)
+
+    def _broken(self, peer: Peer, error: Exception) -> None:
+        trace = "".join(traceback.format_exception(error))
+        self._engine.journal("operation_failed", level="error", traceback=trace)
+        peer.fail(LongshoreError("the engine could not do this; its log says why"))
 
 
 def _rejection(error: LongshoreError) -> str:
