@@ -41,11 +41,16 @@ class Service:
             "apps": SAMPLES + ",rough_jobs", "data_dir": str(folder), "port": self.port, "probe_port": self.probe_port,
             "log_format": "json", "slots": 2, **settings,
         }  # fmt: skip
-        self._environment = {f"LONGSHORE_{name.upper()}": str(value) for name, value in values.items()}
+        self._environment: dict[str, str] = {}
+        self.change(**values)
         self._process: subprocess.Popen[bytes] | None = None
         self._client: Client | None = None
         folder.mkdir(parents=True, exist_ok=True)
         self.log = folder / "service.log"
+
+    def change(self, **values: object) -> None:
+        """Settings from the next start on."""
+        self._environment |= {f"LONGSHORE_{name.upper()}": str(value) for name, value in values.items()}
 
     @property
     def url(self) -> str:

@@ -291,15 +291,17 @@ class Commands:
             phase = self._stored(id).standing.phase
             return {"id": id, "phase": phase, "reason": "Ended", "message": f"it has ended: {phase}"}
         whole: Doc = {"id": id, "phase": live.standing.phase, "queue": live.row.queue}
+        if live.running:
+            text = f"it runs on {live.standing.worker}, {len(live.running)} attempt(s)"
+            return whole | {"reason": "Running", "message": text}
+        if engine.draining:
+            return whole | {"reason": "Draining", "message": "the service is draining and starts no jobs"}
         found = explain(
             engine.board.line(live), live.uid, now=engine.now(), free_slots=engine.free_slots(),
             waits_for=tuple(sorted(engine.board.waits_for(live))),
         )  # fmt: skip
-        if engine.draining and not live.running:
-            return whole | {"reason": "Draining", "message": "the service is draining and starts no jobs"}
-        if found is None or live.running:
-            text = f"it runs on {live.standing.worker}, {len(live.running)} attempt(s)"
-            return whole | {"reason": "Running", "message": text}
+        if found is None:  # the disk does not take its end yet
+            return whole | {"reason": "Ended", "message": f"it has ended: {live.standing.phase}"}
         return whole | found.model_dump(mode="json", by_alias=True, exclude_none=True, exclude_defaults=True)
 
     # -- the service -----------------------------------------------------------------------------------------
