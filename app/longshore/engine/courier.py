@@ -26,7 +26,7 @@ from longshore.version import __version__
 
 TIMEOUT_SECONDS = 20.0  # Standard Webhooks recommends 15 to 30
 IDLE_SECONDS = 60.0
-SENDERS = 8
+SENDERS = 64  # as many as the outbox has under way; they mostly wait
 
 
 class Refused(Exception):
