@@ -37,6 +37,7 @@ class Service:
     def __init__(self, folder: Path, settings: dict[str, object]) -> None:
         self.folder = folder
         self.port, self.probe_port = free_port(), free_port()
+        self._path = str(settings.pop("path", ""))
         values = {
             "apps": SAMPLES + ",rough_jobs", "data_dir": str(folder), "port": self.port, "probe_port": self.probe_port,
             "log_format": "json", "slots": 2, **settings,
@@ -65,7 +66,7 @@ class Service:
 
     def start(self, *, ready: bool = True) -> None:
         """Start it and wait until it takes jobs."""
-        path = os.pathsep.join([str(HERE), *sys.path])
+        path = os.pathsep.join([str(HERE), *([self._path] if self._path else []), *sys.path])
         environment = {k: v for k, v in os.environ.items() if not k.startswith("LONGSHORE_")}
         environment |= self._environment | {"PYTHONPATH": path}
         with self.log.open("ab") as log:

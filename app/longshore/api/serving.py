@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import orjson
 
+from longshore.errors import AppError
 from longshore.settings import Settings
 
 if TYPE_CHECKING:
@@ -60,6 +61,7 @@ def post_fork(server: object, worker: object) -> None:
 
 def post_worker_init(worker: object) -> None:
     """In the worker, before the first request."""
+    os.write(_boot["report"], b"+")
     faulthandler.enable()
     if _settings.api_cpu is not None:
         os.sched_setaffinity(0, {_settings.api_cpu})
@@ -78,4 +80,8 @@ def application() -> "Flask":
     from longshore.api.app import create_app
     from longshore.store.local import LocalStore
 
-    return create_app(LocalStore(_boot["rpc"], _boot["db"]), _settings, apps.load(_settings.apps))
+    try:
+        return create_app(LocalStore(_boot["rpc"], _boot["db"]), _settings, apps.load(_settings.apps))
+    except AppError as error:
+        os.write(_boot["report"], f"-{error.message}".encode())
+        raise

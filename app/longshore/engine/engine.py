@@ -224,8 +224,12 @@ class Engine:
         self.journal("ready", handlers=len(handlers), slots=self.pool.size, worker=self.worker)
 
     def pool_failed(self, error: AppError) -> None:
-        """The applications do not import: a fault of the start, told to whoever started us."""
-        self.failure = error
+        """The applications do not import."""
+        self.cannot_start(error)
+
+    def cannot_start(self, error: AppError) -> None:
+        """A fault of the start, told to whoever started us; the first one, when there are several."""
+        self.failure = self.failure or error
 
     def place_free(self) -> None:
         """The next turn sees it."""

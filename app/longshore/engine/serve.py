@@ -41,7 +41,7 @@ class Service:
             "db": str(settings.database.absolute()),
             "settings": settings.dump(),
         }
-        self.web = Web(self.loop, self._api_socket, boot, self.journal)
+        self.web = Web(self.loop, self._api_socket, boot, self.engine.cannot_start, self.journal)
         self._stopping = self._ended = False
         self._announced = False
         self._signals = _Signals(self.loop, self._signalled)
