@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 from gunicorn.glogging import Logger
 
+from longshore.errors import AppError
 from longshore.settings import Settings
 
 if TYPE_CHECKING:
@@ -65,6 +66,7 @@ def post_fork(server: object, worker: object) -> None:
 
 def post_worker_init(worker: object) -> None:
     """In the worker, before the first request."""
+    os.write(_boot["report"], b"+")
     faulthandler.enable()
     if _settings.api_cpu is not None:
         os.sched_setaffinity(0, {_settings.api_cpu})
@@ -82,7 +84,11 @@ def application() -> "Flask":
     from longshore.store.local import LocalStore
     from longshore.store.worker import WorkerAttempts
 
-    loaded = apps.load(_settings.apps)
-    if _boot.get("role") == "worker":
-        return create_worker(WorkerAttempts(_boot["rpc"]), _settings, loaded)
-    return create_app(LocalStore(_boot["rpc"], _boot["db"]), _settings, loaded)
+    try:
+        loaded = apps.load(_settings.apps)
+        if _boot.get("role") == "worker":
+            return create_worker(WorkerAttempts(_boot["rpc"]), _settings, loaded)
+        return create_app(LocalStore(_boot["rpc"], _boot["db"]), _settings, loaded)
+    except AppError as error:
+        os.write(_boot["report"], f"-{error.message}".encode())
+        raise

@@ -26,7 +26,7 @@ from longshore.version import __version__
 
 TIMEOUT_SECONDS = 20.0  # Standard Webhooks recommends 15 to 30
 IDLE_SECONDS = 60.0
-SENDERS = 8
+SENDERS = 64  # as many as the outbox has under way; they mostly wait
 
 
 class Refused(Exception):
@@ -58,9 +58,12 @@ def secrets(directory: str, name: str) -> list[bytes]:
         raise Refused("the job names a secret, but secrets_dir is not set")
     try:
         lines = (Path(directory) / name).read_text().split()
-        return [base64.b64decode(line.removeprefix("whsec_"), validate=True) for line in lines]
+        keys = [base64.b64decode(line.removeprefix("whsec_"), validate=True) for line in lines]
     except (OSError, ValueError, binascii.Error) as error:
         raise Refused(f"secret {name} cannot be read: {type(error).__name__}") from error
+    if not keys:
+        raise Refused(f"secret {name} has no key")
+    return keys
 
 
 def sign(keys: list[bytes], message_id: str, timestamp: int, body: bytes) -> str:

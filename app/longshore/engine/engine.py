@@ -193,9 +193,12 @@ class Engine(SlotHost):
 
     def store_failed(self, error: StoreUnavailable) -> None:
         """The disk refuses."""
-        self._ended_now = [live for live in self._ended_now if Phase(live.standing.phase).terminal]
         self.journal("store_failed", level="error", detail=error.message)
         self.loop.after(max(0.0, self.turn.failing_until - time.monotonic()), lambda: None)
+
+    def taken_back(self) -> None:
+        """What had ended by a wish has not."""
+        self._ended_now = [live for live in self._ended_now if Phase(live.standing.phase).terminal]
 
     # -- what the pool calls ---------------------------------------------------------------------------------
 

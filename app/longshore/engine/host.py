@@ -74,8 +74,12 @@ class SlotHost(ABC):
         self.journal("ready", handlers=len(handlers), slots=self.pool.size, worker=self.worker)
 
     def pool_failed(self, error: AppError) -> None:
-        """The applications do not import: a fault of the start, told to whoever started us."""
-        self.failure = error
+        """The applications do not import."""
+        self.cannot_start(error)
+
+    def cannot_start(self, error: AppError) -> None:
+        """A fault of the start, told to whoever started us; the first one, when there are several."""
+        self.failure = self.failure or error
 
     def place_free(self) -> None:  # noqa: B027  # part of what the pool calls, and nothing to do here
         """The end of the turn sees it."""

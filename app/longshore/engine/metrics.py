@@ -40,6 +40,8 @@ class EngineMetrics:
         self.store = self._histogram("store_seconds", "Time of a store operation.", "op")
         for reason in ("full", "quota", "draining", "invalid", "store"):
             self.rejected.labels(reason)
+        for result in ("delivered", "failed", "refused"):
+            self.deliveries.labels(result)
 
     def _counter(self, name: str, text: str, *labels: str) -> Counter:
         return Counter(f"longshore_{name}", text, labels, registry=self.registry)
