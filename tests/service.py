@@ -39,6 +39,7 @@ class Service:
     def __init__(self, folder: Path, settings: dict[str, object]) -> None:
         self.folder = folder
         self.port, self.probe_port = free_port(), free_port()
+        self.host = str(settings.get("host", "127.0.0.1"))
         self._path = str(settings.pop("path", ""))
         values = {
             "apps": SAMPLES + ",rough_jobs", "data_dir": str(folder), "port": self.port, "probe_port": self.probe_port,
@@ -58,7 +59,7 @@ class Service:
     @property
     def url(self) -> str:
         """Address of the api."""
-        return f"http://127.0.0.1:{self.port}"
+        return f"http://{self.host}:{self.port}"
 
     @property
     def pid(self) -> int:
@@ -101,7 +102,7 @@ class Service:
     def probe(self, path: str) -> int:
         """Status of the engine's own listener; 0 when nobody answers."""
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.probe_port}{path}", timeout=2) as answer:
+            with urllib.request.urlopen(f"http://{self.host}:{self.probe_port}{path}", timeout=2) as answer:
                 return int(answer.status)
         except urllib.error.HTTPError as error:
             return error.code

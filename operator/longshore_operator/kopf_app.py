@@ -6,7 +6,7 @@ Only ``on.event`` handlers, which return nothing: any other kind makes kopf writ
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import kopf
@@ -56,7 +56,7 @@ class _NoProgress(kopf.ProgressStorage):
 class Watches:
     """Every watch of the operator. ``edge(kind)`` is called for each event, in the loop, and only takes note."""
 
-    def __init__(self, config: KubeConfig, namespaces: Sequence[str], edges: dict[str, Edge], selector: str) -> None:
+    def __init__(self, config: KubeConfig, namespaces: Sequence[str], edges: Mapping[str, Edge], selector: str) -> None:
         self._config, self._namespaces, self._edges, self._selector = config, namespaces, edges, selector
         self.heard_at: dict[str, float] = {}
         """Monotonic time of the last event of each kind."""
