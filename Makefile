@@ -42,6 +42,7 @@ bench: setup-dev ## Measure, as ratios in one run
 generate: setup ## Rewrite generated files
 	@$(VENV)/bin/longshore openapi > docs/openapi.json
 	@$(PY) -m longshore_operator.crds manifests/crds
+	@$(PY) -m longshore_operator.rbac > manifests/rbac.yaml
 	@$(VENV)/bin/longshore openapi --worker > docs/openapi-worker.json
 
 lock: setup-dev ## Pin all dependencies anew, by hash

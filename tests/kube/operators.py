@@ -11,6 +11,7 @@ from typing import Any
 
 from kube.control_plane import ControlPlane
 from kube.kubelet import Kubelet, Pod
+from longshore_operator import rbac
 from worker_service import TOKEN, Worker
 
 Json = dict[str, Any]
@@ -24,7 +25,13 @@ class Operator:
         tokens = folder / "worker-tokens"
         tokens.write_text(TOKEN + "\n")
         self.log = folder / "operator.log"
-        given = {"namespaces": namespace, "lease_namespace": namespace, "worker_token_file": tokens, "port": 0, **settings}
+        given = {
+            "namespaces": namespace,
+            "lease_namespace": namespace,
+            "worker_token_file": tokens,
+            "port": 0,
+            **settings,
+        }
         self._environment = os.environ | {"KUBECONFIG": str(kubeconfig)} | {
             f"LONGSHORE_OPERATOR_{name.upper()}": str(value) for name, value in given.items()}  # fmt: skip
         self.process: subprocess.Popen[bytes] | None = None
@@ -76,9 +83,21 @@ class Rig:
 
     def __init__(self, plane: ControlPlane, kubelet: Kubelet, namespace: str, folder: Path) -> None:
         self.plane, self.kubelet, self.namespace, self.folder = plane, kubelet, namespace, folder
-        self.kubeconfig = plane.kubeconfig("operator-of-a-test", ["system:masters"])
+        self.kubeconfig = self._account()
         self.operators: list[Operator] = []
         self.workers: dict[str, Worker] = {}
+
+    def _account(self) -> Path:
+        """A service account with exactly the rights of longshore_operator.rbac."""
+        name, group = "longshore-operator", "/apis/rbac.authorization.k8s.io/v1"
+        self.plane.must("POST", f"/api/v1/namespaces/{self.namespace}/serviceaccounts", {"metadata": {"name": name}})
+        subject = {"kind": "ServiceAccount", "name": name, "namespace": self.namespace}
+        within = f"{group}/namespaces/{self.namespace}"
+        self.plane.must("POST", f"{within}/roles", rbac.role("Role", name, rbac.RULES + rbac.LEASE_RULES))
+        reference = {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": name}
+        binding = {"metadata": {"name": name}, "roleRef": reference, "subjects": [subject]}
+        self.plane.must("POST", f"{within}/rolebindings", binding)
+        return self.plane.service_account_kubeconfig(self.namespace, name)
 
     # -- processes -------------------------------------------------------------------------------------------
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from kube.control_plane import ControlPlane
 from kube.kubelet import Kubelet
 from kube.operators import Rig
@@ -30,6 +31,8 @@ def test_a_job_runs_on_a_worker_and_its_result_is_on_record(rig: Rig) -> None:
     rig.submit("hello", args={"x": 1})
     status = rig.end_of("hello")
 
-    assert ("Succeeded", 1, {"x": 1}, "worker-0") == tuple(status[name] for name in ("phase", "attempts", "result", "worker"))
+    assert ("Succeeded", 1, {"x": 1}, "worker-0") == tuple(
+        status[name] for name in ("phase", "attempts", "result", "worker")
+    )
     assert ["Complete", "Finished"] == [condition["type"] for condition in status["conditions"]]
     rig.plane.kubectl("wait", "--for=condition=Finished", "lsj/hello", "-n", rig.namespace, "--timeout=5s")

@@ -37,7 +37,11 @@ class Guard:
 
     def __init__(self, settings: Settings) -> None:
         self._tokens = TokenFile(settings.tokens_file) if settings.tokens_file else None
-        self._hosts = _LOOPBACK | {settings.host, *settings.allowed_hosts} if settings.loopback or settings.allowed_hosts else None
+        self._hosts = (
+            _LOOPBACK | {settings.host, *settings.allowed_hosts}
+            if settings.loopback or settings.allowed_hosts
+            else None
+        )
 
     def install(self, app: Flask) -> None:
         """Guard every request of the application, the apps' own routes included."""
