@@ -111,11 +111,12 @@ class Intake:
                                               message="cancelled before it ran")  # fmt: skip
             self._recorder.change(live, standing, "cancelling", now)
             return
-        after = cast("list[str]", spec.get("after") or ())
-        if after and not self._depend(live, after, now, resumed=resumed):
-            return
+        if not live.standing.redrives:  # a redrive asks neither for what was to come before nor for how late it is
+            after = cast("list[str]", spec.get("after") or ())
+            if after and not self._depend(live, after, now, resumed=resumed):
+                return
+            self._deadline(live)
         self._board.queue(live, spec, now)
-        self._deadline(live)
 
     def forget(self, live: Live) -> None:
         """The job is not kept after all, or no longer."""
