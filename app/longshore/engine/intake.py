@@ -205,6 +205,7 @@ class Intake:
             live = Live.restored(row)
             live.rev = revs(live.uid)
             spec = live.spec()
+            live.ready_at = max(live.ready_at, start_after_seconds(spec))
             self._arrange(live, spec)
             self._board.add(live)
             self.pending_bytes += len(live.row.spec)
