@@ -181,3 +181,18 @@ def test_reading_what_is_not_there_beside_a_submit_is_an_error_and_no_more(servi
         found = [answer(sock) for _ in range(6)]
 
     assert ["ok", *["error"] * 5] == [key for one in found for key in one]
+
+
+@pytest.mark.parametrize("op", ["redrive", "cancel", "suspend"])
+def test_the_same_key_twice_in_one_turn_is_done_once(service: Service, op: str) -> None:
+    """The second one did not see the key of the first, and was refused as a conflict."""
+    fields = {"handler": "raises"} if op == "redrive" else {"handler": "echo", "startAfter": "2999-01-01T00:00:00Z"}
+    id = service.client().submit(fields)["id"]
+    if op == "redrive":
+        service.client().wait(id, 10)
+    request = {"v": 1, "op": op, "id": id, "key": [f"twice-{op}", "f"]}
+    with connect(service) as sock:
+        sock.sendall(frame(orjson.dumps(request)) * 2)
+        found = [answer(sock) for _ in range(2)]
+
+    assert ["ok", "ok"] == [key for one in found for key in one], found

@@ -1,11 +1,14 @@
 """Webhooks of a real service to a real receiver on loopback."""
 
 import base64
+import contextlib
 import hashlib
 import hmac
+import http.client
 import http.server
 import json
 import os
+import socket
 import ssl
 import subprocess
 import threading
@@ -16,6 +19,7 @@ from typing import Any
 
 import pytest
 
+from longshore.engine import courier
 from service import Service
 
 
@@ -393,3 +397,37 @@ def test_a_killed_courier_is_replaced_and_what_it_had_is_sent(
     eventually(lambda: len(receiver.got) == 2, what="the second delivery")
 
     assert 1 == len({headers["webhook-id"] for headers, _, _ in receiver.got})
+
+
+@pytest.mark.parametrize(
+    ("scheme", "begins", "status"),
+    [
+        ("http", b"HTTP/1.1 2", None),
+        ("http", b"HTTP/1.1 200 OK\r\nx: ", 200),  # what it said first is enough
+        ("https", b"\x16\x03\x03\x40\x00", None),
+    ],
+)
+def test_a_receiver_that_answers_byte_by_byte_is_left_in_time(scheme: str, begins: bytes, status: int | None) -> None:
+    """Each byte started the time-out anew, and a sender was lost for hours."""
+    stop = threading.Event()
+
+    def drip(listener: socket.socket) -> None:
+        sock, _ = listener.accept()
+        with sock, contextlib.suppress(OSError):
+            sock.sendall(begins)
+            while not stop.wait(0.05):
+                sock.sendall(b"x")
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=drip, args=(listener,))
+        thread.start()
+        url = f"{scheme}://127.0.0.1:{listener.getsockname()[1]}/"
+        try:
+            found: int | None = courier.post(url, b"{}", {}, allow_local=True, timeout=0.5)
+        except (OSError, http.client.HTTPException):
+            found = None
+        finally:
+            stop.set()
+            thread.join()
+
+    assert status == found

@@ -1,12 +1,13 @@
 """Real workers on loopback."""
 
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from service import SAMPLES
-from worker_service import Worker
+from worker_service import LONG, Worker
 
 APPS = f"{SAMPLES},rough_jobs,worker_jobs"
 
@@ -46,7 +47,8 @@ def worker(shared: Worker) -> Iterator[Worker]:
 
 
 def _settle(worker: Worker) -> None:
-    feed = worker.read()
+    feed, limit = worker.read(), time.monotonic() + LONG
     while feed.slots.free < 2 or feed.entries:
+        assert time.monotonic() < limit, feed
         feed = worker.read(wait=5)
     worker.read()

@@ -42,15 +42,16 @@ def test_a_failure_says_why_and_what_it_printed_last(worker: Worker) -> None:
     assert (ended.error.type, ended.error.message) == ("KeyError", "'the oven is cold'")
 
 
-def test_the_same_attempt_is_run_once_however_often_it_is_handed_over(worker: Worker, tmp_path: Path) -> None:
+def test_the_same_attempt_is_run_once_however_often_it_is_handed_over(
+    worker: Worker, tmp_path: Path, eventually: Callable[..., object]
+) -> None:
     file, gate = tmp_path / "ran", tmp_path / "gate"
     attempt = worker.attempt("appends", args={"path": str(file), "word": "once", "seconds": 0.1})
     blocker = worker.attempt("held", args={"path": str(gate)})
 
     assert worker.offer(blocker, attempt, attempt, attempt) == ["accepted", "accepted", "known", "known"]
     assert worker.offer(attempt) == ["known"]
-    while not any(isinstance(entry, EndedEntry) for entry in worker.poll(wait=LONG).entries):
-        pass
+    eventually(lambda: [entry for entry in worker.poll().entries if isinstance(entry, EndedEntry)])
     assert worker.offer(attempt) == ["known"], "its outcome is held"
     worker.outcome(attempt)
     worker.read()
@@ -212,11 +213,13 @@ def test_progress_is_told_now_and_then_and_forgotten_at_the_end(worker: Worker, 
     assert not [entry for entry in worker.poll("").entries if isinstance(entry, ProgressEntry)]
 
 
-@pytest.mark.parametrize("what", ["an end", "a drain"])
+@pytest.mark.parametrize("what", ["an end", "a drain", "the end of a drain"])
 def test_a_waiting_poll_is_answered_at_once(worker: Worker, tmp_path: Path, what: str) -> None:
     gate = tmp_path / "gate"
     attempt = worker.attempt("held", args={"path": str(gate)})
     worker.offer(attempt)
+    if what == "the end of a drain":
+        worker.ask("POST", "/v1/admin:drain")
     worker.read()
     feeds = []
     thread = threading.Thread(target=lambda: feeds.append(worker.poll(wait=LONG)))
@@ -224,10 +227,10 @@ def test_a_waiting_poll_is_answered_at_once(worker: Worker, tmp_path: Path, what
     thread.start()
     while b"longshore_waiting_requests 1.0" not in worker.request("GET", "/metrics").body:
         assert time.monotonic() - began < LONG / 2
-    if what == "a drain":
-        worker.ask("POST", "/v1/admin:drain")
-    else:
+    if what == "an end":
         gate.touch()
+    else:
+        worker.ask("POST" if what == "a drain" else "DELETE", "/v1/admin:drain")
     thread.join()
     elapsed = time.monotonic() - began
     worker.ask("DELETE", "/v1/admin:drain")
@@ -236,7 +239,7 @@ def test_a_waiting_poll_is_answered_at_once(worker: Worker, tmp_path: Path, what
 
     assert elapsed < LONG / 2
     assert feeds[0].draining == (what == "a drain")
-    assert [entry.uid for entry in feeds[0].entries] == ([] if what == "a drain" else [attempt["uid"]])
+    assert [entry.uid for entry in feeds[0].entries] == ([attempt["uid"]] if what == "an end" else [])
 
 
 def test_output_can_be_read_while_it_runs_and_after(worker: Worker, tmp_path: Path) -> None:

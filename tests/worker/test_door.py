@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -159,6 +160,26 @@ def test_every_route_is_in_the_document_and_the_other_way_round(tmp_path: Path) 
     documented = {(path, method) for path, methods in openapi_worker.document()["paths"].items() for method in methods}
 
     assert rules == documented
+
+
+def test_a_worker_keeps_to_its_document_under_fuzzing(start_worker: Callable[..., Worker]) -> None:
+    """All checks on generated requests, fixed seed, bounded; runs the tool as its users do."""
+    worker = start_worker()
+    command = [
+        sys.executable, "-m", "schemathesis.cli", "run", str(ROOT / "docs" / "openapi-worker.json"), "--url", worker.url,
+        "-H", f"Authorization: Bearer {TOKEN}", "--seed", "7", "--max-examples", "25", "--workers", "1",
+        "--phases", "examples,coverage,fuzzing", "--request-timeout", "40", "--generation-database", "none",
+        # Drained on purpose, the worker is not ready, which the checks take for a broken one.
+        "--exclude-operation-id", "drain",
+        # What a handler takes cannot be said in a schema; and a command is more than a list of words.
+        "--exclude-checks", "positive_data_acceptance,unsupported_method,ignored_auth",
+    ]  # fmt: skip
+    found = subprocess.run(command, capture_output=True, text=True, timeout=400, check=False)
+    (ROOT / ".build").mkdir(exist_ok=True)
+    (ROOT / ".build" / "schemathesis-worker.txt").write_text(found.stdout + found.stderr)
+
+    assert 0 == found.returncode, (found.stdout + found.stderr)[-6000:]
+    assert worker.run().outcome == "succeeded"
 
 
 @pytest.mark.parametrize(

@@ -152,11 +152,12 @@ def test_what_does_not_finish_in_time_is_drained(start_worker: Callable[..., Wor
     assert worker.wait_end() == 0
 
 
-def test_a_worker_that_nobody_listens_to_goes_all_the_same(start_worker: Callable[..., Worker]) -> None:
+def test_a_worker_that_nobody_listens_to_goes_all_the_same(
+    start_worker: Callable[..., Worker], eventually: Callable[..., object]
+) -> None:
     worker = start_worker()
     worker.offer(worker.attempt())
-    while not worker.poll(wait=LONG).entries:
-        pass
+    eventually(lambda: worker.poll().entries)
 
     assert worker.stop() == 0
     assert '"action":"outcomes_not_read"' in worker.log.read_text()

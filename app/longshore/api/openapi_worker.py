@@ -21,13 +21,13 @@ _ATTEMPT = (
     _INDEX,
 )
 _SERVICE = ("/", "/v1/", "/v1/handlers", "/v1/workers", "/v1/status", "/v1/status/details", "/v1/admin:drain",
-            "/v1/admin:undrain", "/livez", "/readyz", "/healthz", "/metrics")  # fmt: skip
+            "/v1/admin:undrain", "/livez", "/readyz", "/healthz")  # fmt: skip
 
 
 def _attempts() -> Json:
     grace = parameter("graceSeconds", {"type": "number", "minimum": 0, "maximum": 3600}, "Between SIGTERM and SIGKILL.")
     after = parameter(
-        "after", {**TEXT, "pattern": CURSOR}, "Cursor of an earlier answer: acknowledges every entry up to it."
+        "after", {**TEXT, "pattern": rf"^$|{CURSOR}"}, "Cursor of an earlier answer: acknowledges every entry up to it."
     )
     wait = parameter("wait", {"type": "number", "minimum": 0}, "Wait so many seconds for something new, at most 30.")
     return {
@@ -57,6 +57,7 @@ def document() -> Json:
     whole = openapi.document()
     _, definitions = models_json_schema(_MODELS, ref_template="#/components/schemas/{model}", by_alias=True)
     schemas: Json = definitions["$defs"]
+    metrics = {**whole["paths"]["/metrics"]["get"], "security": []}
     schemas["Problem"] = whole["components"]["schemas"]["Problem"]
     return {
         **whole,
@@ -66,7 +67,7 @@ def document() -> Json:
         },
         "tags": [{"name": "attempts"}, {"name": "service"}],
         "security": [{"token": []}],
-        "paths": {**_attempts(), **{path: whole["paths"][path] for path in _SERVICE}},
+        "paths": {**_attempts(), **{path: whole["paths"][path] for path in _SERVICE}, "/metrics": {"get": metrics}},
         "components": {**whole["components"], "schemas": schemas},
     }  # fmt: skip
 

@@ -62,14 +62,10 @@ class Commands(Operations):
         accepted = engine.intake.accept(jobs)
         answers = [(live.id if live else id, live is not None) for live, id in accepted]
         if key is not None:
-            row = KeyRow(key[0], key[1], tuple(id for id, _ in answers), engine.now())
-            engine.turn.batch.keys.append(row)
-            self._pending_keys[row.key] = row
-            engine.turn.undo(self._pending_keys.clear)
+            self._keep(key, tuple(id for id, _ in answers))
         self._after(peer, lambda: self._submitted(peer, answers, wait))
 
     def _submitted(self, peer: Peer, answers: list[tuple[str, bool]], wait: float) -> None:
-        self._pending_keys.clear()
         if len(answers) > 1:
             peer.reply([[id, created, None] for id, created in answers])
             return
@@ -92,6 +88,12 @@ class Commands(Operations):
         if row.fingerprint != key[1]:
             raise KeyReused
         return row
+
+    def _keep(self, key: list[str], ids: tuple[str, ...]) -> None:
+        row = KeyRow(key[0], key[1], ids, self._engine.now())
+        self._engine.turn.batch.keys.append(row)
+        self._pending_keys[row.key] = row
+        self._engine.turn.then(lambda _error: self._pending_keys.clear())  # from here on the ledger knows, or nobody
 
     # -- one job ---------------------------------------------------------------------------------------------
 
@@ -144,12 +146,12 @@ class Commands(Operations):
 
     def _act(self, peer: Peer, request: Request, action: Callable[[str], None]) -> None:
         """Something that changes one job; under an idempotency key it is done once."""
-        engine, id = self._engine, str(request["id"])
+        id = str(request["id"])
         key = self._known_key(request)
         if not isinstance(key, KeyRow):
             action(id)
             if key is not None:
-                engine.turn.batch.keys.append(KeyRow(key[0], key[1], (id,), engine.now()))
+                self._keep(key, (id,))
         self._after(peer, lambda: peer.reply(self._doc(id)))
 
     def _op_cancel(self, peer: Peer, request: Request) -> None:
