@@ -4,9 +4,11 @@ Rebuilt from the API server and the workers at start. Nothing here talks to anyb
 what lives, never counted up and down.
 """
 
+import asyncio
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 from longshore.job.attempts import HandlerDefaults
 from longshore.job.limits import QueuePolicy
@@ -28,6 +30,11 @@ class Worker:
     boot: str = ""
     """Empty until it has been heard."""
     cursor: str = ""
+    """How far its feed has been read."""
+    recorded: str = ""
+    """How far what it said is on record."""
+    recording: deque[tuple[str, asyncio.Future[Any]]] = field(default_factory=deque)
+    """Cursors beyond that, each with the writes that have to be done first."""
     slots: int = 0
     handlers: frozenset[str] = frozenset()
     defaults: dict[str, HandlerDefaults] = field(default_factory=dict)

@@ -85,7 +85,9 @@ class Workers:
         while self._desk.workers.get(worker.pod.uid) is worker:
             asked_at = time.monotonic()
             try:
-                feed = await self._client.feed(worker.pod.address, worker.cursor, WAIT_SECONDS if worker.boot else 0.0)
+                feed = await self._client.feed(
+                    worker.pod.address, worker.cursor, _recorded(worker), WAIT_SECONDS if worker.boot else 0.0
+                )
             except (WorkerUnreachable, ValidationError) as error:
                 self._unheard(worker, error)
                 await asyncio.sleep(pause)
@@ -93,7 +95,7 @@ class Workers:
                 continue
             pause = FIRST_PAUSE_SECONDS
             if self._desk.workers.get(worker.pod.uid) is worker:
-                await self._heard(worker, feed, asked_at)
+                self._heard(worker, feed, asked_at)
 
     def _unheard(self, worker: Worker, error: WorkerUnreachable | ValidationError) -> None:
         refused = isinstance(error, WorkerUnreachable) and error.refused
@@ -102,7 +104,7 @@ class Workers:
         self._log("worker_unreachable", level="warning", worker=worker.pod.name, detail=detail)
         self._look(worker)
 
-    async def _heard(self, worker: Worker, feed: Feed, asked_at: float) -> None:
+    def _heard(self, worker: Worker, feed: Feed, asked_at: float) -> None:
         if worker.boot and feed.boot != worker.boot:
             self._lose(worker, f"its worker was started again{_how(worker)}")
         first = worker.boot != feed.boot
@@ -117,9 +119,8 @@ class Workers:
                    if (done := self._ended(worker, entry)) is not None]  # fmt: skip
         self._compare(worker, feed, asked_at)
         self._stir()
-        if records:  # what is not on record yet is not acknowledged
-            await asyncio.gather(*records)
         worker.cursor = feed.cursor
+        worker.recording.append((feed.cursor, asyncio.gather(*records)))
 
     def _ended(self, worker: Worker, entry: EndedEntry) -> "asyncio.Future[None] | None":
         job = self._desk.jobs.get(entry.uid)
@@ -213,8 +214,16 @@ class Workers:
         if worker.held or worker.boot:
             self._log("worker_lost", level="warning", worker=worker.pod.name, detail=why)
         worker.held.clear()
-        worker.boot, worker.cursor = "", ""
+        worker.boot = worker.cursor = worker.recorded = ""
+        worker.recording.clear()
         self._stir()
+
+
+def _recorded(worker: Worker) -> str:
+    """How far it may forget; reading its feed goes on meanwhile."""
+    while worker.recording and worker.recording[0][1].done():
+        worker.recorded = worker.recording.popleft()[0]
+    return worker.recorded
 
 
 def _how(worker: Worker) -> str:
