@@ -223,3 +223,20 @@ def test_large_results_come_in_pages_and_nothing_new_is_taken_while_they_pile_up
     assert {len(str(entry.result)) for entry in found} == {size}
     too_large = worker.run("huge_result")
     assert (too_large.outcome, too_large.reason) == (Outcome.FAILED, "ResultTooLarge")
+
+
+def test_reading_on_is_not_acknowledging(worker: Worker) -> None:
+    first = worker.attempt()
+    worker.offer(first)
+    seen = worker.poll("", wait=LONG)
+    while not seen.entries:
+        seen = worker.poll(seen.cursor, wait=LONG)
+
+    def ask(query: str) -> list[str]:
+        return [entry["uid"] for entry in worker.ask("GET", f"/v1/attempts?{query}").json()["entries"]]
+
+    assert [] == ask(f"after={seen.cursor}&ack=")
+    assert [first["uid"]] == ask("after=&ack=")
+    assert [] == ask(f"after={seen.cursor}&ack={seen.cursor}")
+    assert [] == ask("after=&ack=")
+    assert 422 == worker.ask("GET", f"/v1/attempts?after={seen.cursor}&ack=nonsense").status

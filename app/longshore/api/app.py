@@ -83,7 +83,10 @@ def _application(parts: Parts, guard: Guard, blueprints: tuple[Blueprint, ...]) 
 def _add_apps(app: Flask, apps: Apps) -> None:
     for module, blueprint in apps.blueprints:
         ours = {rule.rule for rule in app.url_map.iter_rules()}
-        app.register_blueprint(blueprint)
+        try:
+            app.register_blueprint(blueprint)
+        except Exception as error:  # whatever Flask has against it
+            raise AppError(f"the routes of application {module!r} cannot be served: {error}") from error
         for rule in app.url_map.iter_rules():
             if not rule.endpoint.startswith(f"{blueprint.name}."):
                 continue

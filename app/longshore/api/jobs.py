@@ -37,12 +37,11 @@ def submit() -> Response:
     with budget().wait(parse.preferred_wait()) as wait:
         (answer,) = store().submit([new], key=idempotency_key(data), wait=wait)
     doc = answer.job or store().get(answer.id)
-    headers = {"Location": f"/v1/jobs/{answer.id}"}
+    seen = wait and ended(doc)
+    headers = {"Preference-Applied": f"wait={wait:g}"} if seen else {"Location": f"/v1/jobs/{answer.id}"}
     if not answer.created:
         headers["Idempotent-Replayed"] = "true"
-    if wait and ended(doc):
-        headers["Preference-Applied"] = f"wait={wait:g}"
-    return job(doc, 200 if wait and ended(doc) else 202, headers)
+    return job(doc, 200 if seen else 202, headers)
 
 
 @bp.post("/jobs:batch")

@@ -76,7 +76,7 @@ JOB_BODY = {**content({"anyOf": [ref("Submission"), ref("Manifest")]}, example={
 
 _PROBLEMS = {
     400: "The body is not JSON.", 401: "A token is needed.", 403: "The token does not allow this.",
-    404: "There never was such a thing.", 409: "The job is in no state for this.", 410: "It was removed.",
+    404: "There never was such a thing.", 405: "The route does not take this method.", 409: "The job is in no state for this.", 410: "It was removed.",
     412: "The job has changed since.", 413: "The body is too large.", 415: "The body has a media type that is not taken.",
     421: "This service does not answer for that host.", 422: "A field is wrong; `errors` names each.",
     429: "The queue takes no more jobs.", 503: "Not now; try again after Retry-After.",
@@ -115,7 +115,7 @@ def _jobs() -> Json:
         "body": content(OBJECT),
     }
     still = {"problems": (400, 404, 409, 410, 413, 415, 422), "parameters": (ID, KEY), "body": content(OBJECT)}
-    one = (404, 410, 422)
+    one = (404, 405, 410, 422)  # 405: the id that was given ends in a verb
     text = {"text/plain": {"schema": TEXT}}
     stream = {"text/event-stream": {"schema": TEXT}, **content(ref("Events"))}
     batch = {"anyOf": [

@@ -46,6 +46,9 @@ class Commands(Operations):
         if request.get("op") == "submit":
             self._engine.metrics.rejected.labels(_rejection(error)).inc()
 
+    def _abandon(self) -> None:
+        self._engine.turn.abandon()
+
     # -- submit ----------------------------------------------------------------------------------------------
 
     def _op_submit(self, peer: Peer, request: Request) -> None:
@@ -59,14 +62,10 @@ class Commands(Operations):
         accepted = engine.intake.accept(jobs)
         answers = [(live.id if live else id, live is not None) for live, id in accepted]
         if key is not None:
-            row = KeyRow(key[0], key[1], tuple(id for id, _ in answers), engine.now())
-            engine.turn.batch.keys.append(row)
-            self._pending_keys[row.key] = row
-            engine.turn.undo(self._pending_keys.clear)
+            self._keep(key, tuple(id for id, _ in answers))
         self._after(peer, lambda: self._submitted(peer, answers, wait))
 
     def _submitted(self, peer: Peer, answers: list[tuple[str, bool]], wait: float) -> None:
-        self._pending_keys.clear()
         if len(answers) > 1:
             peer.reply([[id, created, None] for id, created in answers])
             return
@@ -90,13 +89,19 @@ class Commands(Operations):
             raise KeyReused
         return row
 
+    def _keep(self, key: list[str], ids: tuple[str, ...]) -> None:
+        row = KeyRow(key[0], key[1], ids, self._engine.now())
+        self._engine.turn.batch.keys.append(row)
+        self._pending_keys[row.key] = row
+        self._engine.turn.then(lambda _error: self._pending_keys.clear())  # from here on the ledger knows, or nobody
+
     # -- one job ---------------------------------------------------------------------------------------------
 
     def _op_get(self, peer: Peer, request: Request) -> None:
         id = str(request["id"])
         wait = cast("float", request.get("wait") or 0.0)
         rev = cast("int | None", request.get("rev"))
-        self._read(lambda: self._get(peer, id, wait, rev))
+        self._read(peer, lambda: self._get(peer, id, wait, rev))
 
     def _get(self, peer: Peer, id: str, wait: float, rev: int | None) -> None:
         doc = self._doc(id)
@@ -141,12 +146,12 @@ class Commands(Operations):
 
     def _act(self, peer: Peer, request: Request, action: Callable[[str], None]) -> None:
         """Something that changes one job; under an idempotency key it is done once."""
-        engine, id = self._engine, str(request["id"])
+        id = str(request["id"])
         key = self._known_key(request)
         if not isinstance(key, KeyRow):
             action(id)
             if key is not None:
-                engine.turn.batch.keys.append(KeyRow(key[0], key[1], (id,), engine.now()))
+                self._keep(key, (id,))
         self._after(peer, lambda: peer.reply(self._doc(id)))
 
     def _op_cancel(self, peer: Peer, request: Request) -> None:
@@ -208,12 +213,12 @@ class Commands(Operations):
             self._engine.turn.batch.removed.append((stored.job.uid, id, self._engine.now()))
             self._after(peer, lambda: peer.reply(None))
 
-        self._read(lambda: self._guarded(peer, remove))
+        self._read(peer, remove)
 
     # -- what a job says -------------------------------------------------------------------------------------
 
     def _op_logs(self, peer: Peer, request: Request) -> None:
-        self._read(lambda: self._guarded(peer, lambda: self._logs(peer, request)))
+        self._read(peer, lambda: self._logs(peer, request))
 
     def _logs(self, peer: Peer, request: Request) -> None:
         engine, id = self._engine, str(request["id"])
@@ -245,7 +250,7 @@ class Commands(Operations):
         return Output(), not waiting, number or 0
 
     def _op_events(self, peer: Peer, request: Request) -> None:
-        self._read(lambda: self._guarded(peer, lambda: self._events(peer, request)))
+        self._read(peer, lambda: self._events(peer, request))
 
     def _events(self, peer: Peer, request: Request) -> None:
         engine, id = self._engine, cast("str | None", request.get("id"))
@@ -264,7 +269,7 @@ class Commands(Operations):
             peer, lambda: self._events(peer, {**request, "wait": 0.0})))  # fmt: skip
 
     def _op_explain(self, peer: Peer, request: Request) -> None:
-        self._read(lambda: self._guarded(peer, lambda: peer.reply(self._explain(str(request["id"])))))
+        self._read(peer, lambda: peer.reply(self._explain(str(request["id"]))))
 
     def _explain(self, id: str) -> Doc:
         engine = self._engine
@@ -273,15 +278,17 @@ class Commands(Operations):
             phase = self._stored(id).standing.phase
             return {"id": id, "phase": phase, "reason": "Ended", "message": f"it has ended: {phase}"}
         whole: Doc = {"id": id, "phase": live.standing.phase, "queue": live.row.queue}
+        if live.running:
+            text = f"it runs on {live.standing.worker}, {len(live.running)} attempt(s)"
+            return whole | {"reason": "Running", "message": text}
+        if engine.draining:
+            return whole | {"reason": "Draining", "message": "the service is draining and starts no jobs"}
         found = explain(
             engine.board.line(live), live.uid, now=engine.now(), free_slots=engine.free_slots(),
             waits_for=tuple(sorted(engine.board.waits_for(live))),
         )  # fmt: skip
-        if engine.draining and not live.running:
-            return whole | {"reason": "Draining", "message": "the service is draining and starts no jobs"}
-        if found is None or live.running:
-            text = f"it runs on {live.standing.worker}, {len(live.running)} attempt(s)"
-            return whole | {"reason": "Running", "message": text}
+        if found is None:  # the disk does not take its end yet
+            return whole | {"reason": "Ended", "message": f"it has ended: {live.standing.phase}"}
         return whole | found.model_dump(mode="json", by_alias=True, exclude_none=True, exclude_defaults=True)
 
     # -- the service -----------------------------------------------------------------------------------------
@@ -339,7 +346,7 @@ class Commands(Operations):
         self._after(peer, lambda: peer.reply(self._queue(name)))
 
     def _op_status(self, peer: Peer, request: Request) -> None:
-        self._read(lambda: peer.reply(self._engine.status(details=bool(request.get("details")))))
+        self._read(peer, lambda: peer.reply(self._engine.status(details=bool(request.get("details")))))
 
     # -- answering -------------------------------------------------------------------------------------------
 
@@ -354,12 +361,12 @@ class Commands(Operations):
 
         self._engine.turn.then(then)
 
-    def _read(self, answer: Callable[[], None]) -> None:
+    def _read(self, peer: Peer, answer: Callable[[], None]) -> None:
         """Answer now, unless something is on its way into the store; then right after it."""
         if self._engine.turn and not self._engine.turn.failing:
-            self._engine.turn.then(lambda _error: answer())
+            self._engine.turn.then(lambda _error: self._guarded(peer, answer))
         else:
-            answer()
+            self._guarded(peer, answer)
 
 
 def _rejection(error: LongshoreError) -> str:

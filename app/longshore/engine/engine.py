@@ -48,7 +48,9 @@ class Engine(SlotHost):
         self.overrides = {name: orjson.loads(body) for name, body in ledger.queues().items()}
         self.board = Board(self._policies_of_queues(), self.now())
         self.board.runnable = self._runnable
-        self.turn = Turn(ledger, self, lambda seconds: self.metrics.store.labels("commit").observe(seconds))
+        self.turn = Turn(
+            ledger, self, lambda seconds: self.metrics.series(self.metrics.store, "commit").observe(seconds)
+        )
         self.events = Events(ledger, lambda: self.turn, self.waiters)
         self.policies = Policies(self.board.lines, settings.retention_seconds)
         self.recorder = Recorder(self.board, self.turn, self.events, self.policies, worker=self.worker,
@@ -56,12 +58,12 @@ class Engine(SlotHost):
         self.intake = Intake(
             self.board, self.turn, self.events, self.recorder, ledger, max_pending=settings.max_pending,
             max_pending_bytes=settings.max_pending_bytes, now=self.now, deadline=self._start_deadline,
-            submitted=lambda handler, source: self.metrics.submitted.labels(self.metrics.label(handler), source).inc(),
+            submitted=lambda handler, source: self.metrics.series(self.metrics.submitted, self.metrics.label(handler), source).inc(),
         )  # fmt: skip
         self.dispatcher = Dispatcher(
             self.board, self.turn, self.events, self.policies, worker=self.worker,
             max_result_bytes=settings.max_result_bytes,
-            waited=lambda handler, seconds: self.metrics.wait.labels(self.metrics.label(handler)).observe(seconds),
+            waited=lambda handler, seconds: self.metrics.series(self.metrics.wait, self.metrics.label(handler)).observe(seconds),
         )  # fmt: skip
         self.outbox = Outbox(
             loop, secrets_dir=str(settings.secrets_dir or ""), allow_local=settings.webhook_allow_local,
@@ -164,32 +166,39 @@ class Engine(SlotHost):
                 if (live := self.board.by_uid.get(uid)) is not None:
                     live.dirty = False
                 self.waiters.wake(("change", uid))
-        self._tell_ended()
+        self._tell_ended(batch)
         self.events.committed(batch.events)
         if batch.deliveries:
             self.outbox.add(row for row in batch.deliveries if row.next_at is not None and not row.attempts)
         self._check_idle()
 
-    def _tell_ended(self) -> None:
+    def _tell_ended(self, batch: Batch) -> None:
         ended, self._ended_now = self._ended_now, []
         for live in ended:
-            self.metrics.ended.labels(live.standing.phase).inc()
+            self.metrics.series(self.metrics.ended, live.standing.phase).inc()
             self.intake.forget(live)
         for live in ended:
             if ("end", live.uid) in self.waiters:
-                attempts = self.ledger.attempts(live.uid)
-                self.just_ended[live.uid] = (live.stored(), attempts)
+                self.just_ended[live.uid] = (live.stored(), self._attempts(live, batch))
                 self.waiters.wake(("end", live.uid))
                 del self.just_ended[live.uid]
             self.waiters.wake(("change", live.uid))
             self.intake.dependency_ended(live, self.now())
         self._plan_expiry(min((live.standing.expires_at or 0.0 for live in ended), default=None))
 
+    def _attempts(self, live: Live, batch: Batch) -> list[AttemptRow]:
+        if live.attempts == 1 and live.array is None:  # most jobs: the end that was just committed says it all
+            return [AttemptRow(*row[1:9]) for row in batch.ends if row.uid == live.uid]
+        return self.ledger.attempts(live.uid)
+
     def store_failed(self, error: StoreUnavailable) -> None:
         """The disk refuses."""
-        self._ended_now = [live for live in self._ended_now if Phase(live.standing.phase).terminal]
         self.journal("store_failed", level="error", detail=error.message)
         self.loop.after(max(0.0, self.turn.failing_until - time.monotonic()), lambda: None)
+
+    def taken_back(self) -> None:
+        """What had ended by a wish has not."""
+        self._ended_now = [live for live in self._ended_now if Phase(live.standing.phase).terminal]
 
     # -- what the pool calls ---------------------------------------------------------------------------------
 

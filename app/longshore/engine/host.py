@@ -74,8 +74,12 @@ class SlotHost(ABC):
         self.journal("ready", handlers=len(handlers), slots=self.pool.size, worker=self.worker)
 
     def pool_failed(self, error: AppError) -> None:
-        """The applications do not import: a fault of the start, told to whoever started us."""
-        self.failure = error
+        """The applications do not import."""
+        self.cannot_start(error)
+
+    def cannot_start(self, error: AppError) -> None:
+        """A fault of the start, told to whoever started us; the first one, when there are several."""
+        self.failure = self.failure or error
 
     def place_free(self) -> None:  # noqa: B027  # part of what the pool calls, and nothing to do here
         """The end of the turn sees it."""
@@ -100,10 +104,10 @@ class SlotHost(ABC):
         """Put the end of an attempt into metrics and log; the handler is empty for a command."""
         self._echoed.pop(ended.key, None)
         label = self.metrics.label(handler)
-        self.metrics.finished.labels(label, ended.outcome.value).inc()
+        self.metrics.series(self.metrics.finished, label, ended.outcome.value).inc()
         trace = traceparent.split("-")
         exemplar = {"trace_id": trace[1]} if len(trace) == 4 else None
-        self.metrics.run.labels(label, ended.outcome.value).observe(ended.run_seconds, exemplar)
+        self.metrics.series(self.metrics.run, label, ended.outcome.value).observe(ended.run_seconds, exemplar)
         self.metrics.log_dropped.inc(ended.output.dropped)
         if ended.outcome.disruption:
             self.metrics.disruptions.labels(ended.reason).inc()

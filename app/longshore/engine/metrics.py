@@ -1,6 +1,7 @@
 """What the engine counts. The api process asks for it once a scrape and puts it beside its own."""
 
 from collections.abc import Iterable
+from typing import Any, TypeVar
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
 from prometheus_client.core import GaugeMetricFamily
@@ -13,6 +14,7 @@ from longshore.job.status import Outcome
 BUCKETS = (0.001, 0.005, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600)
 OTHER = "other"  # a handler that this worker does not know; keeps labels bounded
 COMMAND = "command"
+_Metric = TypeVar("_Metric", Counter, Histogram)
 
 
 class EngineMetrics:
@@ -21,6 +23,7 @@ class EngineMetrics:
     def __init__(self) -> None:
         self.registry = CollectorRegistry(auto_describe=False)
         self._known: set[str] = set()
+        self._series: dict[tuple[object, ...], Any] = {}
         self.submitted = self._counter("jobs_submitted", "Jobs accepted.", "handler", "source")
         self.rejected = self._counter("jobs_rejected", "Jobs refused by the engine.", "reason")
         self.finished = self._counter("jobs_finished", "Attempts that ended.", "handler", "outcome")
@@ -37,6 +40,8 @@ class EngineMetrics:
         self.store = self._histogram("store_seconds", "Time of a store operation.", "op")
         for reason in ("full", "quota", "draining", "invalid", "store"):
             self.rejected.labels(reason)
+        for result in ("delivered", "failed", "refused"):
+            self.deliveries.labels(result)
 
     def _counter(self, name: str, text: str, *labels: str) -> Counter:
         return Counter(f"longshore_{name}", text, labels, registry=self.registry)
@@ -53,6 +58,13 @@ class EngineMetrics:
             for outcome in Outcome:
                 self.finished.labels(handler, outcome.value)
                 self.run.labels(handler, outcome.value)
+
+    def series(self, metric: _Metric, *labels: str) -> _Metric:
+        """``metric.labels(…)`` without its look-ups, which cost more than the counting."""
+        found: _Metric | None = self._series.get((metric, *labels))
+        if found is None:
+            found = self._series[metric, *labels] = metric.labels(*labels)
+        return found
 
     def label(self, handler: str) -> str:
         """The handler as a label: its name when it is known here."""

@@ -1,5 +1,6 @@
 """The engine's operations: what the api may ask of any engine, one method per word of the socket."""
 
+import traceback
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -28,16 +29,28 @@ class Operations:
         except LongshoreError as error:
             self._refused(request, error)
             peer.fail(error)
+        except Exception as error:
+            # A fault, of the peer's or of ours: it costs this turn and nothing that runs.
+            self._abandon()
+            self._broken(peer, error)
+
+    def _abandon(self) -> None:
+        """An operation broke half way."""
+
+    def _broken(self, peer: Peer, error: Exception) -> None:
+        self._host.journal("operation_failed", level="error", traceback="".join(traceback.format_exception(error)))
+        peer.fail(LongshoreError("the engine could not do this; its log says why"))
 
     def _refused(self, request: Request, error: LongshoreError) -> None:
         """A request that is answered with an error."""
 
-    @staticmethod
-    def _guarded(peer: Peer, answer: Callable[[], None]) -> None:
+    def _guarded(self, peer: Peer, answer: Callable[[], None]) -> None:
         try:
             answer()
         except LongshoreError as error:
             peer.fail(error)
+        except Exception as error:
+            self._broken(peer, error)
 
     def _op_handlers(self, peer: Peer, _request: Request) -> None:
         peer.reply(sorted(self._host.handlers.values(), key=lambda info: str(info["name"])))

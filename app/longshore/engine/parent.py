@@ -40,7 +40,7 @@ class Parent:
         self.rpc = RpcServer(self.loop, socket_path, engine.commands.serve)
         self.probes = Probes(self.loop, self._probe_socket, engine.health)
         whole = {"rpc": str(socket_path), "settings": self.settings.dump(), **boot}
-        self.web = Web(self.loop, self._api_socket, whole, self.journal)
+        self.web = Web(self.loop, self._api_socket, whole, engine.cannot_start, self.journal)
 
     def _children(self) -> list[int]:
         return [self.web.pid] if self.web.pid else []

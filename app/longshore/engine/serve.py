@@ -1,5 +1,7 @@
 """``longshore serve``: engine, store, api and probes in one service on one machine."""
 
+import gc
+
 from longshore.engine.engine import Engine
 from longshore.engine.journal import say
 from longshore.engine.parent import Parent
@@ -25,6 +27,8 @@ class Service(Parent):
 
     def _begin(self) -> None:
         lost = self.engine.restore()
+        gc.freeze()  # a hundred thousand waiting jobs are no garbage: do not walk them for each batch that comes in
+        gc.set_threshold(50_000, 20, 100)
         if lost:
             self.journal("recovered", level="warning", lost_attempts=lost)
 

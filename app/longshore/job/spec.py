@@ -356,9 +356,9 @@ def item_args(spec: JobSpec, index: int) -> Mapping[str, Any]:
 
 def rfc3339(when: datetime) -> str:
     """The one spelling of a time in this project: UTC, microseconds, ``Z``."""
-    return when.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return when.astimezone(UTC).isoformat(timespec="microseconds")[:26] + "Z"
 
 
 def rfc3339_at(when: float) -> str:
     """``rfc3339`` of seconds since the epoch."""
-    return rfc3339(datetime.fromtimestamp(when, UTC))
+    return datetime.fromtimestamp(when, UTC).isoformat(timespec="microseconds")[:26] + "Z"

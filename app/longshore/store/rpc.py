@@ -4,11 +4,9 @@ A request that may have reached the engine is never sent twice unless the caller
 without an idempotency key would run twice.
 """
 
-import contextlib
 import socket
 import struct
 import threading
-from collections.abc import Iterator
 
 import orjson
 
@@ -16,7 +14,9 @@ from longshore.errors import EngineUnavailable, from_wire
 
 VERSION = 1
 PATIENCE_SECONDS = 5.0  # beyond what the request itself waits; the engine answers in well under a millisecond
+READ_SIZE = 64 * 1024
 _LENGTH = struct.Struct(">I")
+_TIMEVAL = struct.Struct("@ll")
 
 
 class EngineClient:
@@ -43,25 +43,27 @@ class EngineClient:
         raise AssertionError("unreachable")
 
     def _exchange(self, frame: bytes, patience: float) -> bytes:
-        with self._connection(patience) as sock:
-            sock.sendall(frame)
-            (size,) = _LENGTH.unpack(_receive(sock, _LENGTH.size))
-            return _receive(sock, size)
+        sock = self._connection()
+        if self._local.patience != patience:
+            # The kernel's own time-outs: Python's would ask before each read, at the price of another thread switch.
+            limit = _TIMEVAL.pack(int(patience), int(patience % 1 * 1e6))
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
+            self._local.patience = patience
+        sock.sendall(frame)
+        return _receive(sock)
 
-    @contextlib.contextmanager
-    def _connection(self, patience: float) -> Iterator[socket.socket]:
+    def _connection(self) -> socket.socket:
         sock: socket.socket | None = getattr(self._local, "sock", None)
         if sock is None:
             sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-            sock.settimeout(PATIENCE_SECONDS)
             try:
                 sock.connect(self._path)
             except OSError:
                 sock.close()
                 raise
-            self._local.sock = sock
-        sock.settimeout(patience)
-        yield sock
+            self._local.sock, self._local.patience = sock, 0.0
+        return sock
 
     def _forget(self) -> None:
         sock: socket.socket | None = getattr(self._local, "sock", None)
@@ -70,18 +72,26 @@ class EngineClient:
             self._local.sock = None
 
 
-def _receive(sock: socket.socket, size: int) -> bytes:
-    data = sock.recv(size, socket.MSG_WAITALL) if size else b""
-    if len(data) == size:
-        return data
-    parts = [data]
-    missing = size - len(data)
-    while missing:
-        if not (data := sock.recv(missing)):
-            raise ConnectionResetError("the engine closed the connection")
-        parts.append(data)
-        missing -= len(data)
-    return b"".join(parts)
+def _receive(sock: socket.socket) -> bytes:
+    """One frame, most of the time by one read: nothing else can be on its way."""
+    data = _read(sock)
+    while len(data) < _LENGTH.size:
+        data += _read(sock)
+    end = _LENGTH.size + _LENGTH.unpack_from(data)[0]
+    if len(data) < end:
+        parts = [data]
+        missing = end - len(data)
+        while missing > 0:
+            parts.append(_read(sock))
+            missing -= len(parts[-1])
+        data = b"".join(parts)
+    return data[_LENGTH.size :]
+
+
+def _read(sock: socket.socket) -> bytes:
+    if not (data := sock.recv(READ_SIZE)):
+        raise ConnectionResetError("the engine closed the connection")
+    return data
 
 
 def _unpack(body: bytes) -> object:

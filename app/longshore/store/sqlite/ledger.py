@@ -5,7 +5,7 @@ import os
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import orjson
 
@@ -39,6 +39,14 @@ MAX_EVENTS = 100_000
 CHECKED_BYTES = 256 * 1024 * 1024
 
 _Row = TypeVar("_Row", EndRow, ClaimRow)
+
+
+class _Each(Protocol):
+    def __call__(
+        self, rows: list[_Row], apply: Callable[[list[_Row]], bool], /
+    ) -> set[tuple[str, int | None, int]] | None: ...
+
+
 Refused = set[tuple[str, int | None, int]]
 
 
@@ -66,7 +74,11 @@ class SqliteLedger:
         try:
             self._synchronous(self._durable if durable else "NORMAL")
             self._db.execute("BEGIN IMMEDIATE")
-            refused = self._apply(batch)
+            refused = self._apply(batch, self._at_once)
+            if refused is None:  # rare: from the beginning, row by row, to know which
+                self._db.execute("ROLLBACK")
+                self._db.execute("BEGIN IMMEDIATE")
+                refused = self._apply(batch, self._one_by_one) or set()
             self._db.execute("COMMIT")
         except sqlite3.Error as error:
             with contextlib.suppress(sqlite3.Error):  # nothing was begun, or SQLite has rolled back by itself
@@ -80,7 +92,8 @@ class SqliteLedger:
             self._db.execute(f"PRAGMA synchronous = {level}")
             self._level = level
 
-    def _apply(self, batch: Batch) -> Refused:
+    def _apply(self, batch: Batch, each: "_Each") -> Refused | None:
+        """Write the batch; what was refused, or None when ``each`` cannot tell."""
         many = self._db.executemany
         if batch.jobs:
             self._insert_jobs(batch.jobs)
@@ -94,8 +107,10 @@ class SqliteLedger:
                 refused.add((change.uid, None, 0))
         if batch.items:
             many(sql.PUT_ITEM, batch.items)
-        refused |= self._each(batch.ends, self._apply_ends)
-        refused |= self._each(batch.claims, self._apply_claims)
+        ends, claims = each(batch.ends, self._apply_ends), each(batch.claims, self._apply_claims)
+        if ends is None or claims is None:
+            return None
+        refused |= ends | claims
         if batch.events:
             many(sql.INSERT_EVENT, batch.events)
         for name, rows in ((sql.PUT_DELIVERY, batch.deliveries), (sql.PUT_QUEUE, batch.queues)):
@@ -116,15 +131,11 @@ class SqliteLedger:
         if labels:
             self._db.executemany(sql.INSERT_LABEL, labels)
 
-    def _each(self, rows: list[_Row], apply: Callable[[list[_Row]], bool]) -> Refused:
-        """All rows at once; if any was refused, again one by one to know which."""
-        if not rows:
-            return set()
-        self._db.execute("SAVEPOINT whole")
-        if apply(rows):
-            self._db.execute("RELEASE whole")
-            return set()
-        self._db.execute("ROLLBACK TO whole")
+    @staticmethod
+    def _at_once(rows: list[_Row], apply: Callable[[list[_Row]], bool]) -> Refused | None:
+        return set() if not rows or apply(rows) else None
+
+    def _one_by_one(self, rows: list[_Row], apply: Callable[[list[_Row]], bool]) -> Refused:
         refused = set()
         for row in rows:
             self._db.execute("SAVEPOINT one")
@@ -132,7 +143,6 @@ class SqliteLedger:
                 self._db.execute("ROLLBACK TO one")
                 refused.add((row.uid, row.idx, row.number))
             self._db.execute("RELEASE one")
-        self._db.execute("RELEASE whole")
         return refused
 
     def _apply_claims(self, claims: list[ClaimRow]) -> bool:
