@@ -7,21 +7,25 @@ import os
 import signal
 import time
 
-from longshore_operator import recover
+from longshore.job.status import Outcome
+from longshore_operator import overview, recover
 from longshore_operator.attempts_client import AttemptsClient
 from longshore_operator.collect import Collector
 from longshore_operator.desk import Desk
 from longshore_operator.dispatch import Dispatcher
 from longshore_operator.errors import ConfigError, KubeError, KubeUnavailable
+from longshore_operator.health import Callbacks, HealthServer, Silence
 from longshore_operator.job import Job, Json
 from longshore_operator.jobs import SELECTOR, Jobs
 from longshore_operator.journal import Handler, Journal
-from longshore_operator.kopf_app import JOBS, PODS, QUEUES, Watches
+from longshore_operator.kopf_app import JOBS, PODS, QUEUES, SCHEDULES, Watches
 from longshore_operator.kube import config
 from longshore_operator.kube.client import KubeClient, path_of
-from longshore_operator.kube.lease import Elector
+from longshore_operator.kube.lease import Elector, identity_of
+from longshore_operator.metrics import OperatorMetrics, Snapshot
 from longshore_operator.queues import Queues
 from longshore_operator.record import Recorder
+from longshore_operator.schedules import Schedules
 from longshore_operator.settings import OperatorSettings
 from longshore_operator.tasks import spawn
 from longshore_operator.workers import Workers
@@ -29,6 +33,7 @@ from longshore_operator.write import Writer
 
 ADOPT_SECONDS = 5.0  # a new leader waits so long for workers to say what they hold
 NET_SECONDS = 120.0  # a whole list is held against the desk so often
+SILENT_SECONDS = 60.0  # a watch that is proven to have missed something has so long to say anything at all
 FLUSH_SECONDS = 10.0  # at the end: so long for writes that are on their way
 
 
@@ -39,7 +44,8 @@ class Operator:
         self.settings = settings
         self.journal = Journal(settings.log_level)
         self.config = config.load(settings.kubeconfig)
-        self.client = KubeClient(self.config)
+        self.metrics = OperatorMetrics(self._snapshot)
+        self.client = KubeClient(self.config, self.metrics.api_request)
         self._lease_client = KubeClient(self.config)
         self.desk = Desk()
         self.workers_client = AttemptsClient(settings.worker_token_file)
@@ -56,10 +62,17 @@ class Operator:
                          log=self.journal)  # fmt: skip
         self.queues = Queues(self.desk, self.client, now=time.time, stir=self._stir, log=self.journal)
         self.collector = Collector(self.client, namespaces=settings.lists, retention_seconds=settings.retention_seconds)
-        edges = {JOBS: self._job_edge, QUEUES: self._queue_edge, PODS: self._pod_edge}
+        self.schedules = Schedules(self.client)
+        edges = {
+            JOBS: self._job_edge, QUEUES: self._queue_edge, SCHEDULES: self.schedules.seen, PODS: self._pod_edge,
+        }  # fmt: skip
         self.watches = Watches(self.config, settings.namespaces, edges, SELECTOR)
+        asked = Callbacks(metrics=self.metrics.render, silences=self._silences, unsynced=self._unsynced,
+                          explain=self._explain, workers=self._workers, queues=self._queues)  # fmt: skip
+        self.health = HealthServer(settings.host, settings.port, asked, token_file=settings.token_file)
         self.elector: Elector | None = None
         self.synced = False
+        self._watching = False
         self._stopping = asyncio.Event()
 
     # -- life ------------------------------------------------------------------------------------------------
@@ -69,12 +82,15 @@ class Operator:
         logging.basicConfig(handlers=[Handler(self.journal)], level=logging.WARNING, force=True)
         for client in (self.client, self._lease_client, self.workers_client):
             await client.open()
+        await self.health.start()
+        self.journal("listening", host=self.settings.host, port=self.health.port)
         await self._wait_for_kinds()
         watching = asyncio.Event()
         spawn(self._watch(watching))
         for work in (self.dispatcher.run(), self.workers.watch_silence(), self.queues.write()):
             spawn(work)
         await watching.wait()
+        self._watching = True
         for number in (signal.SIGTERM, signal.SIGINT):  # kopf has put its own there
             asyncio.get_running_loop().add_signal_handler(number, self._stopping.set)
         spawn(self._lead())
@@ -86,7 +102,7 @@ class Operator:
         """Until the API server knows our resources: installed later is fine, and is waited for."""
         while True:
             try:
-                for kind in (JOBS, QUEUES):
+                for kind in (JOBS, QUEUES, SCHEDULES):
                     await self.client.request("GET", path_of(kind, self.settings.lists[0]), params={"limit": "1"})
                 return
             except KubeError as error:
@@ -109,7 +125,8 @@ class Operator:
             settings = self.settings
             namespace = settings.lease_namespace or self.config.namespace
             self.elector = Elector(
-                self._lease_client, namespace, settings.lease_name, f"{settings.identity}-{os.getpid()}",
+                self._lease_client, namespace, settings.lease_name,
+                identity_of(f"{settings.identity}-{os.getpid()}", f"{settings.host}:{self.health.port}"),
                 lease_seconds=settings.lease_seconds, renew_seconds=settings.lease_seconds * 2 / 3,
                 retry_seconds=max(0.5, settings.lease_seconds / 7.5),
             )  # fmt: skip
@@ -118,6 +135,7 @@ class Operator:
         self.journal("leading", identity=self.settings.identity)
         await self._take_over()
         spawn(self.collector.run())
+        spawn(self.schedules.run())
         while True:
             await asyncio.sleep(NET_SECONDS)
             await self._sync()
@@ -145,11 +163,23 @@ class Operator:
     async def _sync(self) -> None:
         while True:
             try:
-                await self.jobs.sync(self.settings.lists)
+                if await self.jobs.sync(self.settings.lists) and self.synced:
+                    self.watches.missed(JOBS)
+                await self._sync_pods()
                 return
             except (KubeError, KubeUnavailable) as error:
                 self.journal("list_failed", level="error", detail=str(error))
                 await asyncio.sleep(1.0)
+
+    async def _sync_pods(self) -> None:
+        known = set(self.desk.workers)
+        for namespace in self.settings.lists:
+            async for page in self.client.pages(path_of("pods", namespace, api="/api/v1"), label_selector=recover.POOL):
+                for resource in page["items"]:
+                    known.discard(resource["metadata"]["uid"])
+                    self.workers.pod_seen(recover.pod(resource))
+        for uid in known:
+            self.workers.pod_gone(uid)
 
     def _lost(self) -> None:
         self.journal("lead_lost", level="error")
@@ -171,8 +201,10 @@ class Operator:
     def _job_edge(self, kind: str | None, resource: Json) -> None:
         if kind == "DELETED":
             self.jobs.gone(resource)
+            self.schedules.job_gone(resource)
         else:
             self.jobs.seen(resource)
+            self.schedules.job_seen(resource)
 
     def _queue_edge(self, kind: str | None, resource: Json) -> None:
         if kind == "DELETED":
@@ -192,10 +224,16 @@ class Operator:
         self.dispatcher.stir()
 
     def _started(self, job: Job, now: float) -> None:
-        pass
+        if job.attempts == 1:
+            self.metrics.dispatched(now - job.ready_at)
 
     def _counted(self, what: str, detail: str) -> None:
-        pass
+        if what == "ended":
+            self.metrics.attempt_ended(Outcome(detail))
+        elif what == "disruption":
+            self.metrics.disrupted(detail)
+        else:
+            self.metrics.retried()
 
     def _ended(self, job: Job) -> None:
         self.jobs.ended(job)
@@ -205,6 +243,33 @@ class Operator:
 
     def _overtaken(self, job: Job, resource: Json | None) -> None:
         self.jobs.overtaken(job, resource)
+
+    # -- what others ask -------------------------------------------------------------------------------------
+
+    def _silences(self) -> dict[str, Silence]:
+        now = time.monotonic()
+        return {kind: Silence(now - at, SILENT_SECONDS) for kind, at in self.watches.missed_at.items()}
+
+    def _unsynced(self) -> list[str]:
+        return [] if self._watching else ["jobs"]
+
+    def _snapshot(self) -> Snapshot:
+        clock = time.monotonic()
+        return Snapshot(
+            **overview.lines_and_workers(self.desk, time.time(), clock), leading=self.dispatcher.on,
+            loop_late_seconds=self.health.loop_late_seconds,
+            watch_age_seconds={kind: clock - at for kind, at in self.watches.heard_at.items()},
+            desk=overview.sizes(self.desk) | {"schedules": len(self.schedules), "writes": len(self.writer)},
+        )  # fmt: skip
+
+    async def _explain(self, _namespace: str, _name: str) -> Json | None:
+        return None
+
+    async def _workers(self) -> Json:
+        return {"items": []}
+
+    async def _queues(self) -> Json:
+        return {"items": []}
 
 
 def main(settings: OperatorSettings) -> int:

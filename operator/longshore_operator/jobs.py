@@ -30,26 +30,28 @@ class Jobs:
 
     # -- events ----------------------------------------------------------------------------------------------
 
-    def seen(self, resource: Json) -> None:
-        """A Job that is there, as a watch or a list shows it."""
+    def seen(self, resource: Json) -> bool:
+        """A Job that is there, as a watch or a list shows it; whether that is news."""
         meta = resource["metadata"]
         version = int(meta["resourceVersion"])
         job = self._desk.jobs.get(meta["uid"])
         if job is None:
-            self._new(resource, version)
-        elif version > job.seen:
-            job.seen = version
-            self._changed(job, resource)
+            return self._new(resource, version)
+        if version <= job.seen:
+            return False
+        job.seen = version
+        self._changed(job, resource)
+        return True
 
-    def _new(self, resource: Json, version: int) -> None:
+    def _new(self, resource: Json, version: int) -> bool:
         phase = (resource.get("status") or {}).get("phase", "Pending")
         if phase in ("Succeeded", "Cancelled"):
-            return
+            return False
         try:
             job = Job(resource)
         except (ValidationError, ValueError) as error:
             self._not_readable(resource, error)
-            return
+            return False
         job.seen = version
         if not job.phase.terminal and job.phase is Phase.RUNNING and job.array is None:
             # It ran when it was written: some worker will say that it has it, or it is lost.
@@ -58,6 +60,7 @@ class Jobs:
         self._desk.add(job)
         if self.leading:
             self.take_up(job)
+        return True
 
     def _not_readable(self, resource: Json, error: Exception) -> None:
         meta = resource["metadata"]
@@ -194,22 +197,25 @@ class Jobs:
 
     # -- lists -----------------------------------------------------------------------------------------------
 
-    async def sync(self, namespaces: list[str]) -> None:
+    async def sync(self, namespaces: list[str]) -> int:
         """Hold the desk against a whole list: the net under the watch, which cannot show what it missed.
 
-        Raises KubeError, KubeUnavailable.
+        Returns how much was news. Raises KubeError, KubeUnavailable.
         """
         known = {uid: job for uid, job in self._desk.jobs.items() if not job.version}
         found: set[str] = set()
+        news = 0
         for namespace in namespaces:
             async for page in self._client.pages(path_of("jobs", namespace), field_selector=SELECTOR):
                 for resource in page["items"]:
                     found.add(resource["metadata"]["uid"])
-                    self.seen(resource)
+                    news += self.seen(resource)
         for uid, job in known.items():
             # What was on the desk before the list began, is not in it, and has no write of ours on its way.
             if uid not in found and self._desk.jobs.get(uid) is job and not job.running:
                 self.forget(job)
+                news += 1
+        return news
 
 
 async def _pause(error: KubeUnavailable | None) -> None:
