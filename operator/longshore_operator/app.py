@@ -86,6 +86,8 @@ class Operator:
         self.journal("listening", host=self.settings.host, port=self.health.port)
         await self._wait_for_kinds()
         watching = asyncio.Event()
+        for address in self.settings.workers:
+            self.workers.pod_seen(recover.by_hand(address))
         spawn(self._watch(watching))
         for work in (self.dispatcher.run(), self.workers.watch_silence(), self.queues.write()):
             spawn(work)
@@ -166,13 +168,14 @@ class Operator:
                 if await self.jobs.sync(self.settings.lists) and self.synced:
                     self.watches.missed(JOBS)
                 await self._sync_pods()
+                self.desk.tidy()
                 return
             except (KubeError, KubeUnavailable) as error:
                 self.journal("list_failed", level="error", detail=str(error))
                 await asyncio.sleep(1.0)
 
     async def _sync_pods(self) -> None:
-        known = set(self.desk.workers)
+        known = {uid for uid in self.desk.workers if not uid.startswith(recover.BY_HAND)}
         for namespace in self.settings.lists:
             async for page in self.client.pages(path_of("pods", namespace, api="/api/v1"), label_selector=recover.POOL):
                 for resource in page["items"]:

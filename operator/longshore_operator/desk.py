@@ -132,6 +132,14 @@ class Desk:
             entry.not_before = 0.0
         line.push(entry)
 
+    def tidy(self) -> None:
+        """Forget lines that nothing waits or runs in and that have no policy: their series go with them."""
+        for key in [key for key, line in self.lines.items() if not len(line) and not line.running]:
+            if self.policies.get(key, QueuePolicy()) == QueuePolicy():
+                del self.lines[key]
+                self.policies.pop(key, None)
+                self._turns.remove(key)
+
     def leave(self, job: Job) -> None:
         """Out of the line."""
         if (line := self.lines.get(job.key)) is not None:

@@ -27,6 +27,8 @@ class OperatorSettings(BaseModel):
     """File that says where the API server is; without one the pod's own account, then ~/.kube/config."""
     namespaces: Names = ()
     """Namespaces whose jobs are run; all without any."""
+    workers: Names = ()
+    """Addresses (``host:port``) of workers that are no pods, with commas: to try the operator by hand."""
     worker_token_file: Path | None = None
     """File with the bearer token of the workers' attempts API; read again for every request, so it can be rotated."""
     leader_election: bool = True
