@@ -39,6 +39,7 @@ bench: setup-dev ## Measure, as ratios in one run
 
 generate: setup ## Rewrite generated files
 	@$(VENV)/bin/longshore openapi > docs/openapi.json
+	@$(PY) -m longshore_operator.crds manifests/crds
 
 lock: setup-dev ## Pin all dependencies anew, by hash
 	@scripts/lock

@@ -1,0 +1,235 @@
+"""The custom resource definitions, made from the models of ``longshore.job``.
+
+``python -m longshore_operator.crds FOLDER`` writes them as YAML; ``make generate`` does it for ``manifests/crds``.
+"""
+
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import yaml
+
+from longshore.job.queues import QUEUE_KIND, QueueSpec, QueueStatus
+from longshore.job.schedule import SCHEDULE_KIND, ScheduleSpec, ScheduleStatus
+from longshore.job.spec import API_VERSION, KIND, MUTABLE_FIELDS, JobSpec
+from longshore.job.status import TERMINAL, JobStatus, Phase
+from longshore_operator.structural import structural
+
+GROUP, VERSION = API_VERSION.split("/")
+HEADER: Final = "# Generated from the models of longshore.job by `make generate`; do not edit.\n"
+
+# In place of a status that nobody has written yet. CEL rules read it as it stands, without the defaults of its fields.
+STATUS_DEFAULT: Final = {"phase": str(Phase.PENDING), "attempts": 0, "redrives": 0}
+
+Rule = dict[str, str]
+Column = dict[str, Any]
+
+
+def job_crd() -> dict[str, Any]:
+    """Jobs: what was asked for cannot change, and an end is an end."""
+    spec, status = structural(JobSpec), _status(structural(JobStatus))
+    _refuse_twins(spec)
+    spec["x-kubernetes-validations"] = [*_job_shape(), *_frozen(spec["properties"]), _redrive_rises()]
+    status["default"] = dict(STATUS_DEFAULT)
+    for name, value in STATUS_DEFAULT.items():
+        status["properties"][name]["default"] = value
+    status["x-kubernetes-validations"] = _job_history()
+    columns = [
+        _column("Phase", ".status.phase"),
+        _column("Queue", ".spec.queue"),
+        _column("Handler", ".spec.handler"),
+        _column("Attempts", ".status.attempts", "integer"),
+        _column("Worker", ".status.worker"),
+        _column("Reason", ".status.reason", wide=True),
+        _column("Started", ".status.startedAt", "date", wide=True),
+        _column("Finished", ".status.finishedAt", "date", wide=True),
+        _age(),
+    ]
+    schema = _resource("A job: one unit of work, run in a warm worker.", spec, status, required=["spec"])
+    selectable = [".spec.queue", ".spec.handler", ".status.phase"]
+    return _crd(KIND, "lsj", schema, columns, selectable)
+
+
+def queue_crd() -> dict[str, Any]:
+    """Queues: all of the policy may change at any time."""
+    spec = {**structural(QueueSpec), "default": {}}
+    schema = _resource("A queue: how the jobs that name it are treated.", spec, _status(structural(QueueStatus)))
+    # The name is what a job writes into `queue`, so it is bounded alike.
+    schema["properties"]["metadata"]["properties"] = {
+        "name": {name: structural(JobSpec)["properties"]["queue"][name] for name in ("type", "maxLength", "pattern")}
+    }
+    columns = [
+        _column("Paused", ".spec.paused", "boolean"),
+        _column("Concurrency", ".spec.concurrency", "integer"),
+        _column("Depth", ".status.depth", "integer"),
+        _column("Running", ".status.running", "integer"),
+        _column("Oldest", ".status.oldestAgeSeconds", "number"),
+        _column("Ready", ".status.conditions[?(@.type=='Ready')].status", wide=True),
+        _age(),
+    ]
+    return _crd(QUEUE_KIND, "lsq", schema, columns)
+
+
+def schedule_crd() -> dict[str, Any]:
+    """Schedules: all of it may change; the change holds for jobs not yet created."""
+    spec = structural(ScheduleSpec)
+    job = spec["properties"]["jobTemplate"]["properties"]["spec"]
+    _refuse_twins(job)
+    job["x-kubernetes-validations"] = _job_shape()
+    schema = _resource("A schedule: jobs created by the clock.", spec, _status(structural(ScheduleStatus)), ["spec"])
+    columns = [
+        _column("Cron", ".spec.cron"),
+        _column("Zone", ".spec.timeZone"),
+        _column("Suspend", ".spec.suspend", "boolean"),
+        _column("Last", ".status.lastScheduleTime", "date"),
+        _column("Success", ".status.lastSuccessfulTime", "date", wide=True),
+        _column("Ready", ".status.conditions[?(@.type=='Ready')].status", wide=True),
+        _age(),
+    ]
+    return _crd(SCHEDULE_KIND, "lss", schema, columns)
+
+
+def _crd(
+    kind: str, short: str, schema: dict[str, Any], columns: list[Column], selectable: Sequence[str] = ()
+) -> dict[str, Any]:
+    singular = kind.lower()
+    version: dict[str, Any] = {
+        "name": VERSION,
+        "served": True,
+        "storage": True,
+        "subresources": {"status": {}},
+        "additionalPrinterColumns": columns,
+    }
+    if selectable:
+        version["selectableFields"] = [{"jsonPath": path} for path in selectable]
+    names = {"kind": kind, "listKind": f"{kind}List", "plural": f"{singular}s", "singular": singular,
+             "shortNames": [short], "categories": ["longshore"]}  # fmt: skip
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": f"{singular}s.{GROUP}", "labels": {"app.kubernetes.io/part-of": "longshore"}},
+        "spec": {
+            "group": GROUP, "scope": "Namespaced", "names": names,
+            "versions": [{**version, "schema": {"openAPIV3Schema": schema}}],
+        },
+    }  # fmt: skip
+
+
+def _resource(
+    description: str, spec: dict[str, Any], status: dict[str, Any], required: Iterable[str] = ()
+) -> dict[str, Any]:
+    properties = {
+        "apiVersion": {"type": "string", "description": f"Always `{API_VERSION}`."},
+        "kind": {"type": "string", "description": "Which kind of resource this is."},
+        "metadata": {"type": "object"},
+        "spec": spec,
+        "status": status,
+    }
+    schema: dict[str, Any] = {"type": "object", "description": description}
+    return schema | ({"required": list(required)} if required else {}) | {"properties": properties}
+
+
+def _status(schema: dict[str, Any]) -> dict[str, Any]:
+    """Without defaults, which would be stored with every object; conditions merge by type."""
+    _strip_defaults(schema)
+    schema["properties"]["conditions"] |= {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]}
+    return schema
+
+
+def _strip_defaults(schema: Any) -> None:
+    if isinstance(schema, dict):
+        schema.pop("default", None)
+        for inner in schema.values():
+            _strip_defaults(inner)
+
+
+def _refuse_twins(spec: dict[str, Any]) -> None:
+    """Say which lists name nothing twice: pydantic's schema is silent about validators."""
+    fields = spec["properties"]
+    retry, webhook = fields["retry"]["properties"], fields["webhook"]["properties"]
+    for twinless in (fields["after"], retry["on"], retry["except"], webhook["on"]):
+        twinless["x-kubernetes-list-type"] = "set"
+
+
+def _job_shape() -> list[Rule]:
+    """What ``JobSpec`` checks across fields."""
+    rules = {
+        "has(self.handler) != has(self.command)": "exactly one of handler and command must be given",
+        "!has(self.args) || has(self.handler)": "args belongs to a handler; a command takes its arguments in command",
+        "!has(self.env) || size(self.env) == 0 || has(self.command)":
+            "env belongs to a command; a handler takes its arguments in args",
+        "!has(self.items) || !has(self.count)": "items and count exclude each other",
+        "!has(self.items) || has(self.handler)": "items belongs to a handler; a command array uses count",
+        "!has(self.parallelism) || has(self.items) || has(self.count)": "parallelism needs items or count",
+    }  # fmt: skip
+    return [{"rule": rule, "message": message} for rule, message in rules.items()]
+
+
+def _frozen(fields: Iterable[str]) -> list[Rule]:
+    """One rule for each field, so that the refusal names it; on the whole spec, because a removed field runs no rule."""
+    frozen = (name for name in fields if name not in MUTABLE_FIELDS)
+    return [
+        {
+            "rule": f"has(self.{name}) == has(oldSelf.{name}) && (!has(self.{name}) || self.{name} == oldSelf.{name})",
+            "message": f"{name} cannot be changed after creation",
+            "fieldPath": f".{name}",
+        }
+        for name in frozen
+    ]
+
+
+def _redrive_rises() -> Rule:
+    return {"rule": "self.redrive >= oldSelf.redrive", "message": "redrive can only be raised", "fieldPath": ".redrive"}
+
+
+def _job_history() -> list[Rule]:
+    """What a late or foreign writer must not do, whatever it believes."""
+    terminal = ", ".join(f"'{phase}'" for phase in sorted(TERMINAL))
+    again = "oldSelf.phase == 'Failed' && self.phase == 'Pending' && self.redrives > oldSelf.redrives"
+    rules = {
+        f"!(oldSelf.phase in [{terminal}]) || self.phase == oldSelf.phase || ({again})":
+            "the job has ended; only a redrive opens a failed one again",
+        "self.attempts >= oldSelf.attempts": "attempts never decrease",
+        "self.redrives >= oldSelf.redrives": "redrives never decrease",
+    }  # fmt: skip
+    return [{"rule": rule, "message": message} for rule, message in rules.items()]
+
+
+def _column(name: str, path: str, kind: str = "string", *, wide: bool = False) -> Column:
+    return {"name": name, "type": kind, "jsonPath": path} | ({"priority": 1} if wide else {})
+
+
+def _age() -> Column:
+    return _column("Age", ".metadata.creationTimestamp", "date")
+
+
+def documents() -> dict[str, str]:
+    """The files by name."""
+    made = {"job.yaml": job_crd(), "queue.yaml": queue_crd(), "schedule.yaml": schedule_crd()}
+    return {name: HEADER + _yaml(crd) for name, crd in made.items()}
+
+
+class _Dumper(yaml.SafeDumper):
+    """Without anchors: every object is written where it stands."""
+
+    def ignore_aliases(self, data: object) -> bool:  # noqa: ARG002  # yaml's signature
+        return True
+
+
+def _yaml(value: object) -> str:
+    return str(yaml.dump(value, Dumper=_Dumper, sort_keys=False, width=120, allow_unicode=True))
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Write the files into the folder that the one argument names."""
+    if len(arguments) != 1:
+        raise SystemExit("usage: python -m longshore_operator.crds FOLDER")
+    folder = Path(arguments[0])
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, text in documents().items():
+        (folder / name).write_text(text)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
