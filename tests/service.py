@@ -34,6 +34,8 @@ class Answer:
 class Service:
     """Starts, kills, restarts and ends the process tree that it started; by pid, nothing else."""
 
+    role = "serve"
+
     def __init__(self, folder: Path, settings: dict[str, object]) -> None:
         self.folder = folder
         self.port, self.probe_port = free_port(), free_port()
@@ -65,7 +67,7 @@ class Service:
         environment |= self._environment | {"PYTHONPATH": path}
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "longshore", "serve"], env=environment, stdout=log, stderr=log,
+                [sys.executable, "-m", "longshore", self.role], env=environment, stdout=log, stderr=log,
                 stdin=subprocess.DEVNULL, cwd=HERE,
             )  # fmt: skip
         if ready:

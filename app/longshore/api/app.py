@@ -28,7 +28,7 @@ class NameConverter(BaseConverter):
     regex = r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
 
 
-def create_app(store: JobStore, settings: Settings, apps: Apps) -> Flask:
+def create_app(store: JobStore, settings: Settings, apps: Apps, guard: Guard | None = None) -> Flask:
     """The application over a store; raises AppError when an application wants a route that is ours."""
     app = Flask("longshore.api", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes
@@ -36,7 +36,7 @@ def create_app(store: JobStore, settings: Settings, apps: Apps) -> Flask:
     budget = Budget(settings.wait_threads)
     app.extensions["longshore"] = Parts(store, settings, apps, budget)
     problems.register(app)
-    Guard(settings).install(app)
+    (guard or Guard(settings)).install(app)
     for blueprint in (jobs.bp, streams.bp, service.bp):
         app.register_blueprint(blueprint)
     if settings.docs:

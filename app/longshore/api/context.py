@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import cast
 
-from flask import current_app
+from flask import current_app, request
 
 from longshore.api.waiting import Budget
 from longshore.apps import Apps
@@ -27,8 +27,9 @@ def parts() -> Parts:
 
 
 def store() -> JobStore:
-    """Where jobs are kept."""
-    return parts().store
+    """Where the jobs of the namespace are kept that the request names; raises InvalidRequest for a foreign one."""
+    found = parts().store
+    return found.in_namespace(request.args.get("namespace", "")) if request.query_string else found
 
 
 def budget() -> Budget:

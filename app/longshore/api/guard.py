@@ -16,7 +16,7 @@ from longshore.settings import Settings
 REQUEST_ID = "longshore.request_id"
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "[::1]", "::1"})
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
-_OPEN = frozenset({"/livez", "/readyz"})
+OPEN = frozenset({"/livez", "/readyz"})
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -50,7 +50,11 @@ class Guard:
         self._check_host()
         self._check_origin()
         g.caller = self._caller()
-        if request.path not in _OPEN and not g.caller.allows("read"):
+        self._admit()
+
+    def _admit(self) -> None:
+        """Refuse a caller without the right to look; what needs more says so at its view."""
+        if request.path not in OPEN and not g.caller.allows("read"):
             raise Forbidden
 
     def _check_host(self) -> None:
@@ -70,16 +74,19 @@ class Guard:
             raise Forbidden("a web page of another origin may not do this")
 
     def _caller(self) -> Token:
-        if self._tokens is None or request.path in _OPEN:
+        if self._tokens is None or request.path in OPEN:
             return ANYBODY
-        kind, _, secret = request.headers.get("Authorization", "").partition(" ")
-        token = (
-            secret.strip() if kind.lower() == "bearer" else basic_password(secret) if kind.lower() == "basic" else ""
-        )
+        token = given_token()
         found = self._tokens.find(token) if token else None
         if found is None:
             raise Unauthenticated
         return found
+
+
+def given_token() -> str:
+    """What the caller shows: a bearer token, or one as the password of a Basic authorization."""
+    kind, _, secret = request.headers.get("Authorization", "").partition(" ")
+    return secret.strip() if kind.lower() == "bearer" else basic_password(secret) if kind.lower() == "basic" else ""
 
 
 def needs(role: str) -> Callable[[Callable[P, R]], Callable[P, R]]:

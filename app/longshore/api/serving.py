@@ -19,11 +19,14 @@ from longshore.settings import Settings
 if TYPE_CHECKING:
     from flask import Flask
 
+    from longshore.apps import Apps
+
 _boot = orjson.loads(os.environ["LONGSHORE_API_BOOT"])
 _settings = Settings.load_dump(_boot["settings"])
 
 wsgi_app = "longshore.api.serving:application()"
-bind = [f"fd://{_boot['fd']}"]
+_host = f"[{_settings.host}]" if ":" in _settings.host else _settings.host
+bind = [f"fd://{_boot['fd']}" if "fd" in _boot else f"{_host}:{_settings.port}"]
 worker_class = "gthread"
 workers = 1  # one registry of metrics, one budget of waits; jobs run elsewhere
 threads = _settings.api_threads
@@ -76,9 +79,23 @@ def worker_abort(worker: object) -> None:
 
 
 def application() -> "Flask":
-    """The application over the engine's socket and database."""
+    """The application over the engine's socket and database, or over a cluster."""
     from longshore import apps
     from longshore.api.app import create_app
+
+    found = apps.load(_settings.apps)
+    if _boot.get("role") == "api":
+        return _of_cluster(found)
     from longshore.store.local import LocalStore
 
-    return create_app(LocalStore(_boot["rpc"], _boot["db"]), _settings, apps.load(_settings.apps))
+    return create_app(LocalStore(_boot["rpc"], _boot["db"]), _settings, found)
+
+
+def _of_cluster(found: "Apps") -> "Flask":
+    from longshore.api.app import create_app
+    from longshore.api.auth import ClusterGuard
+    from longshore.store.kubernetes.connect import connect
+
+    store, reviews = connect(_settings, found.handlers)
+    guard = ClusterGuard(_settings, reviews, store.namespace) if _settings.auth == "kubernetes" else None
+    return create_app(store, _settings, found, guard)

@@ -12,6 +12,7 @@ from longshore.engine.probes import Probes
 from longshore.engine.rpc import RpcServer
 from longshore.engine.slots import become_subreaper
 from longshore.engine.web import Web, listen
+from longshore.errors import SettingsError
 from longshore.settings import Settings
 from longshore.store.sqlite.ledger import SqliteLedger
 from longshore.version import __version__
@@ -130,4 +131,6 @@ class _Signals:
 
 def run(settings: Settings) -> None:
     """Run the service until SIGTERM or Ctrl-C; raises StartError when it cannot start."""
+    if settings.auth == "kubernetes":
+        raise SettingsError("auth: kubernetes belongs to `longshore api`; this service knows callers by tokens_file")
     Service(settings).run()

@@ -5,6 +5,7 @@ from typing import cast
 
 import orjson
 
+from longshore.errors import InvalidRequest
 from longshore.store.port import Event, JobDoc, Key, LogChunk, NewJob, Page, Query, Submitted
 from longshore.store.rpc import VERSION, EngineClient
 from longshore.store.sqlite.reader import SqliteReader
@@ -16,6 +17,14 @@ class LocalStore:
     def __init__(self, rpc_path: str, db_path: str) -> None:
         self._engine = EngineClient(rpc_path)
         self._reader = SqliteReader(db_path)
+
+    backend, namespace, strict_handlers = "engine", "default", True
+
+    def in_namespace(self, namespace: str) -> "LocalStore":
+        if namespace not in ("", self.namespace):
+            detail = "this service has the namespace default alone"
+            raise InvalidRequest(f"namespace: {detail}", errors=[{"parameter": "namespace", "detail": detail}])
+        return self
 
     def submit(self, jobs: Sequence[NewJob], *, key: Key | None = None, wait: float = 0) -> list[Submitted]:
         body = orjson.dumps({
