@@ -1,7 +1,6 @@
 """The api of a cluster: its promises against a real API server, with real tokens and real rights."""
 
 import threading
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
@@ -460,4 +459,3 @@ def test_an_api_server_that_was_killed_and_comes_back(
     assert [200, 503] == probes
     assert (200, "Succeeded") == (ended.status, ended.json()["status"]["phase"])
     assert 202 == after.status
-    assert time.monotonic()

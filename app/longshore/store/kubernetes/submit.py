@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
-from longshore.errors import Conflict, InvalidRequest, KeyReused, LongshoreError, NotFound, StoreUnavailable
+from longshore.errors import Conflict, InvalidRequest, KeyReused, NotFound, StoreUnavailable
 from longshore.store.kubernetes.client import KubeClient, Target
 from longshore.store.kubernetes.documents import FINGERPRINT, Order, Resource, job_doc, order
 from longshore.store.kubernetes.queues import Queues
@@ -41,15 +41,25 @@ class Submitter:
             )
         return self._create_all(orders)
 
-    def _create(self, one: Order, **params: object) -> Submitted:
+    def _create(self, one: Order) -> Submitted:
         try:
-            # Again is harmless: the name makes the second request find the first one's job.
-            created = self._client.post(self._jobs, one.resource(), again=True, fieldValidation="Strict", **params)
+            return Submitted(one.name, True, job_doc(self._post(one)))
         except AlreadyExists:
             return self._existing(one)
+
+    def _try(self, one: Order) -> None:
+        """Create it on trial."""
+        try:
+            self._post(one, dryRun="All")
+        except AlreadyExists:
+            self._existing(one)
+
+    def _post(self, one: Order, **params: object) -> Resource:
+        try:
+            # Again is harmless: the name makes the second request find the first one's job.
+            return self._client.post(self._jobs, one.resource(), again=True, fieldValidation="Strict", **params)
         except InvalidRequest as error:
             raise _where(error, one.new.at) from error
-        return Submitted(one.name, True, job_doc(created))
 
     def _existing(self, one: Order) -> Submitted:
         """The job that has the name: the same one asked for again, or another."""
@@ -61,19 +71,18 @@ class Submitter:
         raise KeyReused if one.keyed else Conflict(f"there is another job named {one.name}")
 
     def _create_all(self, orders: Sequence[Order]) -> list[Submitted]:
-        trials = _each(orders, lambda one: self._create(one, dryRun="All"))
-        _raise_first(trials)
+        _raise_first(_each(orders, self._try))
         made = _each(orders, self._create)
         try:
             _raise_first(made)
-        except LongshoreError as error:
+        except Exception as error:  # whatever it was: all or none
             self._undo([found for found in made if isinstance(found, Submitted) and found.created], error)
             raise
         return [found for found in made if isinstance(found, Submitted)]
 
-    def _undo(self, made: Sequence[Submitted], why: LongshoreError) -> None:
+    def _undo(self, made: Sequence[Submitted], why: Exception) -> None:
         """Take back what was created; raises StoreUnavailable that says so when that cannot be done."""
-        left = [found for found in _each(made, self._remove, to_the_end=True) if isinstance(found, LongshoreError)]
+        left = [found for found in _each(made, self._remove, to_the_end=True) if isinstance(found, Exception)]
         _log.warning("a batch was taken back: %s; %d jobs made, %d left", why, len(made), len(left))
         if left:
             text = f"the batch broke off ({why}); {len(left)} of its jobs are kept and could not be taken back"
@@ -107,16 +116,16 @@ def _where(error: InvalidRequest, at: str) -> InvalidRequest:
 
 def _each(
     things: Sequence[T], act: Callable[[T], Submitted | None], *, to_the_end: bool = False
-) -> list[Submitted | LongshoreError | None]:
+) -> list[Submitted | Exception | None]:
     """Do it to all, several at a time, in the order of the things; unless ``to_the_end``, until one fails."""
-    failed: list[LongshoreError] = []
+    failed: list[Exception] = []
 
-    def one(thing: T) -> Submitted | LongshoreError | None:
+    def one(thing: T) -> Submitted | Exception | None:
         if failed and not to_the_end:
             return failed[0]
         try:
             return act(thing)
-        except LongshoreError as error:
+        except Exception as error:  # handed to whoever asked for all of them
             failed.append(error)
             return error
 
@@ -125,5 +134,5 @@ def _each(
 
 def _raise_first(found: Sequence[object]) -> None:
     for answer in found:
-        if isinstance(answer, LongshoreError):
+        if isinstance(answer, Exception):
             raise answer
