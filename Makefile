@@ -15,6 +15,8 @@ run: setup ## Start the laptop service with its sample handlers (PORT=8080)
 	@LONGSHORE_APPS="$${LONGSHORE_APPS:-$(SAMPLES)}" LONGSHORE_PORT=$(PORT) LONGSHORE_PROBE_PORT=$(PROBE_PORT) exec $(VENV)/bin/longshore serve
 
 test: setup-dev system lint typecheck ## Set up everything and run all tests that this machine can
+	@echo "== Kubernetes programs for the tests"
+	@scripts/kube-tools >/dev/null || [ "$${CI:-}" != true ]
 	@echo "== tests"
 	@$(PY) -m pytest
 
@@ -40,6 +42,8 @@ bench: setup-dev ## Measure, as ratios in one run
 generate: setup ## Rewrite generated files
 	@$(VENV)/bin/longshore openapi > docs/openapi.json
 	@$(PY) -m longshore_operator.crds manifests/crds
+	@$(PY) -m longshore_operator.rbac > manifests/rbac.yaml
+	@$(VENV)/bin/longshore openapi --worker > docs/openapi-worker.json
 
 lock: setup-dev ## Pin all dependencies anew, by hash
 	@scripts/lock
@@ -53,7 +57,13 @@ setup-dev: ## Install the service and the tools of its developers into .venv
 system: ## Install missing system packages (as root on Debian), or say which tests cannot run
 	@scripts/system-packages
 
+kube-tools: ## Build the Kubernetes programs for the tests, once
+	@scripts/kube-tools
+
+cluster-api: setup-dev ## Start a real API server by hand and print its kubeconfig (KUBE=1.35: an older one)
+	@cd tests && exec ../$(PY) -m kube $(KUBE)
+
 clean: ## Remove what the commands above made, but no data
 	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
-.PHONY: help run test unit lint typecheck format bench generate lock setup setup-dev system clean
+.PHONY: help run test unit lint typecheck format bench generate lock setup setup-dev system kube-tools cluster-api clean

@@ -106,6 +106,15 @@ def ignores_sigterm() -> None:
 
 
 @handler
+def sometimes_stubborn(ctx: Context) -> None:
+    """Refuse to go, but for the first item."""
+    if ctx.index:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        print("deaf")
+    time.sleep(600)
+
+
+@handler
 def cooperates(ctx: Context) -> str:
     """Go as soon as it is asked to."""
     while not ctx.cancelled:

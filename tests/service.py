@@ -39,20 +39,27 @@ class Service:
     def __init__(self, folder: Path, settings: dict[str, object]) -> None:
         self.folder = folder
         self.port, self.probe_port = free_port(), free_port()
+        self.host = str(settings.get("host", "127.0.0.1"))
+        self._path = str(settings.pop("path", ""))
         values = {
             "apps": SAMPLES + ",rough_jobs", "data_dir": str(folder), "port": self.port, "probe_port": self.probe_port,
             "log_format": "json", "slots": 2, **settings,
         }  # fmt: skip
-        self._environment = {f"LONGSHORE_{name.upper()}": str(value) for name, value in values.items()}
+        self._environment: dict[str, str] = {}
+        self.change(**values)
         self._process: subprocess.Popen[bytes] | None = None
         self._client: Client | None = None
         folder.mkdir(parents=True, exist_ok=True)
         self.log = folder / "service.log"
 
+    def change(self, **values: object) -> None:
+        """Settings from the next start on."""
+        self._environment |= {f"LONGSHORE_{name.upper()}": str(value) for name, value in values.items()}
+
     @property
     def url(self) -> str:
         """Address of the api."""
-        return f"http://127.0.0.1:{self.port}"
+        return f"http://{self.host}:{self.port}"
 
     @property
     def pid(self) -> int:
@@ -62,7 +69,7 @@ class Service:
 
     def start(self, *, ready: bool = True) -> None:
         """Start it and wait until it takes jobs."""
-        path = os.pathsep.join([str(HERE), *sys.path])
+        path = os.pathsep.join([str(HERE), *([self._path] if self._path else []), *sys.path])
         environment = {k: v for k, v in os.environ.items() if not k.startswith("LONGSHORE_")}
         environment |= self._environment | {"PYTHONPATH": path}
         with self.log.open("ab") as log:
@@ -95,7 +102,7 @@ class Service:
     def probe(self, path: str) -> int:
         """Status of the engine's own listener; 0 when nobody answers."""
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.probe_port}{path}", timeout=2) as answer:
+            with urllib.request.urlopen(f"http://{self.host}:{self.probe_port}{path}", timeout=2) as answer:
                 return int(answer.status)
         except urllib.error.HTTPError as error:
             return error.code
@@ -129,9 +136,13 @@ class Service:
 
     def stop(self, seconds: float = 40.0) -> int:
         """SIGTERM; returns the exit status."""
+        self.terminate()
+        return self.wait_end(seconds)
+
+    def terminate(self) -> None:
+        """SIGTERM, and no waiting."""
         assert self._process is not None
         self._process.send_signal(signal.SIGTERM)
-        return self._process.wait(seconds)
 
     def wait_end(self, seconds: float = 40.0) -> int:
         """Until it has ended by itself; returns the exit status."""

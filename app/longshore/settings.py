@@ -118,6 +118,8 @@ class Settings(BaseModel):
     """Of `longshore api`: serve other namespaces too; its account needs rights in the whole cluster."""
     worker_tokens_file: File = None
     """File with the one or two tokens (a line each) that the operator may come to a worker with; `longshore worker` needs it."""
+    api_url: str = ""
+    """Where jobs go; a worker says so to whoever sends it one."""
     insecure: bool = False
     """Listen on an address that others can reach although there is no tokens_file."""
     allowed_hosts: Words = ()
@@ -171,7 +173,7 @@ class Settings(BaseModel):
     def _fits_together(self) -> Self:
         if self.wait_threads >= self.api_threads:
             raise ValueError("wait_threads: must be smaller than api_threads, or waiting requests block all others")
-        guarded = self.tokens_file is not None or self.auth == "kubernetes"
+        guarded = self.tokens_file is not None or self.worker_tokens_file is not None or self.auth == "kubernetes"
         if not self.loopback and not guarded and not self.insecure:
             raise ValueError(
                 f"host: {self.host} can be reached by others, and there are no tokens; make some with "

@@ -156,9 +156,11 @@ def _job_shape() -> list[Rule]:
     """What ``JobSpec`` checks across fields."""
     rules = {
         "has(self.handler) != has(self.command)": "exactly one of handler and command must be given",
-        "!has(self.args) || has(self.handler)": "args belongs to a handler; a command takes its arguments in command",
+        "!has(self.args) || has(self.handler) || size(dyn(self.args)) == 0": "args belongs to a handler; a command takes its arguments in command",
         "!has(self.env) || size(self.env) == 0 || has(self.command)":
             "env belongs to a command; a handler takes its arguments in args",
+        "!has(self.env) || self.env.all(name, name.matches('^[A-Za-z_][A-Za-z0-9_]{0,254}$'))":
+            "env has a name that is no environment variable name",
         "!has(self.items) || !has(self.count)": "items and count exclude each other",
         "!has(self.items) || has(self.handler)": "items belongs to a handler; a command array uses count",
         "!has(self.parallelism) || has(self.items) || has(self.count)": "parallelism needs items or count",

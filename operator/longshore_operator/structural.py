@@ -92,6 +92,10 @@ def _number(schema: dict[str, Any], _defs: dict[str, Any], _path: str) -> dict[s
     for name, side in (("minimum", "exclusiveMinimum"), ("maximum", "exclusiveMaximum")):
         if side in schema:
             found |= {name: schema[side], side: True}
+        if (bound := schema.get(name, 0)) != int(bound):
+            # The API server cuts a bound to an integer where the value is one: 0 would pass a minimum of 0.001.
+            comparison = f"self {'>=' if name == 'minimum' else '<='} {bound}"
+            found["x-kubernetes-validations"] = [{"rule": comparison, "message": f"must hold: {comparison}"}]
     if schema["type"] == "integer":
         small = max(abs(schema.get("minimum", -(2**63))), abs(schema.get("maximum", 2**63))) <= _INT32_MAX
         found["format"] = "int32" if small else "int64"

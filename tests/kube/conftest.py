@@ -22,14 +22,17 @@ def pytest_collection_finish(session: pytest.Session) -> None:
         return
     capture = session.config.pluginmanager.getplugin("capturemanager")
     with capture.global_and_fixture_disabled():  # a person sees the progress
-        done = subprocess.run([SCRIPT], stdout=subprocess.PIPE, text=True, stdin=subprocess.DEVNULL, check=False)
-    session.config.stash[_tools] = done
+        session.config.stash[_tools] = _find_tools()
+
+
+def _find_tools() -> subprocess.CompletedProcess[str]:
+    return subprocess.run([SCRIPT], stdout=subprocess.PIPE, text=True, stdin=subprocess.DEVNULL, check=False)
 
 
 @pytest.fixture(scope="session")
 def kube_tools(pytestconfig: pytest.Config) -> Path:
     """The folder with etcd, kube-apiserver, kubectl and, unless KUBEBUILDER_ASSETS is set, kube-controller-manager."""
-    done = pytestconfig.stash[_tools]
+    done = pytestconfig.stash.get(_tools, None) or _find_tools()  # a test may ask for it by getfixturevalue
     if done.returncode == 0:
         return Path(done.stdout.strip())
     text = "no Kubernetes programs for the tests: scripts/kube-tools failed and says why above"

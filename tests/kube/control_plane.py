@@ -5,6 +5,7 @@ No root, no network, no image. There is no node and no scheduler; ``kubelet.py``
 
 import http.client
 import json
+import re
 import shutil
 import ssl
 import subprocess
@@ -42,7 +43,7 @@ class ControlPlane:
         self._kubeconfigs: dict[tuple[str, tuple[str, ...]], Path] = {}
         self.admin = self.kubeconfig("admin", [ADMIN_GROUP])
         self._context = ssl.create_default_context(cafile=str(self._authority.certificate))
-        self._context.load_cert_chain(self._pki("user-0.crt"), self._pki("user-0.key"))
+        self._context.load_cert_chain(self._pki("admin-0.crt"), self._pki("admin-0.key"))
         self.etcd = self._daemon("etcd", self._etcd_flags(peer_port, unsafe_no_fsync))
         self.apiserver = self._daemon("kube-apiserver", self._apiserver_flags())
         self.controller_manager = self._daemon("kube-controller-manager", self._controller_manager_flags())
@@ -69,15 +70,14 @@ class ControlPlane:
 
     def stop(self) -> None:
         """End everything and remove etcd's data; certificates and logs stay in the folder. May be called twice."""
-        for daemon in (self.controller_manager, self.apiserver, self.etcd):
+        for daemon in reversed(self._daemons()):
             daemon.kill()  # nothing is kept, so nothing has to end in order
         shutil.rmtree(self.folder / "etcd", ignore_errors=True)
 
     def start_apiserver(self) -> None:
         """Start it, on the same port as before, and wait until it is ready."""
         self.apiserver.start()
-        # The namespace comes from a controller of the API server's own, a little after readyz says yes.
-        self._wait(self.apiserver, lambda: self._there("/readyz") and self._there("/api/v1/namespaces/default"))
+        self._wait(self.apiserver, self._answers)
 
     def kill_apiserver(self) -> None:
         """SIGKILL."""
@@ -87,21 +87,26 @@ class ControlPlane:
         """Start it with the same data and wait until the API server reads from it again, if that one runs."""
         self.etcd.start()
         if self.apiserver.running:
-            self._wait(self.etcd, lambda: self._there("/readyz"))
+            self._wait(self.etcd, self._answers)
 
     def kill_etcd(self) -> None:
         """SIGKILL."""
         self.etcd.kill()
 
+    def check(self) -> None:
+        """StartError when a program has ended by itself, or was killed."""
+        for daemon in self._daemons():
+            daemon.check()
+
     def pids(self) -> list[int]:
         """Of the programs that run now."""
-        return [daemon.pid for daemon in (self.etcd, self.apiserver, self.controller_manager) if daemon.running]
+        return [daemon.pid for daemon in self._daemons() if daemon.running]
 
     def kubeconfig(self, user: str, groups: Sequence[str] = ()) -> Path:
         """A kubeconfig with a client certificate of this user in these groups."""
         key = (user, tuple(groups))
         if key not in self._kubeconfigs:
-            name = f"user-{len(self._kubeconfigs)}"
+            name = f"{re.sub('[^a-z0-9]+', '-', user.lower())}-{len(self._kubeconfigs)}"
             certificate = self._authority.client(name, user, groups)
             self._kubeconfigs[key] = self._write_kubeconfig(name, certificate=certificate)
         return self._kubeconfigs[key]
@@ -144,6 +149,11 @@ class ControlPlane:
         if check:
             assert 0 == done.returncode, f"kubectl {' '.join(args)}: {done.stdout}{done.stderr}"
         return done
+
+    def install_crds(self, folder: Path) -> None:
+        """Apply the CRDs of a folder and wait until objects of theirs can be made; AssertionError when refused."""
+        self.kubectl("apply", "--server-side", f"--filename={folder}", check=True)
+        self.kubectl("wait", "--for=condition=Established", f"--filename={folder}", "--timeout=30s", check=True)
 
     def request(
         self, method: str, path: str, body: object = None, *, content_type: str | None = None, token: str | None = None
@@ -194,6 +204,13 @@ class ControlPlane:
             return False
         return status == 200
 
+    def _answers(self) -> bool:
+        """Whether the API server is ready and reads from etcd: readyz alone remembers its last look at etcd.
+
+        The namespace is made by a controller of the API server's own, a little after readyz says yes.
+        """
+        return self._there("/readyz") and self._there("/api/v1/namespaces/default")
+
     def _wait(self, daemon: Daemon, ready: Callable[[], bool]) -> None:
         """Until it is ready; StartError when it or etcd ends meanwhile, or after READY_SECONDS."""
         limit = time.monotonic() + READY_SECONDS
@@ -203,6 +220,10 @@ class ControlPlane:
             if time.monotonic() > limit:
                 raise StartError(f"{daemon.name} was not ready in {READY_SECONDS:g} s; {daemon.last_lines()}")
             time.sleep(0.05)
+
+    def _daemons(self) -> list[Daemon]:
+        """In the order in which they need each other."""
+        return [self.etcd, self.apiserver, *([self.controller_manager] if self.controllers else [])]
 
     def _daemon(self, name: str, flags: Sequence[str]) -> Daemon:
         return Daemon(name, [str(self.tools / name), *flags], self.folder / f"{name}.log")
@@ -252,6 +273,8 @@ class ControlPlane:
             f"--service-account-private-key-file={self._pki('service-account.key')}",
             f"--cluster-signing-cert-file={self._authority.certificate}",
             f"--cluster-signing-key-file={self._pki('ca.key')}",
+            # It makes a ServiceAccount and a token for each controller; its usual 20 requests/s cost 3 s of the start.
+            "--kube-api-qps=500", "--kube-api-burst=1000",
             # The test kubelet sends no heartbeats; this controller would call its nodes dead after 50 s.
             "--controllers=*,-node-lifecycle-controller",
         ]  # fmt: skip

@@ -14,6 +14,20 @@ from kube.daemon import StartError
 from kube.kubelet import Kubelet
 
 HERE = Path(__file__).parent
+# The thread is gone when the kernel has no such task any more; what it started must live on until the process ends.
+STARTED_BY_A_THREAD = """
+import pathlib, sys, threading, time
+from kube.control_plane import ControlPlane
+plane = ControlPlane(*map(pathlib.Path, sys.argv[1:]))
+thread = threading.Thread(target=plane.start)
+thread.start()
+task = pathlib.Path(f"/proc/self/task/{thread.native_id}")
+while task.exists():
+    time.sleep(0.02)
+plane.must("GET", "/api/v1/namespaces")
+print(*plane.pids(), flush=True)
+sys.stdin.read()
+"""
 
 
 def test_the_api_server_answers_and_says_its_version(control_plane: ControlPlane) -> None:
@@ -178,18 +192,9 @@ def test_nothing_runs_after_stop(kube_tools: Path, tmp_path: Path) -> None:
 def test_nothing_runs_after_the_tests_are_killed(
     kube_tools: Path, tmp_path: Path, eventually: Callable[..., object]
 ) -> None:
-    program = (
-        "import sys, pathlib, threading\n"
-        "from kube.control_plane import ControlPlane\n"
-        "plane = ControlPlane(*map(pathlib.Path, sys.argv[1:]))\n"
-        "starter = threading.Thread(target=plane.start)\n"
-        "starter.start(); starter.join()\n"  # the thread that started them ends; they must stay
-        "print(*plane.pids(), flush=True)\n"
-        "sys.stdin.read()\n"
-    )
     tests = subprocess.Popen(
-        [sys.executable, "-c", program, str(kube_tools), str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-        text=True, env=os.environ | {"PYTHONPATH": str(HERE.parent)},
+        [sys.executable, "-c", STARTED_BY_A_THREAD, str(kube_tools), str(tmp_path)],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=os.environ | {"PYTHONPATH": str(HERE.parent)},
     )  # fmt: skip
     with tests:
         assert tests.stdout is not None

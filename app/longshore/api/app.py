@@ -1,17 +1,20 @@
 """The Flask application, put together: ``create_app`` is the only place that knows all its parts."""
 
-from flask import Flask
+from flask import Blueprint, Flask
 from werkzeug.routing import BaseConverter
 
-from longshore.api import docs, jobs, metrics, problems, service, streams
+from longshore.api import attempts, docs, jobs, metrics, problems, queues, service, streams
 from longshore.api.context import Parts
-from longshore.api.guard import Guard
+from longshore.api.guard import Guard, WorkerGuard
 from longshore.api.waiting import Budget
 from longshore.apps import Apps
 from longshore.errors import AppError
 from longshore.settings import Settings
-from longshore.store.port import JobStore
+from longshore.store.port import AttemptPort, JobStore, ServicePort
 
+# Polls of a worker's feed that may wait at a time: the operator's, and one of another that has not noticed that it was
+# replaced. They have a budget of their own, so that followers of output cannot make the operator's polls busy ones.
+POLLS = 2
 RESERVED = ("/v1", "/livez", "/readyz", "/healthz", "/metrics", "/openapi.json", "/docs", "/problems")
 
 
@@ -22,6 +25,22 @@ class IdConverter(BaseConverter):
     part_isolating = True
 
 
+class UidConverter(BaseConverter):
+    """The uid of a job."""
+
+    regex = r"[A-Za-z0-9][A-Za-z0-9-]{0,63}"
+
+
+class NumberConverter(BaseConverter):
+    """The number of an attempt; a larger one than there can be is no route."""
+
+    regex = r"[0-9]{1,9}"
+
+    def to_python(self, value: str) -> int:
+        """As a number."""
+        return int(value)
+
+
 class NameConverter(BaseConverter):
     """The name of a queue."""
 
@@ -30,27 +49,43 @@ class NameConverter(BaseConverter):
 
 def create_app(store: JobStore, settings: Settings, apps: Apps, guard: Guard | None = None) -> Flask:
     """The application over a store; raises AppError when an application wants a route that is ours."""
-    app = Flask("longshore.api", static_folder=None)
-    app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes
-    app.url_map.converters |= {"id": IdConverter, "name": NameConverter}
-    budget = Budget(settings.wait_threads)
-    app.extensions["longshore"] = Parts(store, settings, apps, budget)
-    problems.register(app)
-    (guard or Guard(settings)).install(app)
-    for blueprint in (jobs.bp, streams.bp, service.bp):
-        app.register_blueprint(blueprint)
+    app = _application(store, settings, apps, guard or Guard(settings), (jobs.bp, streams.bp, queues.bp, docs.bp))
     if settings.docs:
         app.register_blueprint(docs.ui)
-    app.register_blueprint(docs.bp)
-    metrics.install(app, store, budget)
     _add_apps(app, apps)
+    return app
+
+
+def create_worker(store: AttemptPort, settings: Settings, apps: Apps) -> Flask:
+    """The same application in the role of a worker: attempts instead of jobs; raises AppError as above."""
+    app = _application(store, settings, apps, WorkerGuard(settings), (attempts.bp, docs.worker))
+    _add_apps(app, apps)
+    return app
+
+
+def _application(
+    store: ServicePort, settings: Settings, apps: Apps, guard: Guard, blueprints: tuple[Blueprint, ...]
+) -> Flask:
+    app = Flask("longshore.api", static_folder=None)
+    app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes
+    app.url_map.converters |= {"id": IdConverter, "name": NameConverter, "uid": UidConverter, "number": NumberConverter}
+    budget = Budget(settings.wait_threads)
+    app.extensions["longshore"] = Parts(store, settings, apps, budget, Budget(POLLS))
+    problems.register(app)
+    guard.install(app)
+    for blueprint in (service.bp, *blueprints):
+        app.register_blueprint(blueprint)
+    metrics.install(app, store, budget)
     return app
 
 
 def _add_apps(app: Flask, apps: Apps) -> None:
     for module, blueprint in apps.blueprints:
         ours = {rule.rule for rule in app.url_map.iter_rules()}
-        app.register_blueprint(blueprint)
+        try:
+            app.register_blueprint(blueprint)
+        except Exception as error:  # whatever Flask has against it
+            raise AppError(f"the routes of application {module!r} cannot be served: {error}") from error
         for rule in app.url_map.iter_rules():
             if not rule.endpoint.startswith(f"{blueprint.name}."):
                 continue

@@ -5,7 +5,7 @@ The right is asked for at the door, by the request's route; the roles of the lap
 
 from flask import g, request
 
-from longshore.api.guard import OPEN, Guard, given_token
+from longshore.api.guard import OPEN, SAFE, Guard, given_token
 from longshore.api.tokens import ANYBODY, Token
 from longshore.errors import Forbidden, InvalidRequest, Unauthenticated
 from longshore.settings import Settings
@@ -16,16 +16,16 @@ LONGEST_NAMESPACE = 63
 # Probes, and metrics, which say nothing of anybody's jobs: scrapers seldom have a token.
 _OPEN = OPEN | {"/metrics"}
 
-# What a route does, in the words of a role. What is not here reads.
+# What a route does, in the words of a role. What is not here reads, or changes when its method is none of the safe ones.
 RIGHTS = {
     "jobs.submit": ("create", "jobs"), "jobs.submit_batch": ("create", "jobs"), "jobs.delete": ("delete", "jobs"),
     "jobs.cancel": ("patch", "jobs"), "jobs.suspend": ("patch", "jobs"), "jobs.resume": ("patch", "jobs"),
     "jobs.redrive": ("patch", "jobs"), "jobs.find": ("list", "jobs"), "jobs.count": ("list", "jobs"),
-    "streams.all_events": ("list", "jobs"), "service.queues": ("list", "queues"), "service.queue": ("get", "queues"),
-    "service.change_queue": ("patch", "queues"), "service.pause": ("patch", "queues"),
-    "service.resume": ("patch", "queues"),
+    "streams.all_events": ("list", "jobs"), "queues.queues": ("list", "queues"), "queues.queue": ("get", "queues"),
+    "queues.change_queue": ("patch", "queues"), "queues.pause": ("patch", "queues"),
+    "queues.resume": ("patch", "queues"),
 }  # fmt: skip
-READ = ("get", "jobs")
+READ, CHANGE = ("get", "jobs"), ("patch", "jobs")
 # Nobody's jobs: whoever the cluster knows may see them.
 PUBLIC = frozenset({"service.index", "service.v1", "docs.document", "ui.page", "ui.asset", None})
 
@@ -55,6 +55,6 @@ class ClusterGuard(Guard):
         if len(namespace) > LONGEST_NAMESPACE or not namespace.replace("-", "").isalnum():
             detail = "is no name of a namespace"
             raise InvalidRequest(f"namespace: {detail}", errors=[{"parameter": "namespace", "detail": detail}])
-        verb, resource = RIGHTS.get(str(request.endpoint), READ)
+        verb, resource = RIGHTS.get(str(request.endpoint), READ if request.method in SAFE else CHANGE)
         if not self._reviewer.may(g.subject, verb, resource, namespace):
             raise Forbidden(f"{g.caller.name} may not {verb} {resource}.longshore.dev in the namespace {namespace}")

@@ -8,17 +8,19 @@ from flask import current_app, request
 from longshore.api.waiting import Budget
 from longshore.apps import Apps
 from longshore.settings import Settings
-from longshore.store.port import JobStore
+from longshore.store.port import AttemptPort, JobStore, ServicePort
 
 
 @dataclass(frozen=True, slots=True)
 class Parts:
     """The pieces that ``create_app`` was given or made."""
 
-    store: JobStore
+    store: ServicePort
+    """A ``JobStore`` where jobs are kept, an ``AttemptPort`` on a worker."""
     settings: Settings
     apps: Apps
     budget: Budget
+    polls: Budget
 
 
 def parts() -> Parts:
@@ -26,12 +28,30 @@ def parts() -> Parts:
     return cast("Parts", current_app.extensions["longshore"])
 
 
+def service() -> ServicePort:
+    """What every role answers of itself."""
+    return parts().store
+
+
 def store() -> JobStore:
-    """Where the jobs of the namespace are kept that the request names; raises InvalidRequest for a foreign one."""
-    found = parts().store
+    """Where the jobs of the namespace are kept that the request names; only for views that are not there on a worker.
+
+    Raises InvalidRequest for a namespace that is not served.
+    """
+    found = cast("JobStore", parts().store)
     return found.in_namespace(request.args.get("namespace", "")) if request.query_string else found
+
+
+def attempts() -> AttemptPort:
+    """What a worker runs; only for views of a worker."""
+    return cast("AttemptPort", parts().store)
 
 
 def budget() -> Budget:
     """Who may wait."""
     return parts().budget
+
+
+def polls() -> Budget:
+    """Which polls of a worker's feed may wait."""
+    return parts().polls

@@ -4,12 +4,13 @@ from pathlib import Path
 
 from flask import Blueprint, Response, send_from_directory
 
-from longshore.api import openapi
+from longshore.api import openapi, openapi_worker
 from longshore.api.reply import JSON
 from longshore.errors import NotFound
 
 bp = Blueprint("docs", __name__)
 ui = Blueprint("ui", __name__)
+worker = Blueprint("worker_docs", __name__)
 FILES = Path(__file__).parent / "ui"
 ASSETS = ("swagger-ui.css", "swagger-ui-bundle.js", "start.js", "style.css")
 
@@ -18,6 +19,12 @@ ASSETS = ("swagger-ui.css", "swagger-ui-bundle.js", "start.js", "style.css")
 def document() -> Response:
     """The description of this API, OpenAPI 3.1."""
     return Response(openapi.text(), content_type=JSON, headers={"Cache-Control": "max-age=300"})
+
+
+@worker.get("/openapi.json", endpoint="document")
+def worker_document() -> Response:
+    """The description of a worker's API, OpenAPI 3.1."""
+    return Response(openapi_worker.text(), content_type=JSON, headers={"Cache-Control": "max-age=300"})
 
 
 @ui.get("/docs")

@@ -9,13 +9,13 @@ from urllib.parse import urlsplit
 from flask import Flask, g, request
 
 from longshore.api.parse import basic_password
-from longshore.api.tokens import ANYBODY, ROLES, Token, TokenFile
+from longshore.api.tokens import ANYBODY, OPERATOR, ROLES, SharedSecret, Token, TokenFile
 from longshore.errors import Forbidden, RequestError, Unauthenticated
 from longshore.settings import Settings
 
 REQUEST_ID = "longshore.request_id"
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "[::1]", "::1"})
-_SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 OPEN = frozenset({"/livez", "/readyz"})
 
 if TYPE_CHECKING:
@@ -37,7 +37,11 @@ class Guard:
 
     def __init__(self, settings: Settings) -> None:
         self._tokens = TokenFile(settings.tokens_file) if settings.tokens_file else None
-        self._hosts = _LOOPBACK | set(settings.allowed_hosts) if settings.loopback or settings.allowed_hosts else None
+        self._hosts = (
+            _LOOPBACK | {settings.host, *settings.allowed_hosts}
+            if settings.loopback or settings.allowed_hosts
+            else None
+        )
 
     def install(self, app: Flask) -> None:
         """Guard every request of the application, the apps' own routes included."""
@@ -65,7 +69,7 @@ class Guard:
 
     @staticmethod
     def _check_origin() -> None:
-        if request.method in _SAFE:
+        if request.method in SAFE:
             return
         site = request.headers.get("Sec-Fetch-Site", "none")
         origin = request.headers.get("Origin")
@@ -87,6 +91,33 @@ def given_token() -> str:
     """What the caller shows: a bearer token, or one as the password of a Basic authorization."""
     kind, _, secret = request.headers.get("Authorization", "").partition(" ")
     return secret.strip() if kind.lower() == "bearer" else basic_password(secret) if kind.lower() == "basic" else ""
+
+
+class Misdirected(RequestError):
+    """A worker takes no jobs."""
+
+    code = "misdirected"
+    status = 421
+
+
+class WorkerGuard(Guard):
+    """Lets nobody but the operator into a worker; metrics and probes are open, and say nothing of jobs."""
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(settings)
+        assert settings.worker_tokens_file is not None
+        self._values = SharedSecret(settings.worker_tokens_file)
+        self._api = settings.api_url or "the api of this cluster"
+
+    def _caller(self) -> Token:
+        if request.path == "/v1/jobs" or request.path.startswith(("/v1/jobs/", "/v1/jobs:")):
+            # Whoever sends jobs has the wrong address, and no token for this one.
+            raise Misdirected(f"a worker takes no jobs; send them to {self._api}")
+        if request.path in OPEN or request.path == "/metrics":
+            return ANYBODY
+        if not self._values.matches(given_token()):
+            raise Unauthenticated
+        return OPERATOR
 
 
 def needs(role: str) -> Callable[[Callable[P, R]], Callable[P, R]]:

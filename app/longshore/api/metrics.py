@@ -14,17 +14,17 @@ from prometheus_flask_exporter import PrometheusMetrics
 
 from longshore.api.waiting import Budget
 from longshore.errors import LongshoreError
-from longshore.store.port import JobStore
+from longshore.store.port import ServicePort
 
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 # Long on purpose: their time says how long a client listened, not how fast the service is.
-STREAMS = ("streams.logs", "streams.all_events", "streams.job_events", "metrics")
+STREAMS = ("streams.logs", "streams.all_events", "streams.job_events", "attempts.feed", "attempts.logs")
 
 
 class EngineCollector(Collector):
     """Asks the engine once a scrape; a dead engine is a metric, never a failed scrape."""
 
-    def __init__(self, store: JobStore, budget: Budget) -> None:
+    def __init__(self, store: ServicePort, budget: Budget) -> None:
         self._store, self._budget = store, budget
 
     def describe(self) -> Iterable[Metric]:
@@ -56,7 +56,7 @@ def _exemplar(plain: object) -> Exemplar | None:
     return Exemplar(labels, value, timestamp)
 
 
-def install(app: Flask, store: JobStore, budget: Budget) -> None:
+def install(app: Flask, store: ServicePort, budget: Budget) -> None:
     """Count requests by route, and serve everything at ``/metrics``."""
     registry = CollectorRegistry(auto_describe=False)
     for collector in (ProcessCollector, PlatformCollector, GCCollector):
@@ -73,5 +73,5 @@ def install(app: Flask, store: JobStore, budget: Budget) -> None:
         return Response(encode(registry), content_type=content_type)
 
     app.add_url_rule("/metrics", "metrics", metrics)
-    for endpoint in STREAMS[:-1]:
+    for endpoint in app.view_functions.keys() & set(STREAMS):
         app.view_functions[endpoint] = exporter.do_not_track()(app.view_functions[endpoint])

@@ -212,7 +212,10 @@ def _service() -> Json:
         "/v1/workers": get("listWorkers", "Who runs jobs, and what runs now.", content(listing(OBJECT))),
         "/v1/status": get("getStatus", "Capacity, counts, age, version."),
         "/v1/status/details": get("getStatusDetails", "The same, with what runs now."),
-        "/v1/admin:drain": verb("drain", "Take no new jobs and start none.", thing),
+        "/v1/admin:drain": {
+            **verb("drain", "Take no new jobs and start none.", thing),
+            "delete": operation("service", "endDrain", "Go on.", {200: ("Done.", thing)}, parameters=(KEY,), problems=(422,)),
+        },
         "/v1/admin:undrain": verb("undrain", "Go on.", thing),
         "/livez": get("live", "The api process answers.", opened=True),
         "/readyz": get("ready", "Whether jobs are taken now.", opened=True, problems=(422,), parameters=(

@@ -208,6 +208,20 @@ def number(name: str, default: int | None, *, low: int, high: int, coerce: bool 
     return value
 
 
+def decimal(name: str, default: float | None, *, low: float, high: float) -> float | None:
+    """A number from the query."""
+    text = request.args.get(name)
+    if text is None:
+        return default
+    try:
+        value = float(text)
+    except ValueError:
+        raise _parameter(name, "should be a number") from None
+    if not low <= value <= high:
+        raise _parameter(name, f"should be from {low:g} to {high:g}")
+    return value
+
+
 def seconds(name: str) -> float:
     """A time to wait from the query, such as ``20`` or ``20s``; at most 30."""
     return _wait(request.args.get(name, "0"), name)

@@ -1,10 +1,10 @@
-"""The service itself: what it can run, its queues, how it is, and the way out."""
+"""The service itself: what it can run, how it is, and the way out. The same in every role."""
 
-from flask import Blueprint, Response, redirect, request
+from flask import Blueprint, Response, current_app, redirect, request
 from werkzeug.wrappers import Response as AnyResponse
 
 from longshore.api import parse
-from longshore.api.context import parts, store
+from longshore.api.context import parts, service
 from longshore.api.guard import needs
 from longshore.api.jobs import idempotency_key
 from longshore.api.reply import reply
@@ -14,9 +14,14 @@ bp = Blueprint("service", __name__)
 
 LINKS = {
     "jobs": "/v1/jobs", "batch": "/v1/jobs:batch", "events": "/v1/events", "handlers": "/v1/handlers",
-    "queues": "/v1/queues", "workers": "/v1/workers", "status": "/v1/status", "docs": "/docs",
+    "queues": "/v1/queues", "attempts": "/v1/attempts", "workers": "/v1/workers", "status": "/v1/status", "docs": "/docs",
     "openapi": "/openapi.json", "metrics": "/metrics", "live": "/livez", "ready": "/readyz", "health": "/healthz",
 }  # fmt: skip
+
+
+def _links() -> dict[str, str]:
+    ours = {rule.rule for rule in current_app.url_map.iter_rules()}
+    return {name: path for name, path in LINKS.items() if path in ours}
 
 
 @bp.get("/")
@@ -24,72 +29,37 @@ def index() -> AnyResponse:
     """Browsers go to the documentation, programs get links."""
     if "text/html" in request.headers.get("Accept", "") and parts().settings.docs:
         return redirect("/docs")
-    return reply({"links": LINKS})
+    return reply({"links": _links()})
 
 
 @bp.get("/v1/")
 def v1() -> Response:
     """Links."""
-    return reply({"links": LINKS})
+    return reply({"links": _links()})
 
 
 @bp.get("/v1/handlers")
 def handlers() -> Response:
     """What can be run, with the JSON Schema of the arguments."""
-    return reply({"items": store().handlers()})
-
-
-@bp.get("/v1/queues")
-def queues() -> Response:
-    """All queues with policy and depth."""
-    return reply({"items": store().queues()})
-
-
-@bp.get("/v1/queues/<name:name>")
-def queue(name: str) -> Response:
-    """One queue."""
-    return reply(store().queue(name))
-
-
-@bp.patch("/v1/queues/<name:name>")
-@needs("admin")
-def change_queue(name: str) -> Response:
-    """Lay fields over the policy; null gives a field back to the configuration."""
-    return reply(store().set_queue(name, parse.an_object(parse.body()[1])))
-
-
-@bp.post("/v1/queues/<name:name>:pause")
-@needs("admin")
-def pause(name: str) -> Response:
-    """Start no more jobs of the queue."""
-    idempotency_key({})
-    return reply(store().set_queue(name, {"paused": True}))
-
-
-@bp.post("/v1/queues/<name:name>:resume")
-@needs("admin")
-def resume(name: str) -> Response:
-    """Go on."""
-    idempotency_key({})
-    return reply(store().set_queue(name, {"paused": False}))
+    return reply({"items": service().handlers()})
 
 
 @bp.get("/v1/workers")
 def workers() -> Response:
     """Who runs jobs, and what runs now."""
-    return reply({"items": store().workers()})
+    return reply({"items": service().workers()})
 
 
 @bp.get("/v1/status")
 def status() -> Response:
     """Capacity, counts, age, version."""
-    return reply(store().status())
+    return reply(service().status())
 
 
 @bp.get("/v1/status/details")
 def status_details() -> Response:
     """The same, with what runs now."""
-    return reply(store().status(details=True))
+    return reply(service().status(details=True))
 
 
 @bp.post("/v1/admin:drain")
@@ -97,15 +67,16 @@ def status_details() -> Response:
 def drain() -> Response:
     """Take no new jobs and start none."""
     idempotency_key({})
-    return reply(store().drain(on=True))
+    return reply(service().drain(on=True))
 
 
 @bp.post("/v1/admin:undrain")
+@bp.delete("/v1/admin:drain")
 @needs("admin")
 def undrain() -> Response:
     """Go on."""
     idempotency_key({})
-    return reply(store().drain(on=False))
+    return reply(service().drain(on=False))
 
 
 @bp.get("/livez")

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 from gunicorn.glogging import Logger
 
+from longshore.errors import AppError
 from longshore.settings import Settings
 
 if TYPE_CHECKING:
@@ -68,9 +69,16 @@ def post_fork(server: object, worker: object) -> None:
 
 def post_worker_init(worker: object) -> None:
     """In the worker, before the first request."""
+    _report("+")
     faulthandler.enable()
     if _settings.api_cpu is not None:
         os.sched_setaffinity(0, {_settings.api_cpu})
+
+
+def _report(text: str) -> None:
+    """Tell the engine, where there is one."""
+    if "report" in _boot:
+        os.write(_boot["report"], text.encode())
 
 
 def worker_abort(worker: object) -> None:
@@ -81,21 +89,27 @@ def worker_abort(worker: object) -> None:
 def application() -> "Flask":
     """The application over the engine's socket and database, or over a cluster."""
     from longshore import apps
-    from longshore.api.app import create_app
-
-    found = apps.load(_settings.apps)
-    if _boot.get("role") == "api":
-        return _of_cluster(found)
+    from longshore.api.app import create_app, create_worker
     from longshore.store.local import LocalStore
+    from longshore.store.worker import WorkerAttempts
 
-    return create_app(LocalStore(_boot["rpc"], _boot["db"]), _settings, found)
+    try:
+        loaded = apps.load(_settings.apps)
+        if _boot.get("role") == "worker":
+            return create_worker(WorkerAttempts(_boot["rpc"]), _settings, loaded)
+        if _boot.get("role") == "api":
+            return _of_cluster(loaded)
+        return create_app(LocalStore(_boot["rpc"], _boot["db"]), _settings, loaded)
+    except AppError as error:
+        _report(f"-{error.message}")
+        raise
 
 
-def _of_cluster(found: "Apps") -> "Flask":
+def _of_cluster(loaded: "Apps") -> "Flask":
     from longshore.api.app import create_app
     from longshore.api.auth import ClusterGuard
     from longshore.store.kubernetes.connect import connect
 
-    store, reviews = connect(_settings, found.handlers)
+    store, reviews = connect(_settings, loaded.handlers)
     guard = ClusterGuard(_settings, reviews, store.namespace) if _settings.auth == "kubernetes" else None
-    return create_app(store, _settings, found, guard)
+    return create_app(store, _settings, loaded, guard)

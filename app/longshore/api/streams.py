@@ -1,7 +1,7 @@
 """Answers that go on: output of a job, events as they happen. Each holds a thread, so they are few and end by themselves."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import orjson
 from flask import Blueprint, Response, request
@@ -28,13 +28,15 @@ def logs(id: str) -> Response:
     index = parse.number("index", None, low=0, high=10**9)
     offset = parse.number("offset", 0, low=-(10**12), high=10**12) or 0
     if parse.flag("follow"):
-        chunk = store().logs(id, attempt=attempt, index=index, offset=offset)
-        return _stream(_follow(store(), id, index, chunk), "text/plain; charset=utf-8")
+        jobs, chunk = store(), store().logs(id, attempt=attempt, index=index, offset=offset)
+        return follow(chunk, lambda at: jobs.logs(
+            id, attempt=chunk.attempt or attempt, index=index, offset=at, wait=TURN_SECONDS))  # fmt: skip
     with budget().wait(parse.seconds("wait")) as wait:
-        return _page(store().logs(id, attempt=attempt, index=index, offset=offset, wait=wait))
+        return page(store().logs(id, attempt=attempt, index=index, offset=offset, wait=wait))
 
 
-def _page(chunk: LogChunk) -> Response:
+def page(chunk: LogChunk) -> Response:
+    """A piece of output; the headers say where it lies."""
     headers = {
         "Longshore-Offset": str(chunk.offset), "Longshore-Next-Offset": str(chunk.next_offset),
         "Longshore-Complete": str(chunk.complete).lower(), "Longshore-Dropped": str(chunk.dropped),
@@ -43,7 +45,12 @@ def _page(chunk: LogChunk) -> Response:
     return Response(chunk.data, 200, headers, content_type="text/plain; charset=utf-8")
 
 
-def _follow(jobs: JobStore, id: str, index: int | None, chunk: LogChunk) -> Iterator[bytes]:
+def follow(chunk: LogChunk, more: Callable[[int], LogChunk]) -> Response:
+    """Output as it is written: what is there, then ``more(offset)`` again and again until it is complete."""
+    return _stream(_pieces(chunk, more), "text/plain; charset=utf-8")
+
+
+def _pieces(chunk: LogChunk, more: Callable[[int], LogChunk]) -> Iterator[bytes]:
     limit = time.monotonic() + STREAM_SECONDS
     while True:
         if chunk.dropped:
@@ -52,9 +59,7 @@ def _follow(jobs: JobStore, id: str, index: int | None, chunk: LogChunk) -> Iter
         if chunk.complete or time.monotonic() > limit:
             return
         try:
-            chunk = jobs.logs(
-                id, attempt=chunk.attempt or None, index=index, offset=chunk.next_offset, wait=TURN_SECONDS
-            )
+            chunk = more(chunk.next_offset)
         except LongshoreError:
             return  # the job was removed or the engine is going: the client sees the end and asks again
 

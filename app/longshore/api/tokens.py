@@ -7,7 +7,7 @@ import secrets
 from dataclasses import dataclass
 from pathlib import Path
 
-from longshore.errors import SettingsError
+from longshore.errors import SettingsError, Unavailable
 
 ROLES = ("read", "submit", "admin")
 """Each may do what the ones before it may."""
@@ -29,6 +29,9 @@ class Token:
 
 ANYBODY = Token("admin", "anonymous", "")
 """Who calls when there are no tokens: then only this machine can."""
+
+OPERATOR = Token("admin", "operator", "")
+"""Who calls a worker with the secret that both mount."""
 
 
 def new_token() -> str:
@@ -85,3 +88,22 @@ class TokenFile:
             if hmac.compare_digest(line.digest, wanted):
                 found = line
         return found
+
+
+class SharedSecret:
+    """A file with one or two values, a line each: during a rotation both are valid."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def matches(self, token: str) -> bool:
+        """Whether it is one of the values, as they are now; raises Unavailable when the file has none to compare with."""
+        # Read each time: the file is two lines, and a Secret that Kubernetes swaps in counts with the next request.
+        try:
+            values = self._path.read_text().split()
+        except (OSError, UnicodeDecodeError) as error:
+            raise Unavailable(f"the file of the operator's token cannot be read: {type(error).__name__}") from error
+        if not 1 <= len(values) <= 2:
+            raise Unavailable(f"the file of the operator's token should hold one or two values, not {len(values)}")
+        found = [hmac.compare_digest(value.encode(), token.encode()) for value in values]
+        return any(found)

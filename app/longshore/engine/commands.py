@@ -12,8 +12,9 @@ from pydantic import ValidationError
 
 from longshore.engine.attempt import AttemptKey, Output
 from longshore.engine.live import Live
-from longshore.engine.output import read
-from longshore.engine.rpc import VERSION, Peer, Request
+from longshore.engine.operations import Doc, Operations
+from longshore.engine.output import chunk
+from longshore.engine.rpc import Peer, Request
 from longshore.errors import (
     Conflict,
     Gone,
@@ -32,27 +33,21 @@ from longshore.store.ledger import KeyRow, StoredJob
 if TYPE_CHECKING:
     from longshore.engine.engine import Engine
 
-LOG_CHUNK = 256 * 1024
-Doc = dict[str, object]
 
-
-class Commands:
-    """Serves the socket. Every ``_op_…`` gets the peer and the request, and answers now or later."""
+class Commands(Operations):
+    """The operations of a service that keeps its own jobs."""
 
     def __init__(self, engine: "Engine") -> None:
+        super().__init__(engine)
         self._engine = engine
         self._pending_keys: dict[str, KeyRow] = {}
 
-    def serve(self, peer: Peer, request: Request) -> None:
-        """Answer a request; a wrong one gets an error, never an exception in the loop."""
-        operation: Callable[[Peer, Request], None] | None = getattr(self, f"_op_{request.get('op')}", None)
-        try:
-            if request.get("v") != VERSION or operation is None:
-                raise InvalidRequest(f"no operation {request.get('op')!r} in version {request.get('v')!r}")
-            operation(peer, request)
-        except LongshoreError as error:
-            self._engine.metrics.rejected.labels(_rejection(error)).inc() if request.get("op") == "submit" else None
-            peer.fail(error)
+    def _refused(self, request: Request, error: LongshoreError) -> None:
+        if request.get("op") == "submit":
+            self._engine.metrics.rejected.labels(_rejection(error)).inc()
+
+    def _abandon(self) -> None:
+        self._engine.turn.abandon()
 
     # -- submit ----------------------------------------------------------------------------------------------
 
@@ -67,14 +62,10 @@ class Commands:
         accepted = engine.intake.accept(jobs)
         answers = [(live.id if live else id, live is not None) for live, id in accepted]
         if key is not None:
-            row = KeyRow(key[0], key[1], tuple(id for id, _ in answers), engine.now())
-            engine.turn.batch.keys.append(row)
-            self._pending_keys[row.key] = row
-            engine.turn.undo(self._pending_keys.clear)
+            self._keep(key, tuple(id for id, _ in answers))
         self._after(peer, lambda: self._submitted(peer, answers, wait))
 
     def _submitted(self, peer: Peer, answers: list[tuple[str, bool]], wait: float) -> None:
-        self._pending_keys.clear()
         if len(answers) > 1:
             peer.reply([[id, created, None] for id, created in answers])
             return
@@ -98,13 +89,19 @@ class Commands:
             raise KeyReused
         return row
 
+    def _keep(self, key: list[str], ids: tuple[str, ...]) -> None:
+        row = KeyRow(key[0], key[1], ids, self._engine.now())
+        self._engine.turn.batch.keys.append(row)
+        self._pending_keys[row.key] = row
+        self._engine.turn.then(lambda _error: self._pending_keys.clear())  # from here on the ledger knows, or nobody
+
     # -- one job ---------------------------------------------------------------------------------------------
 
     def _op_get(self, peer: Peer, request: Request) -> None:
         id = str(request["id"])
         wait = cast("float", request.get("wait") or 0.0)
         rev = cast("int | None", request.get("rev"))
-        self._read(lambda: self._get(peer, id, wait, rev))
+        self._read(peer, lambda: self._get(peer, id, wait, rev))
 
     def _get(self, peer: Peer, id: str, wait: float, rev: int | None) -> None:
         doc = self._doc(id)
@@ -149,12 +146,12 @@ class Commands:
 
     def _act(self, peer: Peer, request: Request, action: Callable[[str], None]) -> None:
         """Something that changes one job; under an idempotency key it is done once."""
-        engine, id = self._engine, str(request["id"])
+        id = str(request["id"])
         key = self._known_key(request)
         if not isinstance(key, KeyRow):
             action(id)
             if key is not None:
-                engine.turn.batch.keys.append(KeyRow(key[0], key[1], (id,), engine.now()))
+                self._keep(key, (id,))
         self._after(peer, lambda: peer.reply(self._doc(id)))
 
     def _op_cancel(self, peer: Peer, request: Request) -> None:
@@ -216,12 +213,12 @@ class Commands:
             self._engine.turn.batch.removed.append((stored.job.uid, id, self._engine.now()))
             self._after(peer, lambda: peer.reply(None))
 
-        self._read(lambda: self._guarded(peer, remove))
+        self._read(peer, remove)
 
     # -- what a job says -------------------------------------------------------------------------------------
 
     def _op_logs(self, peer: Peer, request: Request) -> None:
-        self._read(lambda: self._guarded(peer, lambda: self._logs(peer, request)))
+        self._read(peer, lambda: self._logs(peer, request))
 
     def _logs(self, peer: Peer, request: Request) -> None:
         engine, id = self._engine, str(request["id"])
@@ -233,17 +230,12 @@ class Commands:
         uid = live.uid if live is not None else self._stored(id).job.uid
         found = self._output(live, uid, index, number)
         output, complete, number = found
-        data, start = read(output, offset, LOG_CHUNK)
-        if not data and not complete and wait:
+        answer = chunk(output, offset, complete=complete, number=number)
+        if not answer["data"] and not complete and wait:
             engine.waiters.park(("log", uid), peer, wait, lambda _expired: self._guarded(
                 peer, lambda: self._logs(peer, {**request, "wait": 0.0, "attempt": number})))  # fmt: skip
             return
-        asked = max(0, output.total + offset) if offset < 0 else min(offset, output.total)
-        peer.reply({
-            "data": data.decode("latin-1"), "offset": start, "next_offset": start + len(data),
-            "complete": complete and start + len(data) >= output.total, "dropped": max(0, start - asked),
-            "attempt": number,
-        })  # fmt: skip
+        peer.reply(answer)
 
     def _output(self, live: Live | None, uid: str, index: int | None, number: int | None) -> tuple[Output, bool, int]:
         engine = self._engine
@@ -258,7 +250,7 @@ class Commands:
         return Output(), not waiting, number or 0
 
     def _op_events(self, peer: Peer, request: Request) -> None:
-        self._read(lambda: self._guarded(peer, lambda: self._events(peer, request)))
+        self._read(peer, lambda: self._events(peer, request))
 
     def _events(self, peer: Peer, request: Request) -> None:
         engine, id = self._engine, cast("str | None", request.get("id"))
@@ -277,7 +269,7 @@ class Commands:
             peer, lambda: self._events(peer, {**request, "wait": 0.0})))  # fmt: skip
 
     def _op_explain(self, peer: Peer, request: Request) -> None:
-        self._read(lambda: self._guarded(peer, lambda: peer.reply(self._explain(str(request["id"])))))
+        self._read(peer, lambda: peer.reply(self._explain(str(request["id"]))))
 
     def _explain(self, id: str) -> Doc:
         engine = self._engine
@@ -286,15 +278,17 @@ class Commands:
             phase = self._stored(id).standing.phase
             return {"id": id, "phase": phase, "reason": "Ended", "message": f"it has ended: {phase}"}
         whole: Doc = {"id": id, "phase": live.standing.phase, "queue": live.row.queue}
+        if live.running:
+            text = f"it runs on {live.standing.worker}, {len(live.running)} attempt(s)"
+            return whole | {"reason": "Running", "message": text}
+        if engine.draining:
+            return whole | {"reason": "Draining", "message": "the service is draining and starts no jobs"}
         found = explain(
             engine.board.line(live), live.uid, now=engine.now(), free_slots=engine.free_slots(),
             waits_for=tuple(sorted(engine.board.waits_for(live))),
         )  # fmt: skip
-        if engine.draining and not live.running:
-            return whole | {"reason": "Draining", "message": "the service is draining and starts no jobs"}
-        if found is None or live.running:
-            text = f"it runs on {live.standing.worker}, {len(live.running)} attempt(s)"
-            return whole | {"reason": "Running", "message": text}
+        if found is None:  # the disk does not take its end yet
+            return whole | {"reason": "Ended", "message": f"it has ended: {live.standing.phase}"}
         return whole | found.model_dump(mode="json", by_alias=True, exclude_none=True, exclude_defaults=True)
 
     # -- the service -----------------------------------------------------------------------------------------
@@ -351,25 +345,8 @@ class Commands:
         engine.turn.undo(undo)
         self._after(peer, lambda: peer.reply(self._queue(name)))
 
-    def _op_handlers(self, peer: Peer, _request: Request) -> None:
-        peer.reply(sorted(self._engine.policies.handlers.values(), key=lambda info: str(info["name"])))
-
-    def _op_workers(self, peer: Peer, _request: Request) -> None:
-        engine = self._engine
-        peer.reply([{
-            "name": engine.worker, "boot": engine.boot, "draining": engine.draining, "slots": engine.pool.size,
-            "free": engine.free_slots(), "handlers": sorted(engine.policies.handlers), "running": engine.running_docs(),
-        }])  # fmt: skip
-
     def _op_status(self, peer: Peer, request: Request) -> None:
-        self._read(lambda: peer.reply(self._engine.status(details=bool(request.get("details")))))
-
-    def _op_drain(self, peer: Peer, request: Request) -> None:
-        self._engine.drain(on=bool(request["on"]))
-        peer.reply(self._engine.status(details=False))
-
-    def _op_metrics(self, peer: Peer, _request: Request) -> None:
-        peer.reply(self._engine.metric_families())
+        self._read(peer, lambda: peer.reply(self._engine.status(details=bool(request.get("details")))))
 
     # -- answering -------------------------------------------------------------------------------------------
 
@@ -384,19 +361,12 @@ class Commands:
 
         self._engine.turn.then(then)
 
-    def _read(self, answer: Callable[[], None]) -> None:
+    def _read(self, peer: Peer, answer: Callable[[], None]) -> None:
         """Answer now, unless something is on its way into the store; then right after it."""
         if self._engine.turn and not self._engine.turn.failing:
-            self._engine.turn.then(lambda _error: answer())
+            self._engine.turn.then(lambda _error: self._guarded(peer, answer))
         else:
-            answer()
-
-    @staticmethod
-    def _guarded(peer: Peer, answer: Callable[[], None]) -> None:
-        try:
-            answer()
-        except LongshoreError as error:
-            peer.fail(error)
+            self._guarded(peer, answer)
 
 
 def _rejection(error: LongshoreError) -> str:

@@ -15,6 +15,7 @@ import select
 import socket
 import ssl
 import sys
+import threading
 import time
 import urllib.parse
 from concurrent.futures import ThreadPoolExecutor
@@ -26,7 +27,7 @@ from longshore.version import __version__
 
 TIMEOUT_SECONDS = 20.0  # Standard Webhooks recommends 15 to 30
 IDLE_SECONDS = 60.0
-SENDERS = 8
+SENDERS = 64  # as many as the outbox has under way; they mostly wait
 
 
 class Refused(Exception):
@@ -58,9 +59,12 @@ def secrets(directory: str, name: str) -> list[bytes]:
         raise Refused("the job names a secret, but secrets_dir is not set")
     try:
         lines = (Path(directory) / name).read_text().split()
-        return [base64.b64decode(line.removeprefix("whsec_"), validate=True) for line in lines]
+        keys = [base64.b64decode(line.removeprefix("whsec_"), validate=True) for line in lines]
     except (OSError, ValueError, binascii.Error) as error:
         raise Refused(f"secret {name} cannot be read: {type(error).__name__}") from error
+    if not keys:
+        raise Refused(f"secret {name} has no key")
+    return keys
 
 
 def sign(keys: list[bytes], message_id: str, timestamp: int, body: bytes) -> str:
@@ -70,23 +74,39 @@ def sign(keys: list[bytes], message_id: str, timestamp: int, body: bytes) -> str
     return " ".join("v1," + base64.b64encode(digest).decode() for digest in digests)
 
 
-def post(url: str, body: bytes, headers: dict[str, str], *, allow_local: bool) -> int:
+def post(
+    url: str, body: bytes, headers: dict[str, str], *, allow_local: bool, timeout: float = TIMEOUT_SECONDS
+) -> int:  # fmt: skip
     """POST and return the status; connects to the very address that was checked, follows no redirect."""
     parts = urllib.parse.urlsplit(url)
     host = parts.hostname or ""
     port = parts.port or (443 if parts.scheme == "https" else 80)
     address = resolve(host, port, allow_local=allow_local)
-    sock = socket.create_connection((address, port), timeout=TIMEOUT_SECONDS)
+    sock = socket.create_connection((address, port), timeout=timeout)
+    # Each byte starts a socket's own time-out anew. This handle on the connection ends all of it, wherever it is.
+    handle = sock.dup()
+    ends = threading.Timer(timeout, _hang_up, [handle])
+    ends.start()
     try:
         if parts.scheme == "https":
             sock = ssl.create_default_context().wrap_socket(sock, server_hostname=host)
-        connection = http.client.HTTPConnection(host, port, timeout=TIMEOUT_SECONDS)
+        connection = http.client.HTTPConnection(host, port, timeout=timeout)
         connection.sock = sock
         path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         connection.request("POST", path, body, headers)
         return connection.getresponse().status
     finally:
+        ends.cancel()
+        ends.join()
+        handle.close()
         sock.close()
+
+
+def _hang_up(handle: socket.socket) -> None:
+    try:
+        handle.shutdown(socket.SHUT_RDWR)
+    except OSError:
+        pass  # the other side was first
 
 
 def deliver(delivery: dict[str, str], *, secrets_dir: str, allow_local: bool) -> dict[str, str]:

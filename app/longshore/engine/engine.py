@@ -1,8 +1,6 @@
 """The engine: everything that lives in the parent process, wired together, and its one loop."""
 
 import random
-import secrets
-import socket
 import time
 from collections.abc import Callable
 
@@ -14,49 +12,45 @@ from longshore.engine.board import HANDLER, Board
 from longshore.engine.commands import Commands
 from longshore.engine.dispatch import Dispatcher
 from longshore.engine.events import Events
+from longshore.engine.host import SlotHost
 from longshore.engine.intake import Intake
 from longshore.engine.journal import Journal
 from longshore.engine.live import Live
 from longshore.engine.loop import Loop, Timer
-from longshore.engine.metrics import EngineMetrics, gauge
+from longshore.engine.metrics import gauge
 from longshore.engine.policies import Policies
 from longshore.engine.record import Recorder
-from longshore.engine.slots import SlotPool, SlotSettings
 from longshore.engine.template import HandlerInfo
 from longshore.engine.turn import Refused, Turn
-from longshore.engine.waiters import Waiters
 from longshore.engine.webhooks import Outbox
-from longshore.errors import AppError, StoreUnavailable
+from longshore.errors import StoreUnavailable
 from longshore.job.limits import QueuePolicy
-from longshore.job.spec import rfc3339_at
-from longshore.job.status import Outcome, Phase, Reason
+from longshore.job.status import Phase, Reason
 from longshore.settings import Settings
 from longshore.store.document import document
 from longshore.store.ledger import AttemptRow, Batch, DeliveryRow, Ledger, StoredJob
 from longshore.store.port import JobDoc
-from longshore.version import __version__
 
 CLOCK_SECONDS = 30.0  # while a job waits for a time of day, the clock is looked at so often: somebody may set it
 SWEEP_SECONDS = 600.0  # old keys, tombstones and events go so often
 REMOVE_SECONDS = 0.05  # between two rounds of removing expired jobs
 
 
-class Engine:
+class Engine(SlotHost):
     """Implements what the turn, the pool and the socket call back."""
+
+    commands: Commands
 
     def __init__(self, loop: Loop, settings: Settings, ledger: Ledger, journal: Journal,
                  children: Callable[[], list[int]]) -> None:  # fmt: skip
-        self.loop, self.settings, self.ledger, self.journal = loop, settings, ledger, journal
-        self.boot = secrets.token_hex(4)
-        self.worker = f"{socket.gethostname()}-{self.boot}"[:253]
-        self.metrics = EngineMetrics()
+        super().__init__(loop, settings, journal, lambda: [*children(), *self.outbox.pids()])
+        self.ledger = ledger
         self.overrides = {name: orjson.loads(body) for name, body in ledger.queues().items()}
         self.board = Board(self._policies_of_queues(), self.now())
         self.board.runnable = self._runnable
         self.turn = Turn(
             ledger, self, lambda seconds: self.metrics.series(self.metrics.store, "commit").observe(seconds)
         )
-        self.waiters = Waiters(loop)
         self.events = Events(ledger, lambda: self.turn, self.waiters)
         self.policies = Policies(self.board.lines, settings.retention_seconds)
         self.recorder = Recorder(self.board, self.turn, self.events, self.policies, worker=self.worker,
@@ -75,27 +69,14 @@ class Engine:
             loop, secrets_dir=str(settings.secrets_dir or ""), allow_local=settings.webhook_allow_local,
             settle=self._webhook_settled, log=journal,
         )  # fmt: skip
-        self.pool = SlotPool(loop, _slot_settings(settings), self, journal,
-                             lambda: [*children(), *self.outbox.pids()])  # fmt: skip
         self.commands = Commands(self)
-        self.draining = False
         self.just_ended: dict[str, tuple[StoredJob, list[AttemptRow]]] = {}
-        self.started = time.time()
-        self.ready = False
-        self.failure: AppError | None = None
         self._stirred = False
         self._ended_now: list[Live] = []
-        self._echoed: dict[AttemptKey, int] = {}
         self._wake: Timer | None = None
         self._wake_at = 0.0
         self._expiry: Timer | None = None
         self._expiry_at = 0.0
-        self._idle: Callable[[], None] | None = None
-
-    @staticmethod
-    def now() -> float:
-        """Seconds since the epoch."""
-        return time.time()
 
     def _policies_of_queues(self) -> dict[str, QueuePolicy]:
         policies = self.settings.queue_policies()
@@ -212,30 +193,20 @@ class Engine:
 
     def store_failed(self, error: StoreUnavailable) -> None:
         """The disk refuses."""
-        self._ended_now = [live for live in self._ended_now if Phase(live.standing.phase).terminal]
         self.journal("store_failed", level="error", detail=error.message)
         self.loop.after(max(0.0, self.turn.failing_until - time.monotonic()), lambda: None)
+
+    def taken_back(self) -> None:
+        """What had ended by a wish has not."""
+        self._ended_now = [live for live in self._ended_now if Phase(live.standing.phase).terminal]
 
     # -- what the pool calls ---------------------------------------------------------------------------------
 
     def pool_ready(self, handlers: list[HandlerInfo]) -> None:
         """The template knows these handlers."""
         self.policies.know(handlers)
-        self.metrics.know(self.policies.handlers)
+        super().pool_ready(handlers)
         self.board.requeue_held(HANDLER, self.now())
-        self.ready = True
-        self.journal("ready", handlers=len(handlers), slots=self.pool.size, worker=self.worker)
-
-    def pool_failed(self, error: AppError) -> None:
-        """The applications do not import: a fault of the start, told to whoever started us."""
-        self.failure = error
-
-    def place_free(self) -> None:
-        """The next turn sees it."""
-
-    def slot_restarted(self, reason: str) -> None:
-        """Counted."""
-        self.metrics.slot_restarts.labels(reason).inc()
 
     def progress(self, key: AttemptKey) -> None:
         """A job said how far it is: kept in memory, told to followers, never written."""
@@ -246,37 +217,15 @@ class Engine:
         live.progress = place.progress
         self.waiters.wake(("change", key.uid))
 
-    def output(self, attempt: Attempt, data: bytes) -> None:
-        """A job printed: echoed as far as allowed, and told to followers."""
-        self.metrics.log_bytes.inc(len(data))
-        echoed = self._echoed.get(attempt.key, 0)
-        room = self.settings.log_echo_bytes - echoed
-        if room > 0:
-            self.journal.job_output(attempt.job, attempt.key.uid, attempt.key.number, data[:room])
-            self._echoed[attempt.key] = echoed + len(data)
-            if echoed + len(data) >= self.settings.log_echo_bytes:
-                self.journal("output_cut", job=attempt.job, kept_bytes=self.settings.log_echo_bytes)
-        self.waiters.wake(("log", attempt.key.uid))
-
     def ended(self, ended: Ended) -> None:
         """An attempt is over."""
-        self._echoed.pop(ended.key, None)
         live = self.recorder.attempt_ended(ended, self.now())
         if live is None:
+            self._echoed.pop(ended.key, None)
             return
-        handler = self.metrics.label(live.row.handler)
-        self.metrics.series(self.metrics.finished, handler, ended.outcome.value).inc()
-        trace = live.row.traceparent.split("-")
-        exemplar = {"trace_id": trace[1]} if len(trace) == 4 else None
-        self.metrics.series(self.metrics.run, handler, ended.outcome.value).observe(ended.run_seconds, exemplar)
-        self.metrics.log_dropped.inc(ended.output.dropped)
-        if ended.outcome.disruption:
-            self.metrics.disruptions.labels(ended.reason).inc()
-        elif live.standing.phase == Phase.PENDING:
-            self.metrics.retries.labels(handler).inc()
-        if ended.traceback:
-            self.journal("attempt_failed", level="warning", job=live.id, attempt=ended.key.number,
-                         error=ended.error_type, traceback=ended.traceback)  # fmt: skip
+        self._count(ended, live.id, live.row.handler, live.row.traceparent)
+        if live.standing.phase == Phase.PENDING and not ended.outcome.disruption:
+            self.metrics.retries.labels(self.metrics.label(live.row.handler)).inc()
 
     def _job_ended(self, live: Live) -> None:
         self._ended_now.append(live)
@@ -341,37 +290,11 @@ class Engine:
 
     def drain(self, *, on: bool) -> None:
         """Take no new jobs and start none; running ones go on."""
-        if on != self.draining:
-            self.draining = self.intake.closed = on
-            self.journal("draining" if on else "undrained", running=len(self.pool.running()))
-            if on:
-                self.waiters.wake_all()
+        super().drain(on=on)
+        self.intake.closed = self.draining
 
-    def finish(self, seconds: float, idle: Callable[[], None]) -> None:
-        """Drain, and call ``idle`` once nothing runs and everything is recorded; what takes too long is stopped."""
-        self.drain(on=True)
-        self._idle = idle
-        self.loop.after(seconds, self._stop_running)
-        self._check_idle()
-
-    def _stop_running(self) -> None:
-        for place in self.pool.running():
-            attempt = place.attempt or place.next
-            if attempt is not None:
-                text = "its worker had to stop before it was done"
-                self.pool.stop(attempt.key, Outcome.DRAINED, Reason.DRAINED, text)
-
-    def hurry(self) -> None:
-        """Somebody is impatient: stop what runs now."""
-        for place in self.pool.running():
-            attempt = place.attempt or place.next
-            if attempt is not None:
-                self.pool.stop(attempt.key, Outcome.DRAINED, Reason.DRAINED, "its worker had to stop at once", 0.0)
-
-    def _check_idle(self) -> None:
-        if self._idle is not None and not self.pool.running() and not self.turn.batch.ends:
-            idle, self._idle = self._idle, None
-            idle()
+    def _settled(self) -> bool:
+        return not self.turn.batch.ends
 
     # -- what it says of itself ------------------------------------------------------------------------------
 
@@ -380,55 +303,25 @@ class Engine:
         attempts = self.ledger.attempts(live.uid) if live.attempts > len(live.running) else []
         return document(live.stored(), attempts, live.progress if live.array is None else None)
 
-    def health(self) -> tuple[bool, dict[str, object]]:
-        """Whether jobs are taken now, and why not."""
-        reasons = [
-            reason for reason, true in (
-                ("draining", self.draining), ("starting", not self.ready), ("store", self.turn.failing),
-            ) if true
-        ]  # fmt: skip
-        return not reasons, {"reasons": reasons} if reasons else {}
+    def _obstacles(self) -> list[tuple[str, bool]]:
+        return [*super()._obstacles(), ("store", self.turn.failing)]
 
-    def running_docs(self) -> list[dict[str, object]]:
-        """What runs now."""
-        return [
-            {"job": place.attempt.job, "attempt": place.attempt.key.number, "index": place.attempt.key.index,
-             "handler": place.attempt.handler, "slot": place.number, "startedAt": rfc3339_at(place.started_at),
-             "seconds": round(time.monotonic() - place.started, 3)}
-            for place in self.pool.running() if place.attempt is not None
-        ]  # fmt: skip
-
-    def status(self, *, details: bool) -> dict[str, object]:
-        """Capacity, counts, age, version."""
+    def _counts(self) -> dict[str, object]:
         now = self.now()
         oldest = [since for line in self.board.lines.values() if (since := line.oldest(now)) is not None]
-        ready, detail = self.health()
-        whole: dict[str, object] = {
-            "version": __version__, "worker": self.worker, "boot": self.boot, "startedAt": rfc3339_at(self.started),
-            "ready": ready, "draining": self.draining, **detail,
-            "slots": {"total": self.pool.size, "busy": len(self.pool.running())},
+        return {
             "waiting": {"count": self.board.waiting(), "max": self.settings.max_pending,
                         "oldestAgeSeconds": round(now - min(oldest), 3) if oldest else 0.0},
             "jobs": {phase.value: 0 for phase in Phase} | self.ledger.counts(),
             "webhooks": {"pending": self.outbox.depth},
         }  # fmt: skip
-        if details:
-            whole["running"] = self.running_docs()
-        return whole
-
-    def metric_families(self) -> list[dict[str, object]]:
-        """Everything that is counted, and what is read off now."""
-        return self.metrics.families(self._gauges())
 
     def _gauges(self) -> list[Metric]:
         now = self.now()
         lines = self.board.lines.items()
         counts = self.board.counts()
         return [
-            gauge("engine_up", "Whether the engine answers.", [({}, 1)]),
-            gauge("build_info", "Release.", [({"version": __version__}, 1)]),
-            gauge("slots", "Jobs that can run at a time.", [({}, self.pool.size)]),
-            gauge("slots_busy", "Jobs that run.", [({}, len(self.pool.running()))]),
+            *super()._gauges(),
             gauge("queue_depth", "Jobs that could run if there were room.", [({"queue": n}, q.depth(now)) for n, q in lines]),
             gauge("queue_jobs", "Jobs that wait, delayed and held ones included.", [({"queue": n}, len(q)) for n, q in lines]),
             gauge("queue_running", "Attempts that run.", [({"queue": n}, q.running) for n, q in lines]),
@@ -437,15 +330,4 @@ class Engine:
             gauge("queue_capacity", "Jobs that may wait in all.", [({}, self.settings.max_pending)]),
             gauge("jobs_active", "Jobs that have not ended.", [({"phase": phase}, n) for phase, n in counts.items()]),
             gauge("webhooks_pending", "Webhooks that are not delivered yet.", [({}, self.outbox.depth)]),
-            gauge("waiting_requests", "Requests that wait for a job.", [({}, len(self.waiters))]),
-            gauge("draining", "Whether new jobs are refused.", [({}, int(self.draining))]),
         ]  # fmt: skip
-
-
-def _slot_settings(settings: Settings) -> SlotSettings:
-    return SlotSettings(
-        count=settings.slot_count, apps=settings.apps, token_seconds=settings.token_seconds,
-        grace_seconds=settings.grace_seconds, max_jobs=settings.slot_max_jobs,
-        max_age_seconds=settings.slot_max_age_seconds, max_growth_bytes=settings.slot_max_growth_bytes,
-        log_head_bytes=settings.log_head_bytes, log_ring_bytes=settings.log_ring_bytes,
-    )  # fmt: skip

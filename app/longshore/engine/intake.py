@@ -111,11 +111,13 @@ class Intake:
                                               message="cancelled before it ran")  # fmt: skip
             self._recorder.change(live, standing, "cancelling", now)
             return
-        after = cast("list[str]", spec.get("after") or ())
-        if after and not self._depend(live, after, now, resumed=resumed):
-            return
+        if not live.standing.redrives:  # a redrive asks neither for what was to come before nor for how late it is
+            after = cast("list[str]", spec.get("after") or ())
+            if after and not self._depend(live, after, now, resumed=resumed):
+                return
+            if not self._board.waits_for(live):
+                self._deadline(live)
         self._board.queue(live, spec, now)
-        self._deadline(live)
 
     def forget(self, live: Live) -> None:
         """The job is not kept after all, or no longer."""
@@ -148,6 +150,7 @@ class Intake:
                 text = f"job {name}, which has to succeed first, ended as {stored.standing.phase}"
                 self._recorder.fail(live, Reason.DEPENDENCY_FAILED, text, now)
                 return False
+            live.ready_at = max(live.ready_at, stored.standing.finished_at or 0.0)
         self._board.wait_for(live, waiting)
         return True
 
@@ -156,8 +159,10 @@ class Intake:
         for live in self._board.dependents(ended.id):
             if ended.standing.phase == Phase.SUCCEEDED:
                 if self._board.satisfied(live, ended.id) and not live.running:
-                    live.ready_at = now
-                    self._board.queue(live, live.spec(), now)
+                    spec = live.spec()
+                    live.ready_at = max(now, start_after_seconds(spec))
+                    self._deadline(live)
+                    self._board.queue(live, spec, now)
             elif not Phase(live.standing.phase).terminal:
                 text = f"job {ended.id}, which has to succeed first, ended as {ended.standing.phase}"
                 self._recorder.fail(live, Reason.DEPENDENCY_FAILED, text, now)
@@ -204,6 +209,7 @@ class Intake:
             live = Live.restored(row)
             live.rev = revs(live.uid)
             spec = live.spec()
+            live.ready_at = max(live.ready_at, start_after_seconds(spec))
             self._arrange(live, spec)
             self._board.add(live)
             self.pending_bytes += len(live.row.spec)

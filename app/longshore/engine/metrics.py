@@ -33,12 +33,15 @@ class EngineMetrics:
         self.slot_restarts = self._counter("slot_restarts", "Slots replaced.", "reason")
         self.log_bytes = self._counter("job_log_bytes", "Output of jobs.")
         self.log_dropped = self._counter("job_log_dropped_bytes", "Output of jobs that was not kept.")
+        self.offered = self._counter("attempts_offered", "Attempts that the operator handed over.", "result")
         self.deliveries = self._counter("webhook_deliveries", "Webhook attempts.", "result")
         self.wait = self._histogram("job_wait_seconds", "From ready to run until given to a slot.", "handler")
         self.run = self._histogram("job_run_seconds", "Run time of an attempt.", "handler", "outcome")
         self.store = self._histogram("store_seconds", "Time of a store operation.", "op")
         for reason in ("full", "quota", "draining", "invalid", "store"):
             self.rejected.labels(reason)
+        for result in ("delivered", "failed", "refused"):
+            self.deliveries.labels(result)
 
     def _counter(self, name: str, text: str, *labels: str) -> Counter:
         return Counter(f"longshore_{name}", text, labels, registry=self.registry)

@@ -4,6 +4,8 @@ from collections import deque
 
 from longshore.engine.attempt import Output
 
+CHUNK_BYTES = 256 * 1024
+
 
 class Capture:
     """Output of one attempt, in bounded memory."""
@@ -51,6 +53,17 @@ def read(output: Output, offset: int, limit: int) -> tuple[bytes, int]:
     start = output.total - len(output.tail)
     offset = min(max(offset, start), output.total)
     return output.tail[offset - start : offset - start + limit], offset
+
+
+def chunk(output: Output, offset: int, *, complete: bool, number: int) -> dict[str, object]:
+    """A piece of an attempt's output as it crosses the socket: the fields of ``store.port.LogChunk``."""
+    data, start = read(output, offset, CHUNK_BYTES)
+    asked = max(0, output.total + offset) if offset < 0 else min(offset, output.total)
+    return {
+        "data": data.decode("latin-1"), "offset": start, "next_offset": start + len(data),
+        "complete": complete and start + len(data) >= output.total, "dropped": max(0, start - asked),
+        "attempt": number,
+    }  # fmt: skip
 
 
 def last_text(output: Output, limit: int) -> str:

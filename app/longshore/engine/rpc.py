@@ -89,7 +89,13 @@ class Peer:
                 return
             if len(self._in) < end:
                 return
-            request = orjson.loads(memoryview(self._in)[_LENGTH.size : end])
+            try:
+                request = orjson.loads(self._in[_LENGTH.size : end])
+            except orjson.JSONDecodeError:
+                request = None
+            if not isinstance(request, dict):  # whoever that is, it does not speak to an engine
+                self.close()
+                return
             del self._in[:end]
             self._serve(self, request)
 

@@ -94,7 +94,10 @@ class SlotPool:
     def output(self, key: AttemptKey) -> Output | None:
         """What a running attempt has printed, or None when it does not run here."""
         place = self._busy.get(key)
-        return place.capture.output() if place else None
+        if place is None:
+            return None
+        # While it waits for its fresh process, what is captured there is another's.
+        return place.capture.output() if place.attempt is not None else Output()
 
     def place_of(self, key: AttemptKey) -> Place | None:
         """Where the attempt runs."""

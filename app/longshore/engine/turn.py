@@ -35,6 +35,10 @@ class TurnListener(Protocol):
         """The disk refuses; ends are kept and tried again, everything else has been taken back."""
         ...
 
+    def taken_back(self) -> None:
+        """Jobs stand as they stood before the turn, but for ended attempts."""
+        ...
+
 
 class Turn:
     """Collects, commits, answers."""
@@ -84,6 +88,10 @@ class Turn:
         self._after.append(call)
         self._urgent = True
 
+    def abandon(self) -> None:
+        """Take back what this turn decided: a decision broke half way. Whoever waits for the others is told."""
+        self._take_back(StoreUnavailable("another request of the same moment failed; try again", retry_after=1))
+
     def settle(self, *, quiet: bool) -> None:
         """Commit what has to be: everything when it is urgent or nothing else is ready, else just the claims."""
         now = time.monotonic()
@@ -130,7 +138,9 @@ class Turn:
         try:
             refused = self._ledger.commit(batch, durable=durable)
         except StoreUnavailable as error:
+            self.failing_until = time.monotonic() + RETRY_SECONDS
             self._take_back(error)
+            self._listener.store_failed(error)
             return None
         self._observe(time.perf_counter() - begun)
         return refused
@@ -144,9 +154,8 @@ class Turn:
         undo, self._undo = self._undo, []
         for back in reversed(undo):
             back()
+        self._listener.taken_back()
         after, self._after = self._after, []
-        self.failing_until = time.monotonic() + RETRY_SECONDS
         self._since, self._urgent = 0.0, False
         for call in after:
             call(error)
-        self._listener.store_failed(error)

@@ -28,6 +28,7 @@ class Waiters:
         self._loop = loop
         self._topics: dict[Hashable, set[_Waiter]] = {}
         self._buckets: dict[int, tuple[Timer, set[_Waiter]]] = {}
+        self._closed = False
 
     def __len__(self) -> int:
         return sum(len(waiters) for waiters in self._topics.values())
@@ -37,6 +38,9 @@ class Waiters:
 
     def park(self, topic: Hashable, peer: Peer, seconds: float, answer: Answer) -> None:
         """Call ``answer(False)`` when the topic wakes, ``answer(True)`` when the time is over, neither when the peer left."""
+        if self._closed:
+            answer(True)
+            return
         bucket = math.ceil((time.monotonic() + seconds) * BUCKETS_PER_SECOND)
         waiter = _Waiter(topic, peer, bucket, answer)
         self._topics.setdefault(topic, set()).add(waiter)
@@ -58,6 +62,11 @@ class Waiters:
             for waiter in list(self._topics.get(topic, ())):
                 self._forget(waiter)
                 waiter.answer(True)
+
+    def close(self) -> None:
+        """Nobody waits from now on: what is known is the answer."""
+        self._closed = True
+        self.wake_all()
 
     def _expire(self, bucket: int) -> None:
         for waiter in list(self._buckets.get(bucket, (None, ()))[1]):

@@ -17,7 +17,7 @@ from collections.abc import Callable
 import orjson
 
 from longshore.engine.loop import READ, Loop, Timer
-from longshore.errors import StartError
+from longshore.errors import AppError, StartError
 
 BACKLOG = 256
 PORT_PATIENCE_SECONDS = 2.0
@@ -56,11 +56,17 @@ def _bound(host: str, port: int) -> socket.socket:
 
 
 class Web:
-    """The api process. ``boot`` is what it needs to know: ``{"rpc", "db", "settings"}``."""
+    """The api process. ``boot`` is what it needs to know: ``{"rpc", "db", "settings"}``.
+
+    ``on_failed`` is called when the applications' routes cannot be served and never could: after a first good start
+    the api is started again and again, as for any other death.
+    """
 
     def __init__(self, loop: Loop, listener: socket.socket, boot: dict[str, object],
-                 log: Callable[..., None]) -> None:  # fmt: skip
-        self._loop, self._listener, self._boot, self._log = loop, listener, boot, log
+                 on_failed: Callable[[AppError], None], log: Callable[..., None]) -> None:  # fmt: skip
+        self._loop, self._listener, self._boot = loop, listener, boot
+        self._on_failed, self._log = on_failed, log
+        self._ever_ready = False
         self._child: subprocess.Popen[bytes] | None = None
         self._pidfd = -1
         self._pause = FIRST_PAUSE_SECONDS
@@ -78,15 +84,30 @@ class Web:
     def start(self) -> None:
         """Start gunicorn; it is started again whenever it dies."""
         fd = self._listener.fileno()
-        environment = os.environ | {"LONGSHORE_API_BOOT": orjson.dumps({"fd": fd, **self._boot}).decode()}
+        reading, report = os.pipe()
+        boot = orjson.dumps({"fd": fd, "report": report, **self._boot}).decode()
+        environment = os.environ | {"LONGSHORE_API_BOOT": boot}
         self._child = subprocess.Popen(
             [sys.executable, "-m", "gunicorn", "--config", "python:longshore.api.serving"],
-            stdin=subprocess.DEVNULL, env=environment, pass_fds=[fd], start_new_session=True,
+            stdin=subprocess.DEVNULL, env=environment, pass_fds=[fd, report], start_new_session=True,
             preexec_fn=_die_with_parent,
         )  # fmt: skip
+        os.close(report)
+        self._loop.watch(reading, READ, lambda _events: self._said(reading))
         self._started = time.monotonic()
         self._pidfd = os.pidfd_open(self._child.pid)
         self._loop.watch(self._pidfd, READ, self._died)
+
+    def _said(self, reading: int) -> None:
+        """A worker is up, as ``+``, or why none can be, as ``-`` and a sentence; then the arbiter's end."""
+        said = os.read(reading, 65536)
+        if said[:1] == b"-" and not self._ever_ready:
+            self._on_failed(AppError(said[1:].decode()))
+        elif said:
+            self._ever_ready = True
+        else:
+            self._loop.unwatch(reading)
+            os.close(reading)
 
     def stop(self, done: Callable[[], None]) -> None:
         """End gunicorn gracefully, then by force, then call ``done``."""

@@ -1,11 +1,13 @@
 """The outbox: which deliveries are due, and what their results mean. Sending is the courier's work."""
 
+import heapq
 import os
 import random
 import socket
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import cast
 
@@ -20,6 +22,7 @@ from longshore.store.ledger import DeliveryRow
 # Standard Webhooks 1.0, "Deliverability and reliability": seconds before each attempt.
 SCHEDULE_SECONDS = (0, 5, 300, 1800, 7200, 18_000, 36_000, 50_400, 72_000, 86_400)
 MAX_IN_FLIGHT = 64
+MAX_PER_RECEIVER = 8  # one that hangs keeps only so many senders waiting
 
 
 def next_attempt(attempts: int, now: float, random: Callable[[], float]) -> float | None:
@@ -36,8 +39,10 @@ class Outbox:
                  settle: Callable[[DeliveryRow, str], None], log: Callable[..., None]) -> None:  # fmt: skip
         self._loop, self._settle, self._log = loop, settle, log
         self._boot = orjson.dumps({"secrets_dir": secrets_dir, "allow_local": allow_local}).decode()
-        self._waiting: dict[str, DeliveryRow] = {}
+        self._waiting: dict[str, list[tuple[float, str, DeliveryRow]]] = {}
+        """By receiver, each a heap by time; receivers take turns."""
         self._sent: dict[str, DeliveryRow] = {}
+        self._sent_to: Counter[str] = Counter()
         self._courier: subprocess.Popen[bytes] | None = None
         self._wire: socket.socket | None = None
         self._in, self._out = bytearray(), bytearray()
@@ -45,7 +50,8 @@ class Outbox:
 
     def add(self, rows: Iterable[DeliveryRow]) -> None:
         """Deliveries that the store holds."""
-        self._waiting.update((row.id, row) for row in rows)
+        for row in rows:
+            self._wait(row)
         self._send_due()
 
     def pids(self) -> list[int]:
@@ -55,22 +61,36 @@ class Outbox:
     @property
     def depth(self) -> int:
         """How many are not settled."""
-        return len(self._waiting) + len(self._sent)
+        return sum(map(len, self._waiting.values())) + len(self._sent)
+
+    def _wait(self, row: DeliveryRow) -> None:
+        heapq.heappush(self._waiting.setdefault(_receiver(row), []), (row.next_at or 0.0, row.id, row))
+
+    def _room(self, receiver: str) -> bool:
+        return len(self._sent) < MAX_IN_FLIGHT and self._sent_to[receiver] < MAX_PER_RECEIVER
 
     def _send_due(self) -> None:
         now = time.time()
-        due = [row for row in self._waiting.values() if (row.next_at or 0) <= now]
-        for row in due[: MAX_IN_FLIGHT - len(self._sent)]:
-            self._sent[row.id] = self._waiting.pop(row.id)
-            self._write(row)
+        for receiver in list(self._waiting):
+            if len(self._sent) >= MAX_IN_FLIGHT:
+                break  # the rest is first the next time
+            heap = self._waiting[receiver]
+            while heap and heap[0][0] <= now and self._room(receiver):
+                row = heapq.heappop(heap)[2]
+                self._sent[row.id] = row
+                self._sent_to[receiver] += 1
+                self._write(row)
+            del self._waiting[receiver]
+            if heap:
+                self._waiting[receiver] = heap
         self._wake_for_next(now)
 
     def _wake_for_next(self, now: float) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        if self._waiting and len(self._sent) < MAX_IN_FLIGHT:
-            first = min(row.next_at or 0 for row in self._waiting.values())
+        first = min((heap[0][0] for receiver, heap in self._waiting.items() if self._room(receiver)), default=None)
+        if first is not None:
             # Looked at again every minute at least: the clock may have been set.
             self._timer = self._loop.after(min(60.0, max(0.0, first - now)), self._send_due)
 
@@ -127,12 +147,13 @@ class Outbox:
 
     def _result(self, answer: dict[str, str]) -> None:
         row = self._sent.pop(answer["id"])
+        self._sent_to[_receiver(row)] -= 1
         attempts = row.attempts + 1
         failed = answer["result"] == "failed"
         again = next_attempt(attempts, time.time(), random.random) if failed else None
         row = row._replace(attempts=attempts, next_at=again, last_error=answer["detail"])
         if again is not None:
-            self._waiting[row.id] = row
+            self._wait(row)
         elif answer["result"] != "delivered":
             self._log("webhook_given_up", level="warning", delivery=row.id, detail=row.last_error)
         self._settle(row, answer["result"])
@@ -148,8 +169,10 @@ class Outbox:
         self._in.clear()
         self._out.clear()
         again = time.time() + SCHEDULE_SECONDS[1]
-        self._waiting.update((row.id, row._replace(next_at=again)) for row in self._sent.values())
+        for row in self._sent.values():
+            self._wait(row._replace(next_at=again))
         self._sent.clear()
+        self._sent_to.clear()
         self._wake_for_next(time.time())
 
     def close(self) -> None:
@@ -162,6 +185,10 @@ class Outbox:
             self._wire.close()
             os.killpg(self._courier.pid, 9)
             self._courier.wait()
+
+
+def _receiver(row: DeliveryRow) -> str:
+    return row.url.split("/")[2].lower()  # whatever stands there: not every URL that is accepted can be parsed
 
 
 def delivery(live: Live, spec: Spec, now: float) -> DeliveryRow | None:

@@ -73,7 +73,8 @@ def _blocked(line: Line, entry: Entry, *, now: float, free_slots: int) -> Explan
                            position=position, waits_until=_time(ready))  # fmt: skip
     if not free_slots and position == 1:
         return Explanation(reason="NoFreeSlot", message="it is next; all slots are busy", position=1)
-    return Explanation(reason="InLine", message=f"{position - 1} jobs are before it", position=position)
+    text = "1 job is before it" if position == 2 else f"{position - 1} jobs are before it"
+    return Explanation(reason="InLine", message=text, position=position)
 
 
 def _position(line: Line, entry: Entry) -> int:

@@ -7,7 +7,7 @@ there, unknown names are refused, and nothing is coerced from another type but a
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Annotated, Any, Literal
@@ -84,11 +84,16 @@ def _json_size(value: object) -> int:
         raise ValueError(f"cannot be written as JSON: {error}") from error
 
 
-def _small_args(value: dict[str, Any]) -> dict[str, Any]:
-    _finite_json(value)
-    if (size := _json_size(value)) > MAX_ARGS_BYTES:
-        raise ValueError(f"takes {size} bytes of JSON; at most {MAX_ARGS_BYTES} are allowed")
-    return value
+def small_json(limit: int) -> Callable[[dict[str, Any]], dict[str, Any]]:
+    """A validator of JSON objects of at most ``limit`` bytes."""
+
+    def check(value: dict[str, Any]) -> dict[str, Any]:
+        _finite_json(value)
+        if (size := _json_size(value)) > limit:
+            raise ValueError(f"takes {size} bytes of JSON; at most {limit} are allowed")
+        return value
+
+    return check
 
 
 def _small_items(value: tuple[dict[str, Any], ...]) -> tuple[dict[str, Any], ...]:
@@ -140,7 +145,13 @@ QueueName = Annotated[str, Field(min_length=1, max_length=63, pattern=_DNS_LABEL
 HandlerName = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[A-Za-z_][A-Za-z0-9_.:-]*$")]
 Key = Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[^\x00-\x1f\x7f]+$")]
 Labels = Annotated[dict[str, str], Field(max_length=64), AfterValidator(_label_map)]
-Args = Annotated[dict[str, Any], AfterValidator(_small_args)]
+Args = Annotated[dict[str, Any], AfterValidator(small_json(MAX_ARGS_BYTES))]
+CommandLine = Annotated[
+    tuple[Annotated[str, Field(max_length=4096)], ...],
+    Field(min_length=1, max_length=128),
+    AfterValidator(_no_zero_bytes),
+]
+Env = Annotated[dict[str, Annotated[str, Field(max_length=8192)]], Field(max_length=64), AfterValidator(_env_names)]
 Pattern = Annotated[str, Field(min_length=1, max_length=200)]
 
 
@@ -202,20 +213,11 @@ class JobSpec(Frozen):
     """Queue that the job waits in."""
     handler: HandlerName | None = None
     """Name of the registered Python function that runs the job; exactly one of handler and command."""
-    command: (
-        Annotated[
-            tuple[Annotated[str, Field(max_length=4096)], ...],
-            Field(min_length=1, max_length=128),
-            AfterValidator(_no_zero_bytes),
-        ]
-        | None
-    ) = None
+    command: CommandLine | None = None
     """Program and arguments that run the job, without a shell; exactly one of handler and command."""
     args: Args = Field(default_factory=dict)
     """Arguments of the handler by name, at most 64 KiB as JSON."""
-    env: Annotated[
-        dict[str, Annotated[str, Field(max_length=8192)]], Field(max_length=64), AfterValidator(_env_names)
-    ] = Field(default_factory=dict)
+    env: Env = Field(default_factory=dict)
     """Environment variables of a command job, beside the few that every command gets."""
     priority: Annotated[Int, Field(ge=-1_000_000, le=1_000_000)] = 0
     """Higher runs first within the queue."""

@@ -7,18 +7,19 @@ import orjson
 
 from longshore.errors import InvalidRequest
 from longshore.store.port import Event, JobDoc, Key, LogChunk, NewJob, Page, Query, Submitted
-from longshore.store.rpc import VERSION, EngineClient
+from longshore.store.rpc import VERSION
+from longshore.store.service import EngineService, log_chunk
 from longshore.store.sqlite.reader import SqliteReader
 
 
-class LocalStore:
+class LocalStore(EngineService):
     """``JobStore`` over the engine's socket and a read-only connection per thread."""
 
     def __init__(self, rpc_path: str, db_path: str) -> None:
-        self._engine = EngineClient(rpc_path)
+        super().__init__(rpc_path)
         self._reader = SqliteReader(db_path)
 
-    backend, namespace, strict_handlers = "engine", "default", True
+    namespace, strict_handlers = "default", True
 
     def in_namespace(self, namespace: str) -> "LocalStore":
         if namespace not in ("", self.namespace):
@@ -66,11 +67,8 @@ class LocalStore:
 
     def logs(self, id: str, *, attempt: int | None = None, index: int | None = None,
              offset: int = 0, wait: float = 0) -> LogChunk:  # fmt: skip
-        answer = cast("dict[str, object]", self._engine.call(
+        return log_chunk(self._engine.call(
             "logs", wait=wait, again=True, id=id, attempt=attempt, index=index, offset=offset))  # fmt: skip
-        # Output is bytes of any kind; latin-1 carries each as one character of JSON.
-        answer["data"] = cast("str", answer["data"]).encode("latin-1")
-        return LogChunk(**answer)  # type: ignore[arg-type]  # written from LogChunk's own fields
 
     def events(self, *, job: str | None = None, after: int = 0, wait: float = 0, limit: int = 500) -> list[Event]:
         answer = self._engine.call("events", wait=wait, again=True, id=job, after=after, limit=limit)
@@ -87,27 +85,6 @@ class LocalStore:
 
     def set_queue(self, name: str, changes: Mapping[str, object]) -> dict[str, object]:
         return self._doc("set_queue", again=True, name=name, changes=dict(changes))
-
-    def handlers(self) -> list[dict[str, object]]:
-        return self._docs("handlers")
-
-    def workers(self) -> list[dict[str, object]]:
-        return self._docs("workers")
-
-    def status(self, *, details: bool = False) -> dict[str, object]:
-        return self._doc("status", again=True, details=details)
-
-    def drain(self, *, on: bool) -> dict[str, object]:
-        return self._doc("drain", again=True, on=on)
-
-    def metrics(self) -> list[Mapping[str, object]]:
-        return cast("list[Mapping[str, object]]", self._engine.call("metrics", again=True))
-
-    def _doc(self, op: str, *, wait: float = 0.0, again: bool = False, **params: object) -> JobDoc:
-        return cast("JobDoc", self._engine.call(op, wait=wait, again=again, **params))
-
-    def _docs(self, op: str) -> list[dict[str, object]]:
-        return cast("list[dict[str, object]]", self._engine.call(op, again=True))
 
 
 def _key(key: Key | None) -> list[str] | None:

@@ -9,6 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from longshore.job.attempts import Offers
+
 JobDoc = dict[str, object]
 
 
@@ -132,19 +134,52 @@ class Reviewer(Protocol):
         ...
 
 
-class JobStore(Protocol):
-    """Everything that the HTTP api asks for."""
+class ServicePort(Protocol):
+    """What the api asks of any service, whatever its role."""
+
+    @property
+    def backend(self) -> str:
+        """Who is behind the api: engine, kubernetes."""
+        ...
+
+    def handlers(self) -> Sequence[dict[str, object]]: ...
+    def workers(self) -> Sequence[dict[str, object]]: ...
+    def status(self, *, details: bool = False) -> dict[str, object]: ...
+    def drain(self, *, on: bool) -> dict[str, object]: ...
+
+    def metrics(self) -> Sequence[Mapping[str, object]]:
+        """Metric families of the engine: ``{name, type, help, samples: [[name, labels, value, exemplar?]]}``."""
+        ...
+
+
+class AttemptPort(ServicePort, Protocol):
+    """What the attempts API of a worker asks for; documents are those of ``job.attempts``."""
+
+    def take(self, offers: Offers) -> dict[str, object]:
+        """Start attempts now, or say of each why not: a ``TakenResults``."""
+        ...
+
+    def feed(self, after: str, *, wait: float = 0) -> dict[str, object]:
+        """Acknowledge everything up to the cursor ``after`` and answer what came since, waiting for it: a ``Feed``."""
+        ...
+
+    def stop(self, uid: str, number: int, *, index: int | None = None, grace: float | None = None) -> dict[str, object]:
+        """Stop an attempt; raises NotFound when it does not run here."""
+        ...
+
+    def logs(self, uid: str, number: int, *, index: int | None = None, offset: int = 0, wait: float = 0) -> LogChunk:
+        """Output of an attempt from an offset; a negative one counts from the end. Raises Gone when it is not kept."""
+        ...
+
+
+class JobStore(ServicePort, Protocol):
+    """Everything that the HTTP api asks for where jobs are kept."""
 
     def submit(self, jobs: Sequence[NewJob], *, key: Key | None = None, wait: float = 0) -> list[Submitted]:
         """Keep all jobs or none, durably, before returning; with ``wait`` (one job) until it ended or so many seconds.
 
         Raises KeyReused, Conflict (name taken), UnknownQueue, QuotaExceeded, QueueFull, Draining, StoreUnavailable.
         """
-        ...
-
-    @property
-    def backend(self) -> str:
-        """Who keeps the jobs: engine, kubernetes."""
         ...
 
     @property
@@ -213,13 +248,4 @@ class JobStore(Protocol):
 
     def set_queue(self, name: str, changes: Mapping[str, object]) -> dict[str, object]:
         """Lay ``changes`` over the queue's policy, durably; a null resets a field to the file's value."""
-        ...
-
-    def handlers(self) -> Sequence[dict[str, object]]: ...
-    def workers(self) -> Sequence[dict[str, object]]: ...
-    def status(self, *, details: bool = False) -> dict[str, object]: ...
-    def drain(self, *, on: bool) -> dict[str, object]: ...
-
-    def metrics(self) -> Sequence[Mapping[str, object]]:
-        """Metric families of the engine: ``{name, type, help, samples: [[name, labels, value, exemplar?]]}``."""
         ...

@@ -143,6 +143,19 @@ def test_days_on_which_the_clock_jumps(zone_name: str, day: str, text: str, expe
         assert cron.after(tick, zone).astimezone(zone).date() > datetime.fromisoformat(day).date()
 
 
+@pytest.mark.parametrize(
+    ("text", "day"),
+    [("45 2 * * *", 26), ("45 2,3 * * *", 25)],
+    ids=["it ran in the first pass", "a later hour is to come"],
+)
+def test_asked_in_the_second_pass_of_an_hour_it_does_not_go_back(text: str, day: int) -> None:
+    zone = ZoneInfo("Europe/Berlin")
+    found = Cron.parse(text).after(datetime(2026, 10, 25, 2, 30, tzinfo=zone, fold=1), zone)
+
+    assert found is not None
+    assert (day, 3 if day == 25 else 2, 45) == (found.astimezone(zone).day, found.astimezone(zone).hour, found.minute)
+
+
 NEXT = {
     "names in any case, and ranges of them": ("0 9 * JAN-mar Mon-FRI", "2026-03-31T10:00Z", "2027-01-01T09:00Z"),
     "7 is Sunday": ("0 0 * * 7", "2026-11-21T00:00Z", "2026-11-22T00:00Z"),

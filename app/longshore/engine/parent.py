@@ -1,0 +1,126 @@
+"""The parent process of a service, whatever its role: sockets, signals, api and probes around an engine.
+
+From the first line to the last: listen, start the api and the slots, serve, drain on a signal, end them in order.
+"""
+
+import signal
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+from longshore.engine.host import SlotHost
+from longshore.engine.journal import Journal
+from longshore.engine.loop import READ, Loop
+from longshore.engine.probes import Probes
+from longshore.engine.rpc import RpcServer
+from longshore.engine.slots import become_subreaper
+from longshore.engine.web import Web, listen
+from longshore.settings import Settings
+
+
+class Parent:
+    """A role makes its engine, hands it to ``_attach``, and says what it does at its start, when ready, and at its end."""
+
+    linger_seconds = 0.0
+    """How long the api answers after the engine has nothing left to do."""
+
+    def __init__(self, settings: Settings) -> None:
+        become_subreaper()
+        self.settings = settings
+        self.journal = Journal(style=settings.log_format, level=settings.log_level)
+        self.loop = Loop()
+        self._api_socket = listen(settings.host, settings.port, "port")
+        self._probe_socket = listen(settings.probe_host or settings.host, settings.probe_port, "probe_port")
+        self._stopping = self._ended = self._announced = False
+        self._signals = _Signals(self.loop, self._signalled)
+
+    def _attach(self, engine: SlotHost, socket_path: Path, boot: dict[str, object]) -> None:
+        """The engine of this role, where the api reaches it, and what else the api has to know."""
+        self._engine = engine
+        self.rpc = RpcServer(self.loop, socket_path, engine.commands.serve)
+        self.probes = Probes(self.loop, self._probe_socket, engine.health)
+        whole = {"rpc": str(socket_path), "settings": self.settings.dump(), **boot}
+        self.web = Web(self.loop, self._api_socket, whole, engine.cannot_start, self.journal)
+
+    def _children(self) -> list[int]:
+        return [self.web.pid] if self.web.pid else []
+
+    @property
+    def url(self) -> str:
+        """Address of the api."""
+        host, port = self._api_socket.getsockname()[:2]
+        return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+
+    def run(self) -> None:
+        """Serve until told to stop; raises AppError when the applications do not import."""
+        self._begin()
+        self.web.start()
+        self._engine.pool.start()
+        self._engine.run(lambda: self._ended or self._engine.failure is not None or self._tell_ready())
+        failure = self._engine.failure
+        self._close()
+        if failure is not None:
+            raise failure
+
+    def _begin(self) -> None:
+        """Before anything is started."""
+
+    def _announce(self) -> None:
+        """Say where the service is; called once, when it can run jobs."""
+
+    def _end(self) -> None:
+        """Let go of what the role holds."""
+
+    def _tell_ready(self) -> bool:
+        if self._engine.ready and not self._announced:
+            self._announced = True
+            self._announce()
+        return False  # never a reason to stop
+
+    def _signalled(self, number: int) -> None:
+        if not self._stopping:
+            self._stopping = True
+            self.journal("stopping", signal=signal.Signals(number).name)
+            self._engine.finish(self.settings.drain_seconds, self._drained)
+        else:
+            self._engine.hurry()
+
+    def _drained(self) -> None:
+        self.loop.after(self.linger_seconds if self._engine.ready else 0.0, self._stop_web)
+
+    def _stop_web(self) -> None:
+        self._engine.waiters.close()
+        self.web.stop(lambda: self._engine.pool.close(self._pool_closed))
+
+    def _pool_closed(self) -> None:
+        self._ended = True
+
+    def _close(self) -> None:
+        if self._engine.failure is not None:
+            done: list[bool] = []
+            self.web.stop(lambda: self._engine.pool.close(lambda: done.append(True)))
+            while not done:
+                self.loop.turn()
+        self.rpc.close()
+        self.probes.close()
+        self._api_socket.close()
+        self._end()
+        self.journal("stopped")
+
+
+class _Signals:
+    """Signals as bytes in the loop, so that a handler never interrupts a turn."""
+
+    def __init__(self, loop: Loop, call: Callable[[int], None]) -> None:
+        self._reading, self._writing = socket.socketpair()
+        self._call = call
+        self._reading.setblocking(False)
+        self._writing.setblocking(False)
+        signal.set_wakeup_fd(self._writing.fileno(), warn_on_full_buffer=False)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda _number, _frame: None)
+        loop.watch(self._reading.fileno(), READ, self._ready)
+
+    def _ready(self, _events: int) -> None:
+        for number in self._reading.recv(64):
+            self._call(number)

@@ -1,0 +1,35 @@
+"""``longshore worker``: a worker's engine, its api and probes in one service, which holds nothing on a disk."""
+
+import tempfile
+from pathlib import Path
+
+from longshore.engine.parent import Parent
+from longshore.engine.worker import WorkerEngine
+from longshore.errors import SettingsError, StartError
+from longshore.settings import Settings
+
+
+class Worker(Parent):
+    """The worker's service; ``run`` returns when it has ended."""
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(settings)
+        try:
+            self._folder = tempfile.TemporaryDirectory(prefix="longshore-")
+        except OSError as error:
+            raise StartError(f"cannot make a folder for the engine's socket: {error.strerror}; set TMPDIR") from error
+        self.engine = WorkerEngine(self.loop, settings, self.journal, self._children)
+        self._attach(self.engine, Path(self._folder.name) / "engine.sock", {"role": "worker"})
+
+    def _announce(self) -> None:
+        self.journal("listening", url=self.url, boot=self.engine.boot)
+
+    def _end(self) -> None:
+        self._folder.cleanup()
+
+
+def run(settings: Settings) -> None:
+    """Run the worker until SIGTERM or Ctrl-C; raises StartError when it cannot start."""
+    if settings.worker_tokens_file is None:
+        raise SettingsError("worker_tokens_file: a worker needs it; the file holds the operator's token")
+    Worker(settings).run()

@@ -1,0 +1,259 @@
+"""The engine of a worker: runs what the operator hands it, and tells how it ended until somebody has written that down.
+
+Nothing is durable here. The operator keeps the jobs; a worker that dies takes its attempts along, and its next process
+says so by another boot id.
+"""
+
+import socket
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import cast
+
+import orjson
+from prometheus_client.metrics_core import Metric
+
+from longshore.engine.attempt import Attempt, AttemptKey, Ended
+from longshore.engine.feed import TOPIC, Feed, KeptLogs
+from longshore.engine.host import SlotHost
+from longshore.engine.journal import Journal
+from longshore.engine.loop import Loop, Timer
+from longshore.engine.metrics import gauge
+from longshore.engine.output import last_text
+from longshore.engine.place import Place
+from longshore.engine.template import HandlerInfo
+from longshore.engine.worker_commands import WorkerCommands
+from longshore.job.attempts import VERSION, Taken
+from longshore.job.spec import rfc3339_at
+from longshore.job.status import MAX_LOG_TAIL_BYTES, Outcome, Reason
+from longshore.settings import Settings
+from longshore.version import __version__
+
+PROGRESS_SECONDS = 0.5  # progress is told so often at most, whatever jobs report
+PATIENCE_SECONDS = 10.0  # at the end: so long an outcome waits for its acknowledgement when nothing runs any more
+HELD_BYTES = 64 * 1024 * 1024  # of outcomes that nobody acknowledges; beyond it nothing new is taken
+REMEMBERED = 50_000  # jobs (or items) whose latest number is known, running ones beside
+
+Doc = dict[str, object]
+
+
+class WorkerEngine(SlotHost):
+    """Takes attempts, runs each at once or not at all, holds outcomes."""
+
+    commands: WorkerCommands
+
+    def __init__(self, loop: Loop, settings: Settings, journal: Journal, children: Callable[[], list[int]]) -> None:
+        super().__init__(loop, settings, journal, children)
+        self.worker = socket.gethostname()[:253]
+        self.feed = Feed(self.boot)
+        self.logs = KeptLogs()
+        self.commands = WorkerCommands(self)
+        self._running: dict[AttemptKey, Attempt] = {}
+        self._latest: OrderedDict[tuple[str, int | None], int] = OrderedDict()
+        self._handlers_seq = 0
+        self._told = 0
+        self._free = 0
+        self._moved: set[AttemptKey] = set()
+        self._progress_timer: Timer | None = None
+        self._patience: Timer | None = None
+        self._impatient = False
+
+    def run(self, stop: Callable[[], bool]) -> None:
+        while not stop():
+            self.loop.turn()
+            self._publish()
+
+    def _publish(self) -> None:
+        """Once a turn, so that what happened in one turn is one answer."""
+        free = self.free_slots()
+        if free > self._free:  # fewer is told to whoever took them
+            self.feed.touch()
+        self._free = free
+        if self._told != self.feed.seq:
+            self._told = self.feed.seq
+            self.waiters.wake(TOPIC)
+
+    def free_slots(self) -> int:
+        return self.pool.free() if self.ready and self.feed.held_bytes < HELD_BYTES else 0
+
+    # -- taking ----------------------------------------------------------------------------------------------
+
+    def take(self, offer: Doc) -> Taken:
+        """Start an attempt now, or say why not; ``offer`` is a validated ``job.attempts.Offer`` as JSON."""
+        attempt = self._attempt(offer)
+        key = attempt.key
+        said = self._objection(attempt)
+        self.metrics.offered.labels(said.value).inc()
+        if said is not Taken.ACCEPTED:
+            return said
+        for other in [other for other in self._running if (other.uid, other.index) == (key.uid, key.index)]:
+            # The operator has given that one up; two at a time would be worse than one too few.
+            self.pool.stop(other, Outcome.LOST, Reason.WORKER_LOST, f"attempt {key.number} took its place")
+        self._running[key] = attempt
+        self._remember(key)
+        self.pool.run(attempt)
+        return said
+
+    def _objection(self, attempt: Attempt) -> Taken:
+        key = attempt.key
+        if key in self._running or key in self.feed:
+            return Taken.KNOWN
+        if key.number <= self._number(key):
+            return Taken.STALE
+        if self.draining:
+            return Taken.DRAINING
+        if self.ready and not (attempt.handler in self.handlers if attempt.handler else self.settings.commands):
+            return Taken.UNKNOWN_HANDLER
+        return Taken.ACCEPTED if self.free_slots() else Taken.FULL
+
+    def _number(self, key: AttemptKey) -> int:
+        """The highest number that was taken for the job (or item) of an attempt; 0 for none."""
+        running = [other.number for other in self._running if (other.uid, other.index) == (key.uid, key.index)]
+        return max([self._latest.get((key.uid, key.index), 0), *running])
+
+    def _remember(self, key: AttemptKey) -> None:
+        self._latest[key.uid, key.index] = key.number
+        self._latest.move_to_end((key.uid, key.index))
+        if len(self._latest) > REMEMBERED:
+            self._latest.popitem(last=False)
+
+    def _attempt(self, offer: Doc) -> Attempt:
+        handler = str(offer.get("handler") or "")
+        info = self.handlers.get(handler, {})
+        command = tuple(cast("list[str]", offer.get("command") or ()))
+        return Attempt(
+            AttemptKey(str(offer["uid"]), cast("int | None", offer.get("index")), cast("int", offer["number"])),
+            job=str(offer["job"]), handler=handler, args=orjson.dumps(offer.get("args") or {}),
+            command=command, env=cast("dict[str, str]", offer.get("env") or {}),
+            runner="command" if command else str(offer.get("runner") or info.get("runner") or "slot"),
+            timeout_seconds=cast("float | None", offer.get("timeoutSeconds") or info.get("timeoutSeconds")),
+            memory_bytes=cast("int | None", offer.get("memoryBytes")),
+            max_result_bytes=self.settings.max_result_bytes,
+            idempotency_key=str(offer.get("idempotencyKey") or ""), traceparent=str(offer.get("traceparent") or ""),
+        )  # fmt: skip
+
+    def acknowledge(self, position: int) -> None:
+        """The operator has everything up to there on record."""
+        self.feed.acknowledge(position)
+        self._check_idle()
+
+    # -- what the pool calls ---------------------------------------------------------------------------------
+
+    def pool_ready(self, handlers: list[HandlerInfo]) -> None:
+        before = self.handlers
+        super().pool_ready(handlers)
+        if self.handlers != before:
+            self._handlers_seq = self.feed.touch()
+
+    def progress(self, key: AttemptKey) -> None:
+        """Kept with its place; told with the others', now and then."""
+        self._moved.add(key)
+        if self._progress_timer is None:
+            self._progress_timer = self.loop.after(PROGRESS_SECONDS, self._tell_progress)
+
+    def _tell_progress(self) -> None:
+        self._progress_timer = None
+        moved, self._moved = self._moved, set()
+        for key in moved:
+            place = self.pool.place_of(key)
+            if place is not None and (found := _progress(place)) is not None:
+                self.feed.progress(key, {"kind": "progress", **_name(key), "progress": found})
+
+    def ended(self, ended: Ended) -> None:
+        key = ended.key
+        attempt = self._running.pop(key)
+        self._count(ended, attempt.job, attempt.handler, attempt.traceparent)
+        self.logs.keep(key, ended.output)
+        entry: Doc = {
+            "kind": "ended", **_name(key), "outcome": ended.outcome.value, "reason": ended.reason[:200],
+            "startedAt": rfc3339_at(ended.started_at), "finishedAt": rfc3339_at(ended.finished_at),
+        }  # fmt: skip
+        if ended.exit_code is not None:
+            entry["exitCode"] = ended.exit_code
+        if ended.outcome is Outcome.SUCCEEDED:
+            entry["result"] = orjson.Fragment(ended.result or b"null")
+        else:
+            kind = ended.error_type or ended.reason or "Error"
+            entry["error"] = {"type": kind[:200], "message": ended.error_message[:1024]}
+            entry["logTail"] = last_text(ended.output, MAX_LOG_TAIL_BYTES)
+        self.feed.ended(key, entry, len(ended.result or b""))
+        self.waiters.wake(("log", key.uid))
+        self._check_idle()
+
+    # -- the end ---------------------------------------------------------------------------------------------
+
+    def drain(self, *, on: bool) -> None:
+        before = self.draining
+        super().drain(on=on)
+        if self.draining != before:
+            self.feed.touch()
+
+    def hurry(self) -> None:
+        """Nor are acknowledgements waited for."""
+        self._impatient = True
+        super().hurry()
+        self._check_idle()
+
+    def _settled(self) -> bool:
+        return self._impatient or not self.feed.outcomes
+
+    def _check_idle(self) -> None:
+        super()._check_idle()
+        if self._idle is not None and not self.pool.running() and self._patience is None:
+            self._patience = self.loop.after(PATIENCE_SECONDS, self._give_up)
+
+    def _give_up(self) -> None:
+        if self.feed.outcomes:
+            self.journal("outcomes_not_read", level="warning", count=self.feed.outcomes)
+        self._impatient = True
+        self._check_idle()
+
+    # -- what it says of itself ------------------------------------------------------------------------------
+
+    def news(self, position: int) -> Doc:
+        """The answer to a poll from there: a ``job.attempts.Feed``."""
+        entries, cursor = self.feed.after(position)
+        whole: Doc = {
+            "version": VERSION, "release": __version__, "worker": self.worker, "boot": self.boot, "cursor": cursor,
+            "entries": entries, "slots": {"total": self.pool.size, "free": self.free_slots()},
+            "draining": self.draining, "running": [_running(place) for place in self.pool.running()],
+            "commands": self.settings.commands,
+        }  # fmt: skip
+        if position < self._handlers_seq or position < 0:
+            whole["handlers"] = sorted(self.handlers)
+            whole["handlerDefaults"] = {
+                name: found for name, info in self.handlers.items() if (found := _defaults(info))
+            }
+        return whole
+
+    def _counts(self) -> Doc:
+        return {"outcomes": {"unacknowledged": self.feed.outcomes, "bytes": self.feed.held_bytes}}
+
+    def _gauges(self) -> list[Metric]:
+        return [
+            *super()._gauges(),
+            gauge("outcomes_unacknowledged", "Outcomes that wait for the operator.", [({}, self.feed.outcomes)]),
+        ]
+
+
+def _name(key: AttemptKey) -> Doc:
+    return {"uid": key.uid, "index": key.index, "number": key.number}
+
+
+def _progress(place: Place) -> Doc | None:
+    return {"percent": place.progress[1], "message": place.progress[2]} if place.progress else None
+
+
+def _running(place: Place) -> Doc:
+    attempt = place.attempt or place.next
+    assert attempt is not None
+    whole = _name(attempt.key)
+    if place.attempt is not None:
+        whole["startedAt"] = rfc3339_at(place.started_at)
+        if (progress := _progress(place)) is not None:
+            whole["progress"] = progress
+    return whole
+
+
+def _defaults(info: HandlerInfo) -> Doc:
+    wanted = {name: info.get(name) for name in ("timeoutSeconds", "maxRetries", "retry")}
+    return {name: value for name, value in wanted.items() if value is not None}

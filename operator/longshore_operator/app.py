@@ -1,0 +1,222 @@
+"""The operator, put together: watches, desk, election, and the work of the leader."""
+
+import asyncio
+import gc
+import logging
+import os
+import signal
+import time
+
+from longshore_operator import recover
+from longshore_operator.attempts_client import AttemptsClient
+from longshore_operator.collect import Collector
+from longshore_operator.desk import Desk
+from longshore_operator.dispatch import Dispatcher
+from longshore_operator.errors import ConfigError, KubeError, KubeUnavailable
+from longshore_operator.job import Job, Json
+from longshore_operator.jobs import SELECTOR, Jobs
+from longshore_operator.journal import Handler, Journal
+from longshore_operator.kopf_app import JOBS, PODS, QUEUES, Watches
+from longshore_operator.kube import config
+from longshore_operator.kube.client import KubeClient, path_of
+from longshore_operator.kube.lease import Elector
+from longshore_operator.queues import Queues
+from longshore_operator.record import Recorder
+from longshore_operator.settings import OperatorSettings
+from longshore_operator.tasks import spawn
+from longshore_operator.workers import Workers
+from longshore_operator.write import Writer
+
+ADOPT_SECONDS = 5.0  # a new leader waits so long for workers to say what they hold
+NET_SECONDS = 120.0  # a whole list is held against the desk so often
+FLUSH_SECONDS = 10.0  # at the end: so long for writes that are on their way
+
+
+class Operator:
+    """One process. Exactly one of several leads; the others keep their desk warm."""
+
+    def __init__(self, settings: OperatorSettings) -> None:
+        self.settings = settings
+        self.journal = Journal(settings.log_level)
+        self.config = config.load(settings.kubeconfig)
+        self.client = KubeClient(self.config)
+        self._lease_client = KubeClient(self.config)
+        self.desk = Desk()
+        self.workers_client = AttemptsClient(settings.worker_token_file)
+        self.writer = Writer(self.client, overtaken=self._overtaken, log=self.journal)
+        self.recorder = Recorder(self.desk, self.writer, now=time.time, ended=self._ended, counted=self._counted)
+        self.workers = Workers(
+            self.desk, self.workers_client, self.recorder, now=time.time, stir=self._stir, log=self.journal
+        )
+        self.dispatcher = Dispatcher(
+            self.desk, self.workers_client, now=time.time, started=self._started,
+            long=self.recorder.running_for_long, log=self.journal,
+        )  # fmt: skip
+        self.jobs = Jobs(self.desk, self.client, self.recorder, self.workers, now=time.time, stir=self._stir,
+                         log=self.journal)  # fmt: skip
+        self.queues = Queues(self.desk, self.client, now=time.time, stir=self._stir, log=self.journal)
+        self.collector = Collector(self.client, namespaces=settings.lists, retention_seconds=settings.retention_seconds)
+        edges = {JOBS: self._job_edge, QUEUES: self._queue_edge, PODS: self._pod_edge}
+        self.watches = Watches(self.config, settings.namespaces, edges, SELECTOR)
+        self.elector: Elector | None = None
+        self.synced = False
+        self._stopping = asyncio.Event()
+
+    # -- life ------------------------------------------------------------------------------------------------
+
+    async def run(self) -> int:
+        """Until SIGTERM or Ctrl-C; returns the exit code."""
+        logging.basicConfig(handlers=[Handler(self.journal)], level=logging.WARNING, force=True)
+        for client in (self.client, self._lease_client, self.workers_client):
+            await client.open()
+        await self._wait_for_kinds()
+        watching = asyncio.Event()
+        spawn(self._watch(watching))
+        for work in (self.dispatcher.run(), self.workers.watch_silence(), self.queues.write()):
+            spawn(work)
+        await watching.wait()
+        for number in (signal.SIGTERM, signal.SIGINT):  # kopf has put its own there
+            asyncio.get_running_loop().add_signal_handler(number, self._stopping.set)
+        spawn(self._lead())
+        await self._stopping.wait()
+        await self._finish()
+        return 0
+
+    async def _wait_for_kinds(self) -> None:
+        """Until the API server knows our resources: installed later is fine, and is waited for."""
+        while True:
+            try:
+                for kind in (JOBS, QUEUES):
+                    await self.client.request("GET", path_of(kind, self.settings.lists[0]), params={"limit": "1"})
+                return
+            except KubeError as error:
+                hint = (
+                    "install manifests/crds first" if error.status == 404 else "see the RBAC rules in docs/operator.md"
+                )
+                self.journal("resources_missing", level="error", detail=error.message, hint=hint)
+            except KubeUnavailable as error:
+                self.journal("api_server_unreachable", level="error", detail=str(error))
+            await asyncio.sleep(2.0)
+
+    async def _watch(self, ready: asyncio.Event) -> None:
+        await self.watches.run(ready)
+        if not self._stopping.is_set():
+            raise RuntimeError("a watch has ended; starting anew is the repair")
+
+    async def _lead(self) -> None:
+        """Wait for the lead, take over, work until it is lost."""
+        if self.settings.leader_election:
+            settings = self.settings
+            namespace = settings.lease_namespace or self.config.namespace
+            self.elector = Elector(
+                self._lease_client, namespace, settings.lease_name, f"{settings.identity}-{os.getpid()}",
+                lease_seconds=settings.lease_seconds, renew_seconds=settings.lease_seconds * 2 / 3,
+                retry_seconds=max(0.5, settings.lease_seconds / 7.5),
+            )  # fmt: skip
+            await self.elector.acquire()
+            spawn(self.elector.hold(self._lost))
+        self.journal("leading", identity=self.settings.identity)
+        await self._take_over()
+        spawn(self.collector.run())
+        while True:
+            await asyncio.sleep(NET_SECONDS)
+            await self._sync()
+
+    async def _take_over(self) -> None:
+        """Know all jobs, ask every worker what it holds, adopt that, then dispatch."""
+        begun = time.monotonic()
+        self.workers.start()
+        await self._sync()
+        self.workers.synced = True
+        await self.workers.all_heard(ADOPT_SECONDS)
+        self.jobs.leading = self.queues.leading = True
+        for job, attempt in list(self.desk.unplaced()):
+            self.recorder.attempt_lost(job, attempt, "no worker knows it")
+        for job in list(self.desk.jobs.values()):
+            self.jobs.take_up(job)
+        self.synced = self.dispatcher.on = True
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(50_000, 20, 100)
+        self.dispatcher.stir()
+        seconds = round(time.monotonic() - begun, 3)
+        self.journal("took_over", jobs=len(self.desk.jobs), workers=len(self.desk.workers), seconds=seconds)
+
+    async def _sync(self) -> None:
+        while True:
+            try:
+                await self.jobs.sync(self.settings.lists)
+                return
+            except (KubeError, KubeUnavailable) as error:
+                self.journal("list_failed", level="error", detail=str(error))
+                await asyncio.sleep(1.0)
+
+    def _lost(self) -> None:
+        self.journal("lead_lost", level="error")
+        os._exit(75)  # EX_TEMPFAIL: somebody else leads now; start anew as a standby
+
+    async def _finish(self) -> None:
+        """No new attempts; what is decided is written; somebody else may lead. Running attempts run on."""
+        self.journal("stopping")
+        self.dispatcher.on = False
+        try:
+            await asyncio.wait_for(self.writer.idle(), FLUSH_SECONDS)
+        except TimeoutError:
+            self.journal("writes_unfinished", level="warning", jobs=len(self.writer))
+        if self.elector is not None:
+            await self.elector.release()
+
+    # -- edges -----------------------------------------------------------------------------------------------
+
+    def _job_edge(self, kind: str | None, resource: Json) -> None:
+        if kind == "DELETED":
+            self.jobs.gone(resource)
+        else:
+            self.jobs.seen(resource)
+
+    def _queue_edge(self, kind: str | None, resource: Json) -> None:
+        if kind == "DELETED":
+            self.queues.gone(resource)
+        else:
+            self.queues.seen(resource)
+
+    def _pod_edge(self, kind: str | None, resource: Json) -> None:
+        if kind == "DELETED":
+            self.workers.pod_gone(resource["metadata"]["uid"])
+        else:
+            self.workers.pod_seen(recover.pod(resource))
+
+    # -- wires -----------------------------------------------------------------------------------------------
+
+    def _stir(self) -> None:
+        self.dispatcher.stir()
+
+    def _started(self, job: Job, now: float) -> None:
+        pass
+
+    def _counted(self, what: str, detail: str) -> None:
+        pass
+
+    def _ended(self, job: Job) -> None:
+        self.jobs.ended(job)
+        ttl = job.spec().ttl_seconds_after_finished
+        kept = self.settings.retention_seconds if ttl is None else ttl
+        self.collector.expects(job.namespace, job.name, job.uid, (job.finished_at or time.time()) + kept)
+
+    def _overtaken(self, job: Job, resource: Json | None) -> None:
+        self.jobs.overtaken(job, resource)
+
+
+def main(settings: OperatorSettings) -> int:
+    """Run it; raises ConfigError when it cannot start."""
+    import uvloop
+
+    async def run() -> int:
+        code = await Operator(settings).run()
+        # kopf and its tasks need seconds to end, and there is nothing left that they would have to do.
+        os._exit(code)
+
+    try:
+        return uvloop.run(run())
+    except KubeError as error:
+        raise ConfigError(error.message) from error

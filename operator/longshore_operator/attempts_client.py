@@ -1,0 +1,100 @@
+"""Talks to workers: hands attempts over, follows feeds, asks for ends. The only room that speaks HTTP to workers."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import aiohttp
+import orjson
+from pydantic import ValidationError
+
+from longshore.job.attempts import VERSION, Feed, Offer, TakenResults
+from longshore_operator.errors import ConfigError, WorkerUnreachable
+
+TIMEOUT_SECONDS = 5.0
+WAIT_SECONDS = 10.0  # of one poll: a connection that died without a word is noticed so late at the latest
+MAX_BYTES = 64 * 1024 * 1024
+
+
+class WorkerRefused(WorkerUnreachable):
+    """The worker answered, and it was no: a wrong token, another version, a request that it does not understand."""
+
+
+class AttemptsClient:
+    """One session for all workers. The token is read from its file for every request, so that it can be rotated."""
+
+    def __init__(self, token_file: Path | None) -> None:
+        self._token_file = token_file
+        self._session: aiohttp.ClientSession | None = None
+
+    async def open(self) -> None:
+        """Before the first request; raises ConfigError for a token file that cannot be read."""
+        self._token()
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=75),
+            timeout=aiohttp.ClientTimeout(total=TIMEOUT_SECONDS, sock_connect=2),
+            headers={"User-Agent": "longshore-operator"},
+        )
+
+    async def close(self) -> None:
+        """After the last one."""
+        if self._session is not None:
+            await self._session.close()
+
+    def _token(self) -> str:
+        if self._token_file is None:
+            return ""
+        try:
+            lines = self._token_file.read_text().split()
+        except OSError as error:
+            raise ConfigError(f"cannot read the workers' token {self._token_file}: {error.strerror}") from None
+        if not lines:
+            raise ConfigError(f"{self._token_file} holds no token")
+        return lines[0]
+
+    async def offer(self, address: str, offers: Sequence[Offer]) -> TakenResults:
+        """Hand attempts over; each is answered for itself."""
+        body = {"version": VERSION, "attempts": [
+            offer.model_dump(mode="json", by_alias=True, exclude_unset=True) for offer in offers]}  # fmt: skip
+        return TakenResults.model_validate_json(await self._ask("POST", address, "/v1/attempts", body), by_alias=True)
+
+    async def feed(self, address: str, cursor: str, wait: float) -> Feed:
+        """What happened since the cursor, which acknowledges everything up to there."""
+        path = f"/v1/attempts?wait={wait:g}" + (f"&after={cursor}" if cursor else "")
+        return Feed.model_validate_json(await self._ask("GET", address, path, wait=wait), by_alias=True)
+
+    async def stop(self, address: str, uid: str, number: int, index: int | None) -> bool:
+        """Ask for the end of an attempt, which its feed will tell; False when the worker does not have it."""
+        path = f"/v1/attempts/{uid}/{number}" + (f"?index={index}" if index is not None else "")
+        try:
+            await self._ask("DELETE", address, path)
+        except WorkerRefused as error:
+            if str(error).startswith("404"):
+                return False
+            raise
+        return True
+
+    async def _ask(self, method: str, address: str, path: str, body: object = None, wait: float = 0.0) -> bytes:
+        assert self._session is not None
+        headers = {"Authorization": f"Bearer {self._token()}"}
+        if body is not None:
+            headers["Content-Type"] = "application/json"
+        try:
+            async with self._session.request(
+                method, f"http://{address}{path}", data=orjson.dumps(body) if body is not None else None,
+                headers=headers, timeout=aiohttp.ClientTimeout(total=TIMEOUT_SECONDS + wait, sock_connect=2),
+            ) as answer:  # fmt: skip
+                text = await answer.content.read(MAX_BYTES)
+                if answer.status >= 400:
+                    raise WorkerRefused(f"{answer.status} from {address}: {text[:200].decode('utf-8', 'replace')}")
+                return text
+        except aiohttp.ClientConnectorError as error:
+            refused = isinstance(error.os_error, ConnectionRefusedError)
+            raise WorkerUnreachable(f"{address}: {error.os_error or error}", refused=refused) from error
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise WorkerUnreachable(f"{address}: {error or type(error).__name__}") from error
+
+
+def readable(error: ValidationError) -> str:
+    """What is wrong with a worker's answer, in a line."""
+    first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    return f"its answer cannot be read: {'.'.join(map(str, first['loc']))}: {first['msg']}"

@@ -1,0 +1,171 @@
+"""Removes finished jobs when their time is over.
+
+A paged list of finished jobs at start and every ten minutes; between two of them the heap holds only what expires before the next.
+A delete carries uid and, where it is known, resourceVersion: a job that was made anew or sent round again survives.
+"""
+
+import asyncio
+import heapq
+import logging
+import random
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from datetime import datetime
+from typing import Final, NamedTuple
+
+from longshore.job.status import TERMINAL
+from longshore_operator.errors import KubeError, KubeUnavailable
+from longshore_operator.kube.client import Json, KubeClient, path_of
+
+SWEEP_SECONDS: Final = 600.0
+AGAIN_SECONDS: Final = 2.0  # after the API server could not be asked
+REFUSED_SECONDS: Final = 60.0  # after it refused a sweep: a right is missing, or a list was cut off
+LOOK_SECONDS: Final = 5.0  # the clock of the wall may be set meanwhile
+AT_ONCE: Final = 16  # deletes that wait for an answer; the rest of the client's places belong to running jobs
+
+log = logging.getLogger("longshore.operator.collect")
+
+
+class Expiry(NamedTuple):
+    """When which job is to go; ``version`` is its resourceVersion or empty."""
+
+    at: float
+    namespace: str
+    name: str
+    uid: str
+    version: str = ""
+
+
+def expires_at(job: Json, retention_seconds: float) -> float | None:
+    """When a job is to go, in seconds since 1970; None for one that has not ended."""
+    status = job.get("status") or {}
+    if status.get("phase") not in TERMINAL:
+        return None
+    ended = datetime.fromisoformat(status.get("finishedAt") or job["metadata"]["creationTimestamp"])
+    ttl = job["spec"].get("ttlSecondsAfterFinished")
+    return ended.timestamp() + float(retention_seconds if ttl is None else ttl)
+
+
+class Collector:
+    """Of one leader."""
+
+    def __init__(
+        self, client: KubeClient, *, namespaces: Sequence[str], retention_seconds: float,
+        now: Callable[[], float] = time.time, rate_per_second: float = 50,
+    ) -> None:  # fmt: skip
+        """``namespaces``: those to look after, all when empty. ``retention_seconds``: for jobs that say nothing."""
+        self._client, self._namespaces, self._retention = client, tuple(namespaces) or ("",), retention_seconds
+        self._now, self._gap = now, 1 / rate_per_second
+        self._most = int(rate_per_second * SWEEP_SECONDS)  # more cannot be deleted before the next sweep finds them
+        self._heap: list[Expiry] = []
+        self._known: set[str] = set()
+        self._sweep_at = 0.0
+        self._changed = asyncio.Event()
+        self._places = asyncio.Semaphore(AT_ONCE)
+
+    def __len__(self) -> int:
+        """How many wait for their time."""
+        return len(self._heap)
+
+    def expects(self, namespace: str, name: str, uid: str, expires_at: float, version: str = "") -> None:
+        """A job has ended; what expires after the next sweep is left to that. ``version`` guards against a redrive."""
+        self._put(Expiry(expires_at, namespace, name, uid, version))
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._sweeps())
+            group.create_task(self._deletes(group))
+
+    def _put(self, expiry: Expiry) -> None:
+        if expiry.uid in self._known or expiry.at > self._sweep_at + SWEEP_SECONDS or len(self._heap) >= self._most:
+            return
+        self._known.add(expiry.uid)
+        heapq.heappush(self._heap, expiry)
+        self._changed.set()
+
+    async def _sweeps(self) -> None:
+        while True:
+            self._sweep_at = self._now()
+            try:
+                for namespace in self._namespaces:
+                    await self._sweep(namespace)
+                pause = SWEEP_SECONDS
+            except KubeUnavailable as error:
+                log.warning("finished jobs cannot be listed: %s", error, extra={"action": "sweep_unavailable"})
+                pause = max(error.retry_after, AGAIN_SECONDS)
+            except KubeError as error:
+                log.error("finished jobs cannot be listed: %s", error, extra={"action": "sweep_refused"})
+                pause = REFUSED_SECONDS
+            await asyncio.sleep(pause)
+
+    async def _sweep(self, namespace: str) -> None:
+        for phase in sorted(TERMINAL):
+            async for page in self._client.pages(path_of("jobs", namespace), field_selector=f"status.phase={phase}"):
+                for job in page["items"]:
+                    self._consider(job)
+
+    def _consider(self, job: Json) -> None:
+        at, metadata = expires_at(job, self._retention), job["metadata"]
+        if at is not None and "deletionTimestamp" not in metadata:
+            self._put(Expiry(at, metadata["namespace"], metadata["name"], metadata["uid"], metadata["resourceVersion"]))
+
+    async def _deletes(self, group: asyncio.TaskGroup) -> None:
+        while True:
+            self._changed.clear()
+            if not self._heap or (early := self._heap[0].at - self._now()) > 0:
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(min(early, LOOK_SECONDS) if self._heap else None):
+                        await self._changed.wait()
+                continue
+            await self._places.acquire()
+            expiry = heapq.heappop(self._heap)
+            group.create_task(self._settle(expiry))
+            await asyncio.sleep(self._gap)
+
+    async def _settle(self, expiry: Expiry) -> None:
+        job = None
+        try:
+            job = await self._patiently(lambda: self._delete(expiry))
+        except KubeError as error:
+            # Not again before the next sweep finds it.
+            log.error("%s/%s cannot be deleted: %s", expiry.namespace, expiry.name, error,
+                      extra={"action": "delete_refused", "job": expiry.name})  # fmt: skip
+        finally:
+            self._places.release()
+            self._known.discard(expiry.uid)
+        if job is not None:
+            self._consider(job)
+
+    async def _patiently(self, step: Callable[[], Awaitable[Json | None]]) -> Json | None:
+        while True:
+            try:
+                return await step()
+            except KubeUnavailable as error:
+                await asyncio.sleep(max(error.retry_after, AGAIN_SECONDS * random.uniform(0.5, 1)))
+
+    async def _delete(self, expiry: Expiry) -> Json | None:
+        """The job as it is now, when it was written to since; None when it is gone."""
+        path = path_of("jobs", expiry.namespace, expiry.name)
+        preconditions = {"uid": expiry.uid} | ({"resourceVersion": expiry.version} if expiry.version else {})
+        options = {"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": preconditions,
+                   "propagationPolicy": "Background"}  # fmt: skip
+        try:
+            await self._client.request("DELETE", path, options, kind="delete")
+        except KubeError as error:
+            if error.status not in (404, 409):
+                raise
+            if error.status == 409 and expiry.version:
+                return await self._now_called(path, expiry.uid)
+        return None
+
+    async def _now_called(self, path: str, uid: str) -> Json | None:
+        """What has the name now, if it is still the same job: what it says decides whether it goes."""
+        try:
+            job = await self._client.request("GET", path, kind="get")
+        except KubeError as error:
+            if error.status != 404:
+                raise
+            return None
+        return job if job["metadata"]["uid"] == uid else None

@@ -1,0 +1,172 @@
+"""Waiting jobs × free slots → attempts, handed to workers in batches."""
+
+import asyncio
+import time
+from collections.abc import Callable
+
+from pydantic import ValidationError
+
+from longshore.job.attempts import MAX_ATTEMPTS, Offer, Taken, TakenResults
+from longshore.job.spec import item_args
+from longshore_operator.attempts_client import AttemptsClient, WorkerRefused, readable
+from longshore_operator.desk import Desk, LineKey, Worker
+from longshore_operator.errors import WorkerUnreachable
+from longshore_operator.job import Attempt, Job
+from longshore_operator.tasks import spawn
+
+LONG_SECONDS = 2.0  # what still runs then gets a Running status; shorter jobs do not pay for one
+FULL_SECONDS = 0.2  # a worker that said "full" is asked again after its next word, or so late
+CLOCK_SECONDS = 30.0  # while a job waits for a time of day, the clock is looked at so often: somebody may set it
+
+Placed = list[tuple[Job, Attempt, Offer]]
+
+
+class Dispatcher:
+    """Fills free slots, best job first. ``stir`` whenever something changed; ``now`` is seconds since the epoch."""
+
+    def __init__(self, desk: Desk, client: AttemptsClient, *, now: Callable[[], float],
+                 started: Callable[[Job, float], None], long: Callable[[Job], None],
+                 log: Callable[..., None]) -> None:  # fmt: skip
+        self._desk, self._client, self._now = desk, client, now
+        self._started, self._long, self._log = started, long, log
+        self._stirred = asyncio.Event()
+        self.on = False
+        """Whether attempts are started: only the leader does, after it has asked all workers what they hold."""
+
+    def stir(self) -> None:
+        """A job came, a slot became free, a limit was lifted."""
+        self._stirred.set()
+
+    async def run(self) -> None:
+        """For ever."""
+        while True:
+            wake = self._desk.next_wake(self._now()) if self.on else None
+            patience = None if wake is None else min(CLOCK_SECONDS, max(0.0, wake - self._now()))
+            try:
+                await asyncio.wait_for(self._stirred.wait(), patience)
+            except TimeoutError:
+                pass  # a job's time has come
+            self._stirred.clear()
+            if self.on:
+                self._fill()
+
+    def _fill(self) -> None:
+        """One round: pick until no slot is free, then hand each worker its batch."""
+        now, clock = self._now(), time.monotonic()
+        free = {worker: count for worker in self._desk.workers.values() if (count := worker.free(clock)) > 0}
+        batches: dict[Worker, Placed] = {}
+        blocked: set[LineKey] = set()
+        back: list[Job] = []
+        while free and (job := self._desk.pick(now, blocked)) is not None:
+            worker = self._choose(job, free)
+            if worker is None:  # its head cannot be placed now: the queue waits, for order is order
+                blocked.add(job.key)
+                back.append(job)
+                continue
+            free[worker] -= 1
+            if not free[worker]:
+                del free[worker]
+            batches.setdefault(worker, []).append(self._place(job, worker, now, clock))
+        for job in back:
+            self._desk.queue(job, now)
+        for worker, placed in batches.items():
+            for at in range(0, len(placed), MAX_ATTEMPTS):
+                spawn(self._offer(worker, placed[at : at + MAX_ATTEMPTS]))
+
+    @staticmethod
+    def _choose(job: Job, free: dict[Worker, int]) -> Worker | None:
+        """The emptiest worker that serves the queue and knows the handler."""
+        able = [worker for worker in free if worker.pod.serves(*job.key) and worker.runs(job.handler)]
+        return max(able, key=lambda worker: free[worker], default=None)
+
+    def _place(self, job: Job, worker: Worker, now: float, clock: float) -> tuple[Job, Attempt, Offer]:
+        index = job.array.next_index(now) if job.array is not None else None
+        job.attempts += 1
+        attempt = Attempt(job.attempts, index, now)
+        attempt.offered_at = clock
+        self._desk.begin(job, attempt, worker, now)
+        return job, attempt, _offer(job, attempt, self._timeout(job))
+
+    def _timeout(self, job: Job) -> float | None:
+        line = self._desk.lines.get(job.key)
+        return line.policy.timeout_seconds if line is not None else None
+
+    async def _offer(self, worker: Worker, placed: Placed) -> None:
+        try:
+            answer = await self._client.offer(worker.pod.address, [offer for _, _, offer in placed])
+        except WorkerRefused as error:  # it has none of them: it does not understand us
+            self._log("worker_refused", level="error", worker=worker.pod.name, detail=str(error))
+            worker.full_until = time.monotonic() + 5.0
+            self._take_back(placed)
+        except (WorkerUnreachable, ValidationError) as error:
+            # It may have them or not. Its feed will say, or its pod will be found dead.
+            detail = readable(error) if isinstance(error, ValidationError) else str(error)
+            self._log("offer_unanswered", level="warning", worker=worker.pod.name, detail=detail)
+            worker.full_until = time.monotonic() + 1.0
+        else:
+            self._answered(worker, placed, answer)
+
+    def _answered(self, worker: Worker, placed: Placed, answer: TakenResults) -> None:
+        clock, now = time.monotonic(), self._now()
+        refused: Placed = []
+        for (job, attempt, offer), said in zip(placed, answer.results, strict=False):
+            if said.result in (Taken.ACCEPTED, Taken.KNOWN):
+                attempt.confirmed_at = clock
+                self._began(job, attempt, now)
+            elif job.running.get(attempt.index) is attempt:
+                refused.append((job, attempt, offer))
+                if said.result is Taken.STALE:
+                    attempt.stale = True
+                    self._log("attempt_stale", level="warning", job=job.name, attempt=attempt.number)
+                elif said.result is Taken.UNKNOWN_HANDLER:
+                    worker.handlers -= {job.handler}
+                else:
+                    worker.full_until = clock + FULL_SECONDS
+        self._take_back(refused)
+
+    def _began(self, job: Job, attempt: Attempt, now: float) -> None:
+        self._started(job, now)
+        if job.started_at is None:
+            job.started_at = attempt.started_at
+
+        def look() -> None:
+            if job.running.get(attempt.index) is attempt and job.phase.value == "Pending":
+                self._long(job)
+
+        if job.phase.value == "Pending":
+            asyncio.get_running_loop().call_later(LONG_SECONDS, look)
+
+    def _take_back(self, placed: Placed) -> None:
+        """These never began: the worker said so."""
+        now = self._now()
+        for job, attempt, _ in placed:
+            if job.running.get(attempt.index) is attempt:
+                self._desk.end(job, attempt)
+                if attempt.number == job.attempts and not attempt.stale:
+                    job.attempts -= 1
+                if job.array is not None and attempt.index is not None:
+                    job.array.again(attempt.index, 0.0)
+                self._desk.queue(job, now)
+        if placed:
+            asyncio.get_running_loop().call_later(FULL_SECONDS, self.stir)
+
+
+def _offer(job: Job, attempt: Attempt, queue_timeout: float | None) -> Offer:
+    spec = job.spec()
+    index = attempt.index
+    given: dict[str, object] = {
+        "uid": job.uid, "job": job.name, "namespace": job.namespace, "number": attempt.number,
+        "idempotency_key": job.uid if index is None else f"{job.uid}/{index}",
+    }  # fmt: skip
+    if index is not None:
+        given["index"] = index
+    if spec.command is not None:
+        given |= {"command": spec.command, "env": spec.env}
+    else:
+        given |= {"handler": spec.handler, "args": dict(spec.args if index is None else item_args(spec, index))}
+    optional = {
+        "timeout_seconds": spec.timeout_seconds or queue_timeout, "traceparent": job.traceparent or None,
+        "memory_bytes": spec.resources.memory_bytes if spec.resources else None,
+    }  # fmt: skip
+    given |= {name: value for name, value in optional.items() if value is not None}
+    return Offer.model_construct(_fields_set=set(given), **given)  # checked with its job

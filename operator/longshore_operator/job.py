@@ -1,0 +1,140 @@
+"""A job as the operator holds it: what was asked for, what has been decided, what runs."""
+
+from datetime import datetime
+from typing import Any
+
+import orjson
+
+from longshore.job.items import ArrayState
+from longshore.job.lifecycle import Course, conditions
+from longshore.job.spec import JobSpec, parse_spec, rfc3339_at
+from longshore.job.status import MAX_HISTORY, ItemsStatus, Phase
+
+Json = dict[str, Any]
+TRACEPARENT = "longshore.dev/traceparent"  # annotation that the api sets
+
+
+class Attempt:
+    """One run of a job on a worker, as far as the operator knows it."""
+
+    __slots__ = (
+        "confirmed_at",
+        "index",
+        "number",
+        "offered_at",
+        "stale",
+        "started_at",
+        "stopping",
+        "worker",
+        "worker_name",
+    )
+
+    def __init__(self, number: int, index: int | None, now: float) -> None:
+        self.number, self.index = number, index
+        self.worker = self.worker_name = ""
+        """Uid and name of its worker's pod; empty while nobody is known to have it (after a restart of the operator)."""
+        self.started_at = now
+        self.offered_at = 0.0
+        """Monotonic time at which the worker was last asked to take it, and did not say no."""
+        self.confirmed_at = 0.0
+        """Monotonic time since which the worker is known to have it; 0 while its answer is awaited or was lost."""
+        self.stopping = False
+        self.stale = False
+        """Whether its worker has seen this number, or a later one, before: it is used up."""
+
+
+class Job:
+    """One Job resource that has not ended, or failed and may be redriven."""
+
+    __slots__ = (
+        "array", "attempts", "budgets", "cancel", "concurrency_key", "created_at", "disruptions", "error", "fairness_key",
+        "finished_at", "handler", "history", "labels", "log_tail", "message", "name", "namespace", "not_before", "phase",
+        "priority", "queue", "ready_at", "reason", "redrive", "redrives", "result", "retries", "running", "saved", "seen",
+        "spec_json", "start_after", "started_at", "suspend", "traceparent", "uid", "version", "worker",
+    )  # fmt: skip
+
+    def __init__(self, resource: Json) -> None:
+        """From the API server's object; raises ValueError (pydantic's included) for a specification that is none."""
+        meta, spec = resource["metadata"], resource["spec"]
+        self.namespace, self.name, self.uid = str(meta["namespace"]), str(meta["name"]), str(meta["uid"])
+        self.created_at = seconds(meta["creationTimestamp"]) or 0.0
+        self.labels: dict[str, str] = meta.get("labels") or {}
+        self.traceparent = str((meta.get("annotations") or {}).get(TRACEPARENT, ""))
+        # A copy of its own size: orjson's buffer is larger, and waiting jobs are many.
+        self.spec_json = bytes(memoryview(orjson.dumps(spec)))
+        whole = self.spec()
+        self.queue, self.handler, self.priority = whole.queue, whole.handler or "", whole.priority
+        self.fairness_key, self.concurrency_key = whole.fairness_key or "", whole.concurrency_key or ""
+        self.start_after = whole.start_after.timestamp() if whole.start_after else 0.0
+        self.cancel, self.suspend, self.redrive = whole.cancel, whole.suspend, whole.redrive
+        self.array = ArrayState(whole.size, whole.parallelism) if whole.is_array else None
+        self.budgets: dict[int, tuple[int, int]] = {}
+        """Retries and disruptions of items that have spent any; forgotten with the operator."""
+        self.running: dict[int | None, Attempt] = {}
+        self.version = 0
+        """Grows with everything that has to be written down."""
+        self.seen = 0
+        """resourceVersion of the latest object that we have looked at."""
+        self._take(resource.get("status") or {})
+        self.ready_at = max(self.created_at, self.start_after)
+
+    def _take(self, status: Json) -> None:
+        self.phase = Phase(status.get("phase", "Pending"))
+        self.reason, self.message = str(status.get("reason", "")), str(status.get("message", ""))
+        self.attempts, self.retries = int(status.get("attempts", 0)), int(status.get("retries", 0))
+        self.disruptions, self.redrives = int(status.get("disruptions", 0)), int(status.get("redrives", 0))
+        self.worker = str(status.get("worker", ""))
+        self.not_before, self.started_at = seconds(status.get("notBefore")), seconds(status.get("startedAt"))
+        self.finished_at = seconds(status.get("finishedAt"))
+        self.error: Json | None = status.get("error")
+        self.log_tail: str = status.get("logTail", "")
+        self.result: Any = status.get("result")
+        self.history: list[Json] = list(status.get("history") or ())
+        if self.array is not None and status.get("items"):
+            self.array.restore(ItemsStatus.model_validate_json(orjson.dumps(status["items"]), by_alias=True))
+        self.saved = (self.phase, self.attempts, self.redrives)
+        """Phase, attempts and redrives as the API server has them."""
+
+    def spec(self) -> JobSpec:
+        """The specification; parsed anew, because most jobs wait most of their life."""
+        return parse_spec(self.spec_json)
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """Namespace and queue: its line."""
+        return self.namespace, self.queue
+
+    def course(self, number: int, budgets: tuple[int, int] | None = None) -> Course:
+        """For the rules of ``longshore.job.lifecycle``: attempt ``number`` runs; budgets are an item's own."""
+        retries, disruptions = budgets if budgets is not None else (self.retries, self.disruptions)
+        return Course(Phase.RUNNING, number, retries, disruptions, self.redrives, self.cancel)
+
+    def remember(self, entry: Json) -> None:
+        """One more ended attempt; the last ten are kept."""
+        self.history = [*self.history, entry][-MAX_HISTORY:]
+
+    def status(self) -> Json:
+        """The whole status as it should be written: ``longshore.job.status.JobStatus`` in camelCase."""
+        whole: Json = {
+            "phase": self.phase.value, "attempts": self.attempts, "redrives": self.redrives, "retries": self.retries,
+            "disruptions": self.disruptions,
+        }  # fmt: skip
+        texts = {"reason": self.reason, "message": self.message, "worker": self.worker, "logTail": self.log_tail}
+        whole |= {name: text for name, text in texts.items() if text}
+        times = {"notBefore": self.not_before, "startedAt": self.started_at, "finishedAt": self.finished_at}
+        whole |= {name: rfc3339_at(when) for name, when in times.items() if when is not None}
+        rest = {"error": self.error, "result": self.result, "history": self.history}
+        whole |= {name: value for name, value in rest.items() if value not in (None, [])}
+        if self.array is not None:
+            whole["items"] = self.array.status().model_dump(mode="json", by_alias=True, exclude_defaults=True)
+        if self.phase.terminal:
+            whole["conditions"] = [
+                condition.model_dump(mode="json", by_alias=True)
+                for condition in conditions(self.phase, self.reason, self.message, finished_at=self.finished_at)
+            ]
+        return whole
+
+
+def seconds(text: object) -> float | None:
+    """RFC 3339 as seconds since the epoch; None for nothing."""
+    return datetime.fromisoformat(str(text)).timestamp() if text else None

@@ -1,0 +1,188 @@
+"""What the end of an attempt means for its job: the rules of ``longshore.job``, applied to the desk."""
+
+import asyncio
+import random
+from collections.abc import Callable
+
+import orjson
+
+from longshore.job.attempts import EndedEntry, HandlerDefaults
+from longshore.job.lifecycle import End, Verdict, finish
+from longshore.job.limits import Defaults, Policy, QueuePolicy, resolve
+from longshore.job.spec import rfc3339_at
+from longshore.job.status import JobError, Outcome, Phase, Reason
+from longshore_operator.desk import Desk
+from longshore_operator.job import Attempt, Job, Json
+from longshore_operator.write import Writer
+
+MAX_RESULT_BYTES = 16 * 1024  # of a result in the status; every write rewrites it, and etcd is no place for more
+PROGRESS_SECONDS = 5.0  # an array's progress is written so often at most
+
+
+class Recorder:
+    """Decides and hands the outcome to the writer. ``now`` is seconds since the epoch."""
+
+    def __init__(self, desk: Desk, writer: Writer, *, now: Callable[[], float], ended: Callable[[Job], None],
+                 counted: Callable[[str, str], None]) -> None:  # fmt: skip
+        self._desk, self._writer, self._now = desk, writer, now
+        self._ended, self._counted = ended, counted
+        self._later: dict[str, asyncio.TimerHandle] = {}
+
+    # -- attempts --------------------------------------------------------------------------------------------
+
+    def attempt_ended(self, job: Job, attempt: Attempt, entry: EndedEntry) -> asyncio.Future[None] | None:
+        """A worker says how an attempt ended; the future is done when that is on record, None when it may lag."""
+        entry = _kept(entry, array=job.array is not None)
+        end = End(entry.number, entry.outcome, entry.reason, entry.error.type if entry.error else "",
+                  entry.error.message if entry.error else "", entry.exit_code)  # fmt: skip
+        attempt.started_at = entry.started_at.timestamp()
+        return self._settle(job, attempt, end, entry)
+
+    def attempt_lost(self, job: Job, attempt: Attempt, message: str) -> asyncio.Future[None] | None:
+        """The worker is gone with the attempt, or has forgotten it."""
+        outcome = Outcome.CANCELLED if job.cancel else Outcome.LOST
+        return self._settle(job, attempt, End(attempt.number, outcome, Reason.WORKER_LOST, Reason.WORKER_LOST, message))
+
+    def _settle(
+        self, job: Job, attempt: Attempt, end: End, entry: EndedEntry | None = None
+    ) -> asyncio.Future[None] | None:
+        now = self._now()
+        self._desk.end(job, attempt)
+        job.attempts = max(job.attempts, attempt.number)
+        self._counted("ended", end.outcome.value)
+        if end.outcome.disruption:
+            self._counted("disruption", end.reason)
+        if job.array is not None:
+            return self._item_ended(job, attempt, end, now)
+        verdict = finish(job.course(attempt.number), end, self._policy(job, end), now=now, random=random.random)
+        job.retries, job.disruptions = verdict.course.retries, verdict.course.disruptions
+        failed = end.outcome is not Outcome.SUCCEEDED
+        job.error = _error(end) if failed else None
+        job.result = entry.result if entry is not None and not failed else None
+        job.log_tail = entry.log_tail if entry is not None and failed else ""
+        job.remember(_history(attempt, end, entry, now))
+        if verdict.course.phase is Phase.PENDING and not end.outcome.disruption:
+            self._counted("retry", end.reason)
+        return self._apply(job, verdict, now)
+
+    def _item_ended(self, job: Job, attempt: Attempt, end: End, now: float) -> asyncio.Future[None] | None:
+        array, index = job.array, attempt.index
+        assert array is not None
+        assert index is not None
+        course = job.course(attempt.number, job.budgets.get(index, (0, 0)))
+        verdict = finish(course, end, self._policy(job, end), now=now, random=random.random)
+        phase = verdict.course.phase
+        if phase is Phase.SUCCEEDED:
+            array.succeed(index)
+        elif phase is Phase.FAILED:
+            array.fail(
+                index, JobError(type=end.error_type or verdict.reason or "Error", message=end.error_message[:1024])
+            )
+        elif phase is Phase.PENDING:
+            array.again(index, verdict.not_before or 0.0)
+            job.budgets[index] = (verdict.course.retries, verdict.course.disruptions)
+        else:
+            array.running.discard(index)
+        if phase.terminal:
+            job.budgets.pop(index, None)
+        course = job.course(job.attempts)
+        if job.cancel and not job.running:
+            return self.end(job, Phase.CANCELLED, Reason.CANCELLED, "cancelled while it ran")
+        if array.ended:
+            failed = len(array.failed)
+            if failed:
+                return self.end(job, Phase.FAILED, Reason.ITEMS_FAILED, f"{failed} of {array.size} items failed")
+            return self.end(job, Phase.SUCCEEDED, "", "")
+        self._desk.queue(job, now)
+        self._write_later(job)
+        return None
+
+    def _write_later(self, job: Job) -> None:
+        if job.uid in self._later:
+            return
+
+        def write() -> None:
+            del self._later[job.uid]
+            if job.uid in self._desk.jobs and not job.phase.terminal:
+                self._writer.changed(job)
+
+        self._later[job.uid] = asyncio.get_running_loop().call_later(PROGRESS_SECONDS, write)
+
+    def _policy(self, job: Job, end: End) -> Policy:
+        if end.outcome is Outcome.SUCCEEDED:
+            return Policy()  # a success asks for no budget
+        found = next((worker.defaults[job.handler] for worker in self._desk.workers.values()
+                      if job.handler in worker.defaults), HandlerDefaults())  # fmt: skip
+        line = self._desk.lines.get(job.key)
+        defaults = Defaults(found.timeout_seconds, found.max_retries, found.retry)
+        return resolve(job.spec(), defaults, line.policy if line is not None else QueuePolicy())
+
+    # -- jobs ------------------------------------------------------------------------------------------------
+
+    def running_for_long(self, job: Job) -> None:
+        """Say that it runs, and where."""
+        job.phase, job.reason, job.message, job.not_before = Phase.RUNNING, "", "", None
+        self._writer.changed(job)
+
+    def end(self, job: Job, phase: Phase, reason: str, message: str) -> asyncio.Future[None]:
+        """The job has ended without (another) attempt."""
+        return self._apply(job, Verdict(job.course(job.attempts), reason, message), self._now(), phase)
+
+    def redrive(self, job: Job) -> None:
+        """A failed job goes round again with fresh budgets; attempt numbers go on."""
+        now = self._now()
+        job.phase, job.redrives = Phase.PENDING, job.redrive
+        job.retries = job.disruptions = 0
+        job.reason = job.message = job.log_tail = ""
+        job.error = job.result = job.not_before = job.started_at = job.finished_at = None
+        job.ready_at = now
+        if job.array is not None:
+            job.array.reopen_failed()
+        self._desk.queue(job, now)
+        self._writer.changed(job)
+
+    def _apply(self, job: Job, verdict: Verdict, now: float, phase: Phase | None = None) -> asyncio.Future[None]:
+        job.phase = phase or verdict.course.phase
+        job.reason, job.message = verdict.reason, verdict.message[:1024]
+        job.not_before = verdict.not_before
+        if job.phase.terminal:
+            job.finished_at, job.not_before = now, None
+            if (later := self._later.pop(job.uid, None)) is not None:
+                later.cancel()
+        else:
+            job.ready_at = max(now, verdict.not_before or 0.0)
+        self._desk.queue(job, now)
+        done = self._writer.changed(job)
+        if job.phase.terminal:
+            done.add_done_callback(lambda _done: self._ended(job))
+        return done
+
+
+def _kept(entry: EndedEntry, *, array: bool) -> EndedEntry:
+    """The end as it can be kept: a result that is too large for a status fails the attempt."""
+    if entry.result is None or array or len(size := orjson.dumps(entry.result)) <= MAX_RESULT_BYTES:
+        return entry
+    text = f"the result takes {len(size)} bytes of JSON; at most {MAX_RESULT_BYTES} are kept"
+    error = JobError(type=Reason.RESULT_TOO_LARGE, message=text)
+    return entry.model_copy(
+        update={"outcome": Outcome.FAILED, "reason": Reason.RESULT_TOO_LARGE, "error": error, "result": None}
+    )
+
+
+def _error(end: End) -> Json:
+    return {"type": (end.error_type or end.reason or "Error")[:200], "message": end.error_message[:1024]}
+
+
+def _history(attempt: Attempt, end: End, entry: EndedEntry | None, now: float) -> Json:
+    finished = entry.finished_at.timestamp() if entry is not None else now
+    whole: Json = {
+        "number": attempt.number, "outcome": end.outcome.value, "startedAt": rfc3339_at(attempt.started_at),
+        "finishedAt": rfc3339_at(finished),
+    }  # fmt: skip
+    optional = {
+        "worker": attempt.worker_name,
+        "reason": end.reason[:200],
+        "exitCode": end.exit_code,
+        "index": attempt.index,
+    }
+    return whole | {name: value for name, value in optional.items() if value not in (None, "")}

@@ -1,0 +1,94 @@
+"""Is a worker still there? Pure decisions over what the API server and the worker's own feed say."""
+
+from dataclasses import dataclass
+from typing import Any
+
+POOL = "longshore.dev/pool"
+QUEUES = "longshore.dev/queues"  # annotation of a pod: the queues it serves, with commas; all without it
+NAMESPACES = "longshore.dev/serves-namespaces"  # annotation: more namespaces, with commas, or *
+PORT_NAME = "http"
+
+SILENT_SECONDS = 15.0  # a feed that says nothing for so long, though its pod looks well
+SILENT_UNREADY_SECONDS = 5.0  # the same for a pod that is not ready either
+REFUSALS = 3  # refused connections in a row, a fraction of a second apart: no process listens any more
+
+
+@dataclass(frozen=True, slots=True)
+class Pod:
+    """What matters of a Pod of a pool."""
+
+    uid: str
+    name: str
+    namespace: str
+    pool: str
+    address: str
+    """``host:port`` of its attempts API; empty while it has no IP."""
+    ready: bool
+    ending: bool
+    """Whether it is being deleted: it takes nothing new, what runs may finish."""
+    ended: str
+    """Why it runs no more; empty while it does."""
+    restarts: int
+    last_end: str
+    """How its container ended the last time: ``OOMKilled``, ``Error``, …"""
+    queues: frozenset[str]
+    """Queues that it serves; empty means all."""
+    namespaces: frozenset[str]
+    """Namespaces whose jobs it runs; ``*`` means all."""
+
+    def serves(self, namespace: str, queue: str) -> bool:
+        """Whether it may run jobs of that queue."""
+        return (not self.queues or queue in self.queues) and not self.namespaces.isdisjoint({namespace, "*"})
+
+
+def pod(resource: dict[str, Any]) -> Pod:
+    """From the API server's object."""
+    meta, status = resource["metadata"], resource.get("status") or {}
+    annotations = meta.get("annotations") or {}
+    containers = status.get("containerStatuses") or ()
+    lasts = [(c.get("lastState") or {}).get("terminated") for c in containers]
+    phase = status.get("phase", "")
+    return Pod(
+        uid=meta["uid"], name=meta["name"], namespace=meta["namespace"],
+        pool=(meta.get("labels") or {}).get(POOL, ""), address=_address(resource, status.get("podIP", "")),
+        ready=any(c["type"] == "Ready" and c["status"] == "True" for c in status.get("conditions") or ()),
+        ending="deletionTimestamp" in meta,
+        ended=(status.get("reason") or phase) if phase in ("Failed", "Succeeded") else "",
+        restarts=sum(c.get("restartCount", 0) for c in containers),
+        last_end=next((str(last.get("reason", "")) for last in lasts if last), ""),
+        queues=_names(annotations.get(QUEUES, "")),
+        namespaces=_names(annotations.get(NAMESPACES, "")) | {meta["namespace"]},
+    )  # fmt: skip
+
+
+def _address(resource: dict[str, Any], ip: str) -> str:
+    ports = [
+        port["containerPort"]
+        for container in resource["spec"].get("containers", ())
+        for port in container.get("ports") or ()
+        if port.get("name") == PORT_NAME
+    ]
+    host = f"[{ip}]" if ":" in ip else ip
+    return f"{host}:{ports[0]}" if ip and ports else ""
+
+
+def _names(text: str) -> frozenset[str]:
+    return frozenset(name.strip() for name in text.split(",") if name.strip())
+
+
+def lost(pod: Pod | None, *, silent_seconds: float, refusals: int) -> str:
+    """Why everything that ran on the worker is lost; empty while there is hope.
+
+    A pod that is gone or has ended is certain. A process that does not listen any more is as good as certain: the
+    engine holds the port to its last moment. Silence is a guess: a late result is refused by its number.
+    """
+    if pod is None:
+        return "its pod is gone"
+    if pod.ended:
+        return f"its pod has ended: {pod.ended}"
+    if refusals >= REFUSALS:
+        return f"its process is gone{f' ({pod.last_end})' if pod.last_end else ''}"
+    limit = SILENT_SECONDS if pod.ready else SILENT_UNREADY_SECONDS
+    if silent_seconds > limit:
+        return f"its worker has said nothing for {silent_seconds:.0f} seconds"
+    return ""

@@ -1,0 +1,75 @@
+"""Every setting of the operator, from ``LONGSHORE_OPERATOR_…`` in its environment; arguments of the command win."""
+
+import os
+import socket
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from longshore_operator.errors import ConfigError
+
+PREFIX = "LONGSHORE_OPERATOR_"
+
+Names = Annotated[
+    tuple[str, ...],
+    BeforeValidator(lambda value: [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value),
+]  # fmt: skip
+
+
+class OperatorSettings(BaseModel):
+    """Read once, at start."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kubeconfig: str = ""
+    """File that says where the API server is; without one the pod's own account, then ~/.kube/config."""
+    namespaces: Names = ()
+    """Namespaces whose jobs are run; all without any."""
+    worker_token_file: Path | None = None
+    """File with the bearer token of the workers' attempts API; read again for every request, so it can be rotated."""
+    leader_election: bool = True
+    """Whether a Lease decides who leads; false for a single operator by hand."""
+    lease_namespace: str = ""
+    """Namespace of the Lease; the operator's own without one."""
+    lease_name: str = "longshore-operator"
+    """Name of the Lease."""
+    lease_seconds: Annotated[float, Field(ge=2, le=3600)] = 15.0
+    """A leader that has not renewed for so long is replaced."""
+    identity: str = Field(default_factory=socket.gethostname)
+    """Name of this operator in the Lease; the pod's."""
+    host: str = "127.0.0.1"
+    """Address of the operator's own HTTP port."""
+    port: Annotated[int, Field(ge=0, le=65535)] = 8082
+    """Port for probes, metrics and the api's questions; 0 takes any that is free."""
+    token_file: Path | None = None
+    """File with the tokens that may ask explain, workers and queues; nobody may without one."""
+    retention_seconds: Annotated[float, Field(ge=0)] = 7 * 86_400.0
+    """Ended jobs that do not say how long they are kept are kept so long."""
+    log_level: str = "info"
+    """Least serious log lines that are written: debug, info, warning, error."""
+
+    @property
+    def lists(self) -> list[str]:
+        """Namespaces to list: each, or all at once."""
+        return list(self.namespaces) or [""]
+
+
+def load(arguments: Mapping[str, object], environment: Mapping[str, str] | None = None) -> OperatorSettings:
+    """Arguments that are not None, then the environment, then defaults; raises ConfigError naming the setting."""
+    environment = os.environ if environment is None else environment
+    given: dict[str, object] = {}
+    for variable, text in environment.items():
+        if variable.startswith(PREFIX):
+            name = variable.removeprefix(PREFIX).lower()
+            if name not in OperatorSettings.model_fields:
+                raise ConfigError(f"there is no setting {variable}")
+            given[name] = text
+    given |= {name: value for name, value in arguments.items() if value is not None}
+    try:
+        return OperatorSettings.model_validate(given)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = str(first["loc"][0])
+        raise ConfigError(f"{PREFIX}{name.upper()}: {first['msg']}, not {first.get('input')!r}") from None

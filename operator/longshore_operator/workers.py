@@ -1,0 +1,221 @@
+"""Follows the workers: their feeds, their pods, and what is lost when one of them goes."""
+
+import asyncio
+import time
+from collections.abc import Callable
+
+from pydantic import ValidationError
+
+from longshore.job.attempts import EndedEntry, Feed
+from longshore_operator import recover
+from longshore_operator.attempts_client import WAIT_SECONDS, AttemptsClient, readable
+from longshore_operator.desk import HANDLER, Desk, Worker
+from longshore_operator.errors import WorkerUnreachable
+from longshore_operator.job import Attempt, Job
+from longshore_operator.record import Recorder
+from longshore_operator.tasks import spawn
+
+FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.15, 1.0
+LOOK_SECONDS = 1.0  # silence is looked at so often
+
+
+class Workers:
+    """One task for each worker, while leading. ``stir`` is called when slots may have become free."""
+
+    def __init__(self, desk: Desk, client: AttemptsClient, recorder: Recorder, *, now: Callable[[], float],
+                 stir: Callable[[], None], log: Callable[..., None]) -> None:  # fmt: skip
+        self._desk, self._client, self._recorder = desk, client, recorder
+        self._now, self._stir, self._log = now, stir, log
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self.on = False
+        """Whether workers are asked: only the leader does, or outcomes would be acknowledged by two."""
+        self.synced = False
+        """Whether the desk has all jobs; before that an unknown attempt may be of a job that is yet to come."""
+
+    # -- pods ------------------------------------------------------------------------------------------------
+
+    def pod_seen(self, pod: recover.Pod) -> None:
+        """The API server shows a pod of a pool."""
+        worker = self._desk.workers.get(pod.uid)
+        if worker is None:
+            if pod.ended:
+                return
+            worker = self._desk.workers[pod.uid] = Worker(pod)
+        before, worker.pod = worker.pod, pod
+        if pod.ended:
+            self._gone(worker)
+        elif pod.address and self.on and pod.uid not in self._tasks:
+            self._tasks[pod.uid] = spawn(self._follow(worker))
+        if (before.ready, before.queues, before.namespaces) != (pod.ready, pod.queues, pod.namespaces):
+            self._desk.look_again(HANDLER, self._now())
+            self._stir()
+
+    def pod_gone(self, uid: str) -> None:
+        """There is no such pod any more."""
+        if (worker := self._desk.workers.get(uid)) is not None:
+            self._gone(worker, None)
+
+    def start(self) -> None:
+        """Ask all workers what they hold; from now on we lead."""
+        self.on = True
+        for worker in list(self._desk.workers.values()):
+            if worker.pod.address and worker.pod.uid not in self._tasks:
+                self._tasks[worker.pod.uid] = spawn(self._follow(worker))
+
+    async def all_heard(self, seconds: float) -> None:
+        """Until every worker that is ready has said what it holds, or the time is over."""
+        limit = time.monotonic() + seconds
+        while time.monotonic() < limit:
+            if all(worker.boot for worker in self._desk.workers.values() if worker.pod.ready and worker.pod.address):
+                return
+            await asyncio.sleep(0.02)
+
+    async def watch_silence(self) -> None:
+        """For ever: a worker that says nothing is found here."""
+        while True:
+            await asyncio.sleep(LOOK_SECONDS)
+            for worker in list(self._desk.workers.values()):
+                self._look(worker)
+
+    # -- feeds -----------------------------------------------------------------------------------------------
+
+    async def _follow(self, worker: Worker) -> None:
+        worker.heard_at = time.monotonic()
+        pause = FIRST_PAUSE_SECONDS
+        while self._desk.workers.get(worker.pod.uid) is worker:
+            asked_at = time.monotonic()
+            try:
+                feed = await self._client.feed(worker.pod.address, worker.cursor, WAIT_SECONDS if worker.boot else 0.0)
+            except (WorkerUnreachable, ValidationError) as error:
+                self._unheard(worker, error)
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
+                continue
+            pause = FIRST_PAUSE_SECONDS
+            if self._desk.workers.get(worker.pod.uid) is worker:
+                await self._heard(worker, feed, asked_at)
+
+    def _unheard(self, worker: Worker, error: WorkerUnreachable | ValidationError) -> None:
+        refused = isinstance(error, WorkerUnreachable) and error.refused
+        worker.refusals = worker.refusals + 1 if refused else 0
+        detail = readable(error) if isinstance(error, ValidationError) else str(error)
+        self._log("worker_unreachable", level="warning", worker=worker.pod.name, detail=detail)
+        self._look(worker)
+
+    async def _heard(self, worker: Worker, feed: Feed, asked_at: float) -> None:
+        if worker.boot and feed.boot != worker.boot:
+            self._lose(worker, f"its worker was started again{_how(worker)}")
+        first = worker.boot != feed.boot
+        worker.boot, worker.heard_at, worker.refusals = feed.boot, time.monotonic(), 0
+        worker.slots, worker.draining, worker.commands = feed.slots.total, feed.draining, feed.commands
+        worker.full_until = 0.0
+        if feed.handlers is not None:
+            worker.handlers, worker.defaults = frozenset(feed.handlers), dict(feed.handler_defaults or {})
+        if first or feed.handlers is not None:
+            self._desk.look_again(HANDLER, self._now())
+        records = [done for entry in feed.entries if isinstance(entry, EndedEntry)
+                   if (done := self._ended(worker, entry)) is not None]  # fmt: skip
+        self._compare(worker, feed, asked_at)
+        self._stir()
+        if records:  # what is not on record yet is not acknowledged
+            await asyncio.gather(*records)
+        worker.cursor = feed.cursor
+
+    def _ended(self, worker: Worker, entry: EndedEntry) -> "asyncio.Future[None] | None":
+        job = self._desk.jobs.get(entry.uid)
+        if job is None or job.phase.terminal:
+            return None
+        attempt = job.running.get(entry.index)
+        if attempt is None and entry.number > job.attempts:  # started by our predecessor, who did not write it down
+            attempt = self._adopt(worker, job, entry.number, entry.index)
+        if attempt is None or attempt.number != entry.number or attempt.worker not in ("", worker.pod.uid):
+            self._log("outcome_stale", level="warning", job=job.name, attempt=entry.number, worker=worker.pod.name)
+            return None
+        if not attempt.worker:
+            attempt.worker, attempt.worker_name = worker.pod.uid, worker.pod.name
+        return self._recorder.attempt_ended(job, attempt, entry)
+
+    def _compare(self, worker: Worker, feed: Feed, asked_at: float) -> None:
+        """Hold what the worker says it runs against what we think it does."""
+        runs = {(run.uid, run.index, run.number) for run in feed.running}
+        clock = time.monotonic()
+        for key in runs - worker.held.keys():
+            self._unexpected(worker, *key)
+        for key, (job, attempt) in list(worker.held.items()):
+            if key in runs:
+                attempt.confirmed_at = attempt.confirmed_at or clock
+                if job.cancel and not attempt.stopping:
+                    self.stop(job, attempt)
+            elif (attempt.confirmed_at or attempt.offered_at) < asked_at - (0 if attempt.confirmed_at else 1):
+                # It was there, or was offered long ago, and has neither ended nor runs.
+                self._recorder.attempt_lost(job, attempt, "its worker does not know it")
+
+    def _unexpected(self, worker: Worker, uid: str, index: int | None, number: int) -> None:
+        job = self._desk.jobs.get(uid)
+        if job is not None and not job.phase.terminal:
+            held = job.running.get(index)
+            if held is not None and held.number == number and not held.worker:
+                held.worker, held.worker_name = worker.pod.uid, worker.pod.name
+                held.confirmed_at = time.monotonic()
+                worker.held[uid, index, number] = (job, held)
+                return
+            if held is None and number > job.attempts:
+                self._adopt(worker, job, number, index)
+                return
+        if self.synced:  # of a job that is gone, or an attempt that was given up
+            self._log("attempt_unwanted", level="warning", worker=worker.pod.name, uid=uid, attempt=number)
+            spawn(self._ask_to_stop(worker, uid, number, index))
+
+    def _adopt(self, worker: Worker, job: Job, number: int, index: int | None) -> Attempt:
+        attempt = Attempt(number, index, self._now())
+        attempt.confirmed_at = time.monotonic()
+        job.attempts = number
+        self._desk.begin(job, attempt, worker, self._now())
+        self._log("attempt_adopted", job=job.name, attempt=number, worker=worker.pod.name)
+        return attempt
+
+    # -- ends ------------------------------------------------------------------------------------------------
+
+    def stop(self, job: Job, attempt: Attempt) -> None:
+        """Ask the worker for the end of an attempt; its feed tells when it is gone."""
+        attempt.stopping = True
+        if (worker := self._desk.workers.get(attempt.worker)) is not None:
+            spawn(self._ask_to_stop(worker, job.uid, attempt.number, attempt.index, attempt))
+
+    async def _ask_to_stop(self, worker: Worker, uid: str, number: int, index: int | None,
+                           attempt: Attempt | None = None) -> None:  # fmt: skip
+        try:
+            await self._client.stop(worker.pod.address, uid, number, index)
+        except WorkerUnreachable as error:
+            self._log("stop_unanswered", level="warning", worker=worker.pod.name, detail=str(error))
+            if attempt is not None:
+                attempt.stopping = False  # its next word reminds us
+
+    def _look(self, worker: Worker) -> None:
+        if not worker.heard_at or not self.on:
+            return
+        silent = time.monotonic() - worker.heard_at
+        if why := recover.lost(worker.pod, silent_seconds=silent, refusals=worker.refusals):
+            self._lose(worker, why)
+
+    def _gone(self, worker: Worker, pod: recover.Pod | None = None) -> None:
+        why = recover.lost(pod or (worker.pod if worker.pod.ended else None), silent_seconds=0, refusals=0)
+        self._lose(worker, why)
+        self._desk.workers.pop(worker.pod.uid, None)
+        if (task := self._tasks.pop(worker.pod.uid, None)) is not None:
+            task.cancel()
+        self._desk.look_again(HANDLER, self._now())
+
+    def _lose(self, worker: Worker, why: str) -> None:
+        """Everything that ran there waits again, at its old place; late results are refused by their number."""
+        for job, attempt in list(worker.held.values()):
+            self._recorder.attempt_lost(job, attempt, why)
+        if worker.held or worker.boot:
+            self._log("worker_lost", level="warning", worker=worker.pod.name, detail=why)
+        worker.held.clear()
+        worker.boot, worker.cursor = "", ""
+        self._stir()
+
+
+def _how(worker: Worker) -> str:
+    return f" ({worker.pod.last_end})" if worker.pod.last_end else ""

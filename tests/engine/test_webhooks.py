@@ -1,0 +1,433 @@
+"""Webhooks of a real service to a real receiver on loopback."""
+
+import base64
+import contextlib
+import hashlib
+import hmac
+import http.client
+import http.server
+import json
+import os
+import socket
+import ssl
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from longshore.engine import courier
+from service import Service
+
+
+class Receiver:
+    """An HTTP server that keeps what it gets and answers as it was told: a status each, the last one for ever."""
+
+    def __init__(self, *answers: int, hangs: bool = False, tls: ssl.SSLContext | None = None) -> None:
+        self.got: list[tuple[dict[str, str], bytes, str]] = []
+        self.answers, self.hangs = list(answers or (204,)), hangs
+        self.go = threading.Event()
+        receiver = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                headers = {name.lower(): value for name, value in self.headers.items()}
+                receiver.got.append((headers, body, self.path))
+                if receiver.hangs:
+                    receiver.go.wait(60)
+                status = receiver.answers.pop(0) if len(receiver.answers) > 1 else receiver.answers[0]
+                self.send_response(status)
+                if 300 <= status < 400:
+                    self.send_header("Location", f"{receiver.url}/elsewhere")
+                self.end_headers()
+
+            def log_message(self, format: str, *args: object) -> None:
+                pass
+
+        self._server = Server(("127.0.0.1", 0), Handler)
+        if tls is not None:
+            self._server.socket = tls.wrap_socket(self._server.socket, server_side=True)
+        self._scheme = "https" if tls is not None else "http"
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,))
+        self._thread.start()
+
+    @property
+    def url(self) -> str:
+        return f"{self._scheme}://127.0.0.1:{self._server.server_address[1]}"
+
+    def bodies(self) -> list[Any]:
+        return [json.loads(body) for _, body, _ in self.got]
+
+    def close(self) -> None:
+        self.go.set()
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+
+class Server(http.server.ThreadingHTTPServer):
+    request_queue_size = 128
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """A client that left is no news."""
+
+
+Start = Callable[..., Receiver]
+
+
+@pytest.fixture
+def receive() -> Iterator[Start]:
+    started: list[Receiver] = []
+
+    def start(*answers: int, **how: Any) -> Receiver:
+        started.append(Receiver(*answers, **how))
+        return started[-1]
+
+    yield start
+    for receiver in started:
+        receiver.close()
+
+
+KEYS = [bytes(range(24)), bytes(range(100, 132))]
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    folder = tmp_path_factory.mktemp("hooks")
+    secrets = folder / "secrets"
+    secrets.mkdir()
+    (secrets / "one").write_text(f"whsec_{base64.b64encode(KEYS[0]).decode()}\n")
+    (secrets / "two").write_text("".join(f"{base64.b64encode(key).decode()}\n" for key in KEYS))
+    (secrets / "empty").write_text("\n")
+    (secrets / "broken").write_text("not base64!\n")
+    service = Service(folder / "data", {"webhook_allow_local": True, "secrets_dir": secrets})
+    service.start()
+    yield service
+    service.end()
+
+
+def submit(service: Service, url: str, handler: str = "echo", **fields: Any) -> str:
+    hook = {"url": url, **fields.pop("hook", {})}
+    answer = service.request("POST", "/v1/jobs", {"handler": handler, "webhook": hook, **fields})
+    assert answer.status == 202, answer.body
+    return str(answer.json()["id"])
+
+
+def delivered(service: Service) -> dict[str, float]:
+    """How many deliveries ended how, so far."""
+    lines = service.request("GET", "/metrics").body.decode().splitlines()
+    found = (line.split() for line in lines if line.startswith("longshore_webhook_deliveries_total{"))
+    return {name.split('"')[1]: float(value) for name, value in found}
+
+
+def pending(service: Service) -> int:
+    return int(service.request("GET", "/v1/status").json()["webhooks"]["pending"])
+
+
+def given_up(service: Service, id: str, eventually: Callable[..., Any]) -> str:
+    """Why the delivery about the job was given up, from the service's log."""
+    uid = service.client().get(id)["uid"]
+
+    def look() -> str:
+        lines = [json.loads(line) for line in service.log.read_text().splitlines() if line.startswith("{")]
+        return next((one["detail"] for one in lines if one.get("delivery", "").startswith(f"msg_{uid}")), "")
+
+    return str(eventually(look, what="the end of the delivery"))
+
+
+def signature(key: bytes, headers: dict[str, str], body: bytes) -> str:
+    """Standard Webhooks 1.0, symmetric: HMAC-SHA256 over ``id.timestamp.payload``, base64, behind ``v1,``."""
+    content = b".".join([headers["webhook-id"].encode(), headers["webhook-timestamp"].encode(), body])
+    return "v1," + base64.b64encode(hmac.new(key, content, hashlib.sha256).digest()).decode()
+
+
+# -- what is sent ------------------------------------------------------------------------------------------------------
+
+
+def test_the_end_of_a_job_is_reported_and_signed(
+    service: Service, receive: Start, eventually: Callable[..., Any]
+) -> None:
+    receiver = receive()
+    id = submit(service, f"{receiver.url}/hook?for=me", hook={"secretRef": "one"}, args={"x": "ü"}, labels={"a": "b"})
+    eventually(lambda: receiver.got)
+    headers, body, path = receiver.got[0]
+    said = json.loads(body)
+    job = service.client().get(id)
+
+    assert ("/hook?for=me", "application/json", "job.succeeded") == (path, headers["content-type"], said["type"])
+    assert {
+        "id": id, "uid": job["uid"], "labels": {"a": "b"}, "phase": "Succeeded", "reason": "", "message": "",
+        "attempts": 1, "finishedAt": job["status"]["finishedAt"], "result": {"x": "ü"},
+    } == said["data"]  # fmt: skip
+    assert signature(KEYS[0], headers, body) == headers["webhook-signature"]
+    assert abs(time.time() - int(headers["webhook-timestamp"])) < 60
+    assert not set(headers["webhook-id"]) - set("abcdefghijklmnopqrstuvwxyz0123456789_-")
+
+
+def test_two_secrets_are_two_signatures_and_none_is_none(
+    service: Service, receive: Start, eventually: Callable[..., Any]
+) -> None:
+    receiver = receive()
+    submit(service, receiver.url, hook={"secretRef": "two"})
+    eventually(lambda: receiver.got)
+    submit(service, receiver.url)
+    eventually(lambda: len(receiver.got) == 2)
+    (signed, body, _), (unsigned, _, _) = receiver.got
+
+    assert [signature(key, signed, body) for key in KEYS] == signed["webhook-signature"].split(" ")
+    assert "webhook-signature" not in unsigned
+
+
+@pytest.mark.parametrize(("handler", "kind"), [("echo", "job.succeeded"), ("raises", "job.failed")])
+def test_only_the_ends_that_were_asked_for_are_reported(
+    service: Service, receive: Start, eventually: Callable[..., Any], handler: str, kind: str
+) -> None:
+    receiver = receive()
+    submit(service, f"{receiver.url}/other", handler, hook={"on": ["Cancelled"]})
+    submit(service, f"{receiver.url}/this", handler, hook={"on": ["Succeeded", "Failed"]})
+    submit(service, f"{receiver.url}/all", handler)
+    eventually(lambda: len(receiver.got) == 2 and pending(service) == 0)
+
+    assert {"/this", "/all"} == {path for _, _, path in receiver.got}
+    assert {kind} == {body["type"] for body in receiver.bodies()}
+
+
+def test_a_cancelled_job_is_reported(service: Service, receive: Start, eventually: Callable[..., Any]) -> None:
+    receiver = receive()
+    id = submit(service, receiver.url, suspend=True)
+    service.client().cancel(id)
+    eventually(lambda: receiver.got)
+
+    assert ("job.cancelled", "Cancelled") == (receiver.bodies()[0]["type"], receiver.bodies()[0]["data"]["reason"])
+
+
+def test_a_redriven_job_is_reported_again_under_another_id(
+    service: Service, receive: Start, eventually: Callable[..., Any]
+) -> None:
+    receiver = receive()
+    id = submit(service, receiver.url, "raises")
+    eventually(lambda: receiver.got)
+    service.client().redrive(id)
+    eventually(lambda: len(receiver.got) == 2)
+
+    assert 2 == len({headers["webhook-id"] for headers, _, _ in receiver.got})
+
+
+@pytest.mark.parametrize(("size", "omitted"), [(15_000, False), (25_000, True)])
+def test_a_large_result_is_left_out(
+    service: Service, receive: Start, eventually: Callable[..., Any], size: int, omitted: bool
+) -> None:
+    receiver = receive()
+    submit(service, receiver.url, "huge_result", args={"size": size})
+    eventually(lambda: receiver.got)
+    data = receiver.bodies()[0]["data"]
+
+    assert (omitted, None if omitted else "x" * size) == (data.get("resultOmitted", False), data["result"])
+    assert len(receiver.got[0][1]) <= 20_000
+
+
+# -- what comes back ---------------------------------------------------------------------------------------------------
+
+
+def test_a_failure_is_tried_again_under_the_same_id(
+    service: Service, receive: Start, eventually: Callable[..., Any]
+) -> None:
+    receiver = receive(500, 204)
+    submit(service, receiver.url, hook={"secretRef": "one"})
+    eventually(lambda: len(receiver.got) == 2, seconds=20)
+    (first, body, _), (second, again, _) = receiver.got
+
+    assert (first["webhook-id"], body) == (second["webhook-id"], again)
+    assert 4 <= int(second["webhook-timestamp"]) - int(first["webhook-timestamp"]) <= 15
+    assert signature(KEYS[0], second, again) == second["webhook-signature"]
+    eventually(lambda: pending(service) == 0)
+
+
+def test_gone_ends_it_at_once(service: Service, receive: Start, eventually: Callable[..., Any]) -> None:
+    receiver = receive(410)
+    id = submit(service, receiver.url)
+
+    assert "HTTP 410" == given_up(service, id, eventually)
+    assert (0, 1) == (pending(service), len(receiver.got))
+
+
+@pytest.mark.parametrize("status", [301, 302, 307, 308])
+def test_a_redirect_is_a_failure_and_not_followed(
+    service: Service, receive: Start, eventually: Callable[..., Any], status: int
+) -> None:
+    receiver = receive(status, 204)
+    before = delivered(service)
+    submit(service, f"{receiver.url}/here")
+    eventually(lambda: delivered(service)["failed"] > before["failed"])
+
+    assert ["/here"] == [path for _, _, path in receiver.got]
+
+
+@pytest.mark.parametrize(
+    ("secret", "says"),
+    [
+        ("missing", "secret missing cannot be read"),
+        ("broken", "secret broken cannot be read"),
+        ("empty", "secret empty has no key"),
+    ],
+)
+def test_a_secret_that_cannot_sign_sends_nothing(
+    service: Service, receive: Start, eventually: Callable[..., Any], secret: str, says: str
+) -> None:
+    receiver = receive()
+    id = submit(service, receiver.url, hook={"secretRef": secret})
+
+    assert says in given_up(service, id, eventually)
+    assert [] == receiver.got
+    assert "Succeeded" == service.client().get(id)["status"]["phase"]
+
+
+@pytest.mark.parametrize("name", ["../one", "/etc/passwd", "..", "."])
+def test_a_secret_is_a_name_and_no_path(service: Service, name: str) -> None:
+    job = {"handler": "echo", "webhook": {"url": "http://127.0.0.1/", "secretRef": name}}
+    refused = service.request("POST", "/v1/jobs", job)
+
+    assert (422, "/webhook/secretRef") == (refused.status, refused.json()["errors"][0]["pointer"])
+
+
+def test_https_with_a_certificate_that_nobody_vouches_for_gets_nothing(
+    service: Service, receive: Start, eventually: Callable[..., Any], program: Callable[[str], None], tmp_path: Path
+) -> None:
+    program("openssl")
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2",
+         "-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", tmp_path / "key",
+         "-out", tmp_path / "cert"], check=True, capture_output=True, timeout=60,
+    )  # fmt: skip
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(tmp_path / "cert", tmp_path / "key")
+    receiver = receive(tls=tls)
+    before = delivered(service)
+    submit(service, receiver.url)
+    eventually(lambda: delivered(service)["failed"] > before["failed"])
+
+    assert [] == receiver.got
+    assert 1 <= pending(service), "a certificate may be put right: it is tried again"
+
+
+@pytest.mark.parametrize(
+    "host", ["127.0.0.1", "localhost", "127.9.9.9", "0.0.0.0", "169.254.169.254", "[::1]", "[::ffff:127.0.0.1]", "2130706433"]
+)  # fmt: skip
+def test_this_machine_is_refused_unless_it_is_allowed(
+    start_service: Callable[..., Service], receive: Start, eventually: Callable[..., Any], host: str
+) -> None:
+    receiver = receive()
+    service = start_service()
+    id = submit(service, receiver.url.replace("127.0.0.1", host))
+
+    assert "loopback, link-local or multicast" in given_up(service, id, eventually)
+    assert ([], 0) == (receiver.got, pending(service))
+
+
+@pytest.mark.parametrize(
+    "url", ["http://[::1", "http://[x]/", "http://127.0.0.1:99999/", "http://127.0.0.1:x/", "https://?"]
+)
+def test_an_address_that_leads_nowhere_is_a_failure_and_no_more(
+    service: Service, receive: Start, eventually: Callable[..., Any], url: str
+) -> None:
+    before = delivered(service)
+    answer = service.request("POST", "/v1/jobs", {"handler": "echo", "webhook": {"url": url}})
+    if answer.status != 422:
+        eventually(lambda: delivered(service)["failed"] > before["failed"])
+
+    receiver = receive()
+    submit(service, receiver.url)
+    eventually(lambda: receiver.got)
+
+
+# -- what it may not hold up -------------------------------------------------------------------------------------------
+
+
+def test_a_receiver_that_hangs_holds_up_no_job_and_no_other_delivery(
+    service: Service, receive: Start, eventually: Callable[..., Any]
+) -> None:
+    """More deliveries than there are senders, each as slow as the time-out allows."""
+    slow, good = receive(hangs=True), receive()
+    jobs = [{"handler": "echo", "webhook": {"url": slow.url}} for _ in range(200)]
+    service.client().submit_many(jobs)
+    eventually(lambda: slow.got)
+    begun = time.monotonic()
+    id = submit(service, good.url)
+    assert "Succeeded" == service.client().wait(id, 10)["status"]["phase"]
+    eventually(lambda: good.got, seconds=10, what="the other delivery")
+    assert time.monotonic() - begun < 15, "less than the time-out of a hanging one"
+
+    slow.hangs = False
+    slow.go.set()
+    eventually(lambda: len(slow.got) >= 200, seconds=60, what="the rest")
+    assert 200 == len({headers["webhook-id"] for headers, _, _ in slow.got})
+
+
+def test_a_delivery_survives_the_engine(
+    start_service: Callable[..., Service], receive: Start, eventually: Callable[..., Any]
+) -> None:
+    receiver = receive(hangs=True)
+    service = start_service(webhook_allow_local=True)
+    id = submit(service, receiver.url, ttlSecondsAfterFinished=0)
+    eventually(lambda: receiver.got)
+    service.kill()
+    receiver.hangs = False
+    receiver.go.set()
+    service.start()
+    eventually(lambda: len(receiver.got) == 2 and pending(service) == 0)
+
+    assert 1 == len({headers["webhook-id"] for headers, _, _ in receiver.got})
+    assert 410 == service.request("GET", f"/v1/jobs/{id}").status, "the job need not be kept for it"
+
+
+def test_a_killed_courier_is_replaced_and_what_it_had_is_sent(
+    service: Service, receive: Start, eventually: Callable[..., Any]
+) -> None:
+    receiver = receive(hangs=True)
+    submit(service, receiver.url)
+    eventually(lambda: receiver.got)
+    for pid in service.child("longshore.engine.courier"):
+        os.kill(pid, 9)
+    receiver.hangs = False
+    receiver.go.set()
+    eventually(lambda: len(receiver.got) == 2, what="the second delivery")
+
+    assert 1 == len({headers["webhook-id"] for headers, _, _ in receiver.got})
+
+
+@pytest.mark.parametrize(
+    ("scheme", "begins", "status"),
+    [
+        ("http", b"HTTP/1.1 2", None),
+        ("http", b"HTTP/1.1 200 OK\r\nx: ", 200),  # what it said first is enough
+        ("https", b"\x16\x03\x03\x40\x00", None),
+    ],
+)
+def test_a_receiver_that_answers_byte_by_byte_is_left_in_time(scheme: str, begins: bytes, status: int | None) -> None:
+    """Each byte started the time-out anew, and a sender was lost for hours."""
+    stop = threading.Event()
+
+    def drip(listener: socket.socket) -> None:
+        sock, _ = listener.accept()
+        with sock, contextlib.suppress(OSError):
+            sock.sendall(begins)
+            while not stop.wait(0.05):
+                sock.sendall(b"x")
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=drip, args=(listener,))
+        thread.start()
+        url = f"{scheme}://127.0.0.1:{listener.getsockname()[1]}/"
+        try:
+            found: int | None = courier.post(url, b"{}", {}, allow_local=True, timeout=0.5)
+        except (OSError, http.client.HTTPException):
+            found = None
+        finally:
+            stop.set()
+            thread.join()
+
+    assert status == found

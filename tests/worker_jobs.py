@@ -1,0 +1,39 @@
+"""Handlers that a test can watch from outside: they say who they are, and wait until they are let go."""
+
+import os
+import time
+from pathlib import Path
+
+from longshore import Context, handler
+
+
+@handler
+def held(path: str) -> int:
+    """Say which process this is, and stay until the file is there."""
+    print(os.getpid())
+    while not Path(path).exists():
+        time.sleep(0.01)
+    return os.getpid()
+
+
+@handler(timeout_seconds=0.2, max_retries=7)
+def hasty() -> None:
+    """Never make it in time."""
+    time.sleep(600)
+
+
+@handler
+def reports(path: str, ctx: Context) -> None:
+    """Report without end, until the file is there."""
+    percent = 0
+    while not Path(path).exists():
+        percent = min(99, percent + 1)
+        ctx.progress(percent, f"at {percent}")
+        time.sleep(0.005)
+    print("done with it")
+
+
+@handler
+def sized(size: int) -> str:
+    """Return so many letters."""
+    return "x" * size
