@@ -3,11 +3,14 @@
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
 from kube.api_service import ApiService, account, install_crds, password
 from kube.control_plane import ControlPlane
+from kube.kubelet import Kubelet
+from kube.operators import Rig
 
 Wait = Callable[..., object]
 
@@ -17,7 +20,7 @@ def api(control_plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -
     """One api for tests that use names of their own."""
     install_crds(control_plane)
     namespace = control_plane.make_namespace()
-    service = ApiService(tmp_path_factory.mktemp("api"), control_plane, namespace, wait_threads=13, api_threads=17)
+    service = ApiService(tmp_path_factory.mktemp("api"), control_plane, namespace)
     service.start()
     yield service
     service.end()
@@ -137,6 +140,26 @@ def test_a_refused_batch_leaves_nothing(api: ApiService) -> None:
     assert {} == api.ask("GET", "/v1/jobs:count?label=batch=b2").json()["counts"]
 
 
+def test_a_batch_that_breaks_off_is_taken_back(api: ApiService, eventually: Wait) -> None:
+    """A quota is the one rule that every job of a trial passes, and the last of them does not."""
+    quotas = f"/api/v1/namespaces/{api.namespace}/resourcequotas"
+    count = "count/jobs.longshore.dev"
+    hard = {count: "5"}
+    api.plane.must("POST", quotas, {"metadata": {"name": "q"}, "spec": {"hard": hard}})
+    try:
+        # What the quota controller would come to in a minute.
+        api.plane.must("PATCH", f"{quotas}/q/status", {"status": {"hard": hard, "used": {count: "0"}}})
+        eventually(lambda: api.plane.must("GET", f"{quotas}/q")["status"].get("used"))
+        jobs = [{"handler": "echo", "labels": {"batch": "b3"}} for _ in range(30)]
+        answer = api.ask("POST", "/v1/jobs:batch", jobs)
+    finally:
+        api.plane.must("DELETE", f"{quotas}/q")
+
+    assert (429, "/problems/quota-exceeded") == (answer.status, answer.json()["type"]), answer.body
+    assert "a batch was taken back" in api.log.read_text()
+    assert {} == api.ask("GET", "/v1/jobs:count?label=batch=b3").json()["counts"]
+
+
 def test_a_full_queue_refuses(api: ApiService) -> None:
     queues = f"/apis/longshore.dev/v1alpha1/namespaces/{api.namespace}/queues"
     api.plane.must("POST", queues, {"apiVersion": "longshore.dev/v1alpha1", "kind": "Queue",
@@ -192,27 +215,6 @@ def test_a_job_that_is_deleted_ends_its_waits(api: ApiService, eventually: Wait)
         api.plane.must("DELETE", api.resource_path("vanishing"))
 
         assert 404 == waiting.result(10).status
-
-
-def test_twelve_waits_hang_on_one_watch(api: ApiService, eventually: Wait) -> None:
-    names = [f"many-{number}" for number in range(12)]
-    for name in names:
-        api.submit(name=name)
-    with ThreadPoolExecutor(12) as pool:
-        waits = [pool.submit(api.ask, "GET", f"/v1/jobs/{name}?wait=25") for name in names]
-        eventually(lambda: "longshore_waiting_requests 12.0" in api.request("GET", "/metrics").body.decode())
-        assert 1 == open_watches(api.plane)
-        for name in names:
-            api.record(name, phase="Succeeded", attempts=1)
-
-        assert ["Succeeded"] * 12 == [wait.result(10).json()["status"]["phase"] for wait in waits]
-
-
-def open_watches(plane: ControlPlane) -> int:
-    """Watches of Jobs that the API server has open, by its own count."""
-    lines = [line for line in plane.metrics().splitlines() if line.startswith("apiserver_longrunning_requests{")]
-    jobs = [line for line in lines if 'resource="jobs"' in line and 'group="longshore.dev"' in line]
-    return int(sum(float(line.rpartition(" ")[2]) for line in jobs))
 
 
 def test_lists_filter_and_go_on(api: ApiService) -> None:
@@ -301,7 +303,7 @@ def test_logs_are_the_tail_or_a_hint(api: ApiService) -> None:
     api.submit(name="spoke")
     api.record("spoke", phase="Failed", attempts=2, worker="pod-1", logTail="the end\n")
     api.submit(name="silent")
-    api.record("silent", phase="Succeeded", attempts=1, worker="pod-1")
+    api.record("silent", phase="Succeeded", attempts=1, worker="pod-1", finishedAt="2026-01-01T00:00:00Z")
     tail, gone = api.ask("GET", "/v1/jobs/spoke/logs?offset=-4"), api.ask("GET", "/v1/jobs/silent/logs")
 
     assert (200, b"end\n", "true", "2") == (
@@ -410,9 +412,9 @@ def counted(api: ApiService, word: str) -> float:
                if line.startswith("longshore_kube_requests_total{") and word in line)  # fmt: skip
 
 
-def test_our_own_missing_rights_are_named(control_plane: ControlPlane, namespace: str, tmp_path: object) -> None:
+def test_our_own_missing_rights_are_named(control_plane: ControlPlane, namespace: str, tmp_path: Path) -> None:
     install_crds(control_plane)
-    service = ApiService(tmp_path, control_plane, namespace)  # type: ignore[arg-type]  # pytest's own path
+    service = ApiService(tmp_path, control_plane, namespace)
     role = f"/apis/rbac.authorization.k8s.io/v1/namespaces/{namespace}/roles/longshore-api"
     control_plane.must("PATCH", role, {"rules": [
         {"apiGroups": ["longshore.dev"], "resources": ["jobs", "queues"], "verbs": ["get", "list", "watch"]}]})  # fmt: skip
@@ -426,15 +428,80 @@ def test_our_own_missing_rights_are_named(control_plane: ControlPlane, namespace
     assert f"may not create jobs.longshore.dev in the namespace {namespace}" in answer.json()["detail"]
 
 
-# -- when the API server is away ------------------------------------------------------------------------------
+# -- with an operator and a worker ----------------------------------------------------------------------------
+
+
+def test_the_whole_way(
+    control_plane: ControlPlane, kubelet: Kubelet, namespace: str, tmp_path: Path, eventually: Wait
+) -> None:
+    install_crds(control_plane)
+    rig = Rig(control_plane, kubelet, namespace, tmp_path)
+    service = ApiService(tmp_path / "api", control_plane, namespace, commands=True)
+    try:
+        worker = rig.worker(commands=True)
+        rig.leader()
+        service.change(worker_tokens_file=worker.tokens)
+        service.start()
+        wait = {"Prefer": "wait=20"}
+        done = service.ask("POST", "/v1/jobs", {"handler": "primes", "args": {"limit": 100}}, headers=wait)
+        said = service.ask("POST", "/v1/jobs", {"command": ["sh", "-c", "echo still here; sleep 600"], "name": "talks"})
+        eventually(lambda: service.resource("talks")["status"]["phase"] == "Running")
+        live = service.ask("GET", "/v1/jobs/talks/logs")
+        cancelled = service.ask("POST", "/v1/jobs/talks:cancel")
+        ended = service.ask("GET", "/v1/jobs/talks?wait=20")
+        after = service.ask("GET", "/v1/jobs/talks/logs")
+    finally:
+        service.end()
+        rig.close()
+
+    assert (200, {"count": 25, "largest": 97}) == (done.status, done.json()["status"]["result"])
+    assert 202 == said.status, said.body
+    assert (200, "false", True) == (live.status, live.headers["Longshore-Complete"], b"still here" in live.body)
+    assert (202, "Cancelled") == (cancelled.status, ended.json()["status"]["phase"])
+    assert (200, "true") == (after.status, after.headers["Longshore-Complete"]), after.body
+
+
+# -- an API server of one's own -------------------------------------------------------------------------------
+
+
+def test_twelve_waits_hang_on_one_watch(own_control_plane: ControlPlane, tmp_path: Path, eventually: Wait) -> None:
+    """Without controllers, which would watch Jobs too."""
+    plane = own_control_plane
+    install_crds(plane)
+    service = ApiService(tmp_path, plane, plane.make_namespace())
+    service.start()
+    names = [f"many-{number}" for number in range(12)]
+    try:
+        for name in names:
+            service.submit(name=name)
+        with ThreadPoolExecutor(12) as pool:
+            waits = [pool.submit(service.ask, "GET", f"/v1/jobs/{name}?wait=25") for name in names]
+            eventually(lambda: "longshore_waiting_requests 12.0" in service.request("GET", "/metrics").body.decode())
+            watches = open_watches(plane)
+            beyond = service.ask("GET", "/v1/jobs/many-0?wait=25")
+            for name in names:
+                service.record(name, phase="Succeeded", attempts=1)
+            ended = [wait.result(10).json()["status"]["phase"] for wait in waits]
+    finally:
+        service.end()
+
+    assert (1, ["Succeeded"] * 12) == (watches, ended)
+    assert "Pending" == beyond.json()["status"]["phase"], "beyond the budget nobody waits"
+
+
+def open_watches(plane: ControlPlane) -> int:
+    """Watches of Jobs that the API server has open, by its own count."""
+    lines = [line for line in plane.metrics().splitlines() if line.startswith("apiserver_longrunning_requests{")]
+    jobs = [line for line in lines if 'resource="jobs"' in line and 'group="longshore.dev"' in line]
+    return int(sum(float(line.rpartition(" ")[2]) for line in jobs))
 
 
 def test_an_api_server_that_was_killed_and_comes_back(
-    own_control_plane: ControlPlane, tmp_path: object, eventually: Wait
+    own_control_plane: ControlPlane, tmp_path: Path, eventually: Wait
 ) -> None:
     plane = own_control_plane
     install_crds(plane)
-    service = ApiService(tmp_path, plane, plane.make_namespace())  # type: ignore[arg-type]  # pytest's own path
+    service = ApiService(tmp_path, plane, plane.make_namespace())
     service.start()
     try:
         service.submit(name="before")

@@ -1,5 +1,6 @@
 """Output of jobs: live from the worker that runs them, the last lines of failures from the status, else gone."""
 
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -8,11 +9,12 @@ from urllib3.exceptions import HTTPError
 
 from longshore.errors import Gone, NotFound, StoreUnavailable
 from longshore.store.kubernetes.client import KubeClient, Target
-from longshore.store.kubernetes.documents import Resource, ended
+from longshore.store.kubernetes.documents import Resource
 from longshore.store.port import LogChunk
 
 HTTP_PORT, PORT_NAME = 8080, "http"
 CONNECT_SECONDS, PATIENCE_SECONDS = 2.0, 5.0
+LATELY_SECONDS = 600.0
 
 
 class Logs:
@@ -22,16 +24,23 @@ class Logs:
         self._client, self._tokens = client, tokens_file
         self._pool = urllib3.PoolManager(maxsize=8)
 
-    def read(self, job: Resource, *, attempt: int | None, index: int | None, offset: int, wait: float) -> LogChunk:
+    def read(
+        self, job: Resource, *, attempt: int | None, index: int | None, offset: int, wait: float, now: float
+    ) -> LogChunk:
         """A piece of output; raises Gone, with the place to look, when nobody has it."""
         status, name = job.get("status") or {}, job["metadata"]["name"]
-        number = attempt or status.get("attempts", 0)
-        if status.get("phase") == "Running" and status.get("worker"):
-            return self._live(job, status, number, index, offset, wait)
-        if not number and not ended(job):
+        # Items have numbers of their own, which a status does not tell.
+        number = attempt or (status.get("attempts", 0) if index is None else 1)
+        if not number and status.get("phase") == "Pending":
             return LogChunk(b"", 0, 0, complete=False)
+        if number and status.get("worker") and _lately(status, now):
+            try:
+                return self._live(job, status, number, index, offset, wait)
+            except (Gone, StoreUnavailable):
+                if status["phase"] == "Running":
+                    raise
         tail = status.get("logTail")
-        if tail and attempt in (None, status.get("attempts")) and index is None:
+        if tail and number == status.get("attempts") and index is None:
             return _tail(str(tail).encode(), number, offset)
         worker = status.get("worker") or "WORKER"
         raise Gone(f"the output of job {name} is not kept here; the worker wrote it to its own log: "
@@ -81,6 +90,12 @@ class Logs:
         except OSError as error:
             raise StoreUnavailable(f"the token for workers cannot be read: {error.strerror}", retry_after=5) from error
         return {"Authorization": f"Bearer {first[0]}"} if first else {}
+
+
+def _lately(status: dict[str, Any], now: float) -> bool:
+    """Whether a worker may still have the output: it keeps what ended until it needs the room."""
+    ended = status.get("finishedAt")
+    return not ended or datetime.fromisoformat(ended).timestamp() > now - LATELY_SECONDS
 
 
 def _tail(data: bytes, number: int, offset: int) -> LogChunk:

@@ -206,7 +206,15 @@ class KubernetesStore:
 
     def logs(self, id: str, *, attempt: int | None = None, index: int | None = None,
              offset: int = 0, wait: float = 0) -> LogChunk:  # fmt: skip
-        return self._cluster.logs.read(self._resource(id), attempt=attempt, index=index, offset=offset, wait=wait)
+        with self._cluster.watch.follow(self.namespace, id) as changes:
+            job, end = self._resource(id), time.monotonic() + wait
+            while wait and _waits(job) and attempt is None:
+                if changes.next(end - time.monotonic()) is Told.NOTHING:
+                    break
+                job = self._resource(id)
+        return self._cluster.logs.read(
+            job, attempt=attempt, index=index, offset=offset, wait=max(0.0, end - time.monotonic()), now=time.time()
+        )
 
     def events(self, *, job: str | None = None, after: int = 0, wait: float = 0, limit: int = 500) -> list[Event]:
         """What this process saw; of a job whose end it did not see, the end alone."""
@@ -258,6 +266,10 @@ class KubernetesStore:
         measures.watch_connected.set(watch.connected)
         measures.waiting.set(watch.followers())
         return measures.families()
+
+
+def _waits(job: documents.Resource) -> bool:
+    return bool(job["status"]["phase"] == Phase.PENDING)
 
 
 def _has_ended(doc: JobDoc) -> bool:
