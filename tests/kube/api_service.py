@@ -10,7 +10,8 @@ from service import Answer, Service
 
 GROUP = "longshore.dev"
 CRDS = Path(__file__).parents[2] / "manifests/crds"
-RBAC = "/apis/rbac.authorization.k8s.io/v1"
+RBAC_GROUP = "rbac.authorization.k8s.io"
+RBAC = f"/apis/{RBAC_GROUP}/v1"
 API_RIGHTS: list[dict[str, Any]] = [
     {"apiGroups": [GROUP], "resources": ["jobs"], "verbs": ["get", "list", "watch", "create", "patch", "delete"]},
     {"apiGroups": [GROUP], "resources": ["queues"], "verbs": ["get", "list", "create", "patch"]},
@@ -28,18 +29,29 @@ def install_crds(plane: ControlPlane) -> None:
 def account(plane: ControlPlane, namespace: str, name: str, rules: list[dict[str, Any]]) -> None:
     """A ServiceAccount with rights in its namespace."""
     plane.must("POST", f"/api/v1/namespaces/{namespace}/serviceaccounts", {"metadata": {"name": name}})
-    if rules:
-        plane.must("POST", f"{RBAC}/namespaces/{namespace}/roles", {"metadata": {"name": name}, "rules": rules})
-        subject = {"kind": "ServiceAccount", "name": name, "namespace": namespace}
-        plane.must("POST", f"{RBAC}/namespaces/{namespace}/rolebindings", {
-            "metadata": {"name": name}, "subjects": [subject],
-            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": name}})  # fmt: skip
+    grant(plane, namespace, name, rules, {"kind": "ServiceAccount", "name": name, "namespace": namespace})
+
+
+def grant(plane: ControlPlane, namespace: str, name: str, rules: list[dict[str, Any]], subject: dict[str, str]) -> None:
+    """Rights in a namespace."""
+    path, reference = f"{RBAC}/namespaces/{namespace}", {"apiGroup": RBAC_GROUP, "kind": "Role", "name": name}
+    plane.must("POST", f"{path}/roles", {"metadata": {"name": name}, "rules": rules})
+    binding = {"metadata": {"name": name}, "subjects": [subject], "roleRef": reference}
+    plane.must("POST", f"{path}/rolebindings", binding)
+
+
+def everywhere(plane: ControlPlane, name: str, rules: list[dict[str, Any]], subject: dict[str, str]) -> None:
+    """Rights in all namespaces."""
+    plane.must("POST", f"{RBAC}/clusterroles", {"metadata": {"name": name}, "rules": rules})
+    reference = {"apiGroup": RBAC_GROUP, "kind": "ClusterRole", "name": name}
+    binding = {"metadata": {"name": name}, "subjects": [subject], "roleRef": reference}
+    plane.must("POST", f"{RBAC}/clusterrolebindings", binding)
 
 
 def delegate(plane: ControlPlane, namespace: str, name: str) -> None:
     """Let the account ask who a caller is and what he may."""
     subject = {"kind": "ServiceAccount", "name": name, "namespace": namespace}
-    role = {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "system:auth-delegator"}
+    role = {"apiGroup": RBAC_GROUP, "kind": "ClusterRole", "name": "system:auth-delegator"}
     plane.must("POST", f"{RBAC}/clusterrolebindings",
                {"metadata": {"name": f"{namespace}-{name}"}, "subjects": [subject], "roleRef": role})  # fmt: skip
 

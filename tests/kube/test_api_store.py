@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from kube.api_service import ApiService, account, install_crds, password
+from kube.api_service import API_RIGHTS, USER_RIGHTS, ApiService, account, everywhere, grant, install_crds, password
 from kube.control_plane import ControlPlane
 from kube.kubelet import Kubelet
 from kube.operators import Rig
@@ -237,6 +237,7 @@ def test_lists_filter_and_go_on(api: ApiService) -> None:
     second = api.ask("GET", f"/v1/jobs?queue=listed&limit=4&cursor={first['nextCursor']}").json()
     assert (4, 2, "") == (len(first["items"]), len(second["items"]), second["nextCursor"])
     assert {"Pending": 4, "Failed": 1, "Succeeded": 1} == api.ask("GET", "/v1/jobs:count?queue=listed").json()["counts"]
+    assert [] == names("queue=listed&handler=primes,status.phase=Failed"), "no second selector gets in"
     wrong = api.ask("GET", "/v1/jobs?cursor=nonsense")
     assert (422, "cursor") == (wrong.status, wrong.json()["errors"][0]["parameter"])
 
@@ -249,6 +250,8 @@ def test_what_is_not_there_is_404(api: ApiService) -> None:
     ]  # fmt: skip
     foreign = api.ask("GET", "/v1/jobs?namespace=kube-system")
     assert 403 == foreign.status, "the user may read nothing there"
+    crooked = api.ask("GET", "/v1/jobs?namespace=a/pods%3F")
+    assert (422, "namespace") == (crooked.status, crooked.json()["errors"][0]["parameter"])
 
 
 def test_items_come_from_the_status(api: ApiService) -> None:
@@ -461,6 +464,31 @@ def test_the_whole_way(
     assert (200, "true") == (after.status, after.headers["Longshore-Complete"]), after.body
 
 
+def test_all_namespaces_when_asked_for(control_plane: ControlPlane, namespace: str, tmp_path: Path) -> None:
+    """And any handler, where no applications say which there are."""
+    install_crds(control_plane)
+    other = control_plane.make_namespace()
+    service = ApiService(tmp_path, control_plane, namespace, all_namespaces=True, apps="")
+    subject = {"kind": "ServiceAccount", "name": "longshore-api", "namespace": namespace}
+    everywhere(control_plane, f"{namespace}-api", API_RIGHTS, subject)
+    grant(control_plane, other, "user", USER_RIGHTS, {"kind": "ServiceAccount", "name": "user", "namespace": namespace})
+    service.start()
+    try:
+        there = service.ask("POST", f"/v1/jobs?namespace={other}", {"handler": "anything"})
+        path = there.headers["Location"]
+        control_plane.must("PATCH", f"/apis/longshore.dev/v1alpha1/namespaces/{other}/jobs/{there.json()['id']}/status",
+                           {"status": {"phase": "Succeeded", "attempts": 1}})  # fmt: skip
+        read = service.ask("GET", f"{path}&wait=20")
+        here = service.ask("GET", "/v1/jobs").json()["items"]
+        nowhere = service.ask("POST", "/v1/jobs?namespace=default", {"handler": "anything"})
+    finally:
+        service.end()
+
+    assert (202, other) == (there.status, there.json()["namespace"])
+    assert (200, "Succeeded", path) == (read.status, read.json()["status"]["phase"], read.json()["links"]["self"])
+    assert ([], 403) == (here, nowhere.status)
+
+
 # -- an API server of one's own -------------------------------------------------------------------------------
 
 
@@ -512,7 +540,10 @@ def test_an_api_server_that_was_killed_and_comes_back(
             away = service.ask("POST", "/v1/jobs", {"handler": "echo", "name": "during"})
             probes = [service.request("GET", path).status for path in ("/livez", "/readyz")]
             plane.start_apiserver()
-            eventually(lambda: service.request("GET", "/readyz").status == 200, what="readiness")
+            plane.kill_etcd()
+            without_etcd = service.request("GET", "/readyz").status
+            plane.start_etcd()
+            eventually(lambda: service.request("GET", "/readyz").status == 200, seconds=60, what="readiness")
             eventually(lambda: service.metric("watch_connected") == 1, what="the watch")
             service.record("before", phase="Succeeded", attempts=1)
             ended = waiting.result(20)
@@ -523,6 +554,6 @@ def test_an_api_server_that_was_killed_and_comes_back(
     assert (503, "/problems/store-unavailable", "1") == (
         away.status, away.json()["type"], away.headers["Retry-After"],
     )  # fmt: skip
-    assert [200, 503] == probes
+    assert ([200, 503], 503) == (probes, without_etcd)
     assert (200, "Succeeded") == (ended.status, ended.json()["status"]["phase"])
     assert 202 == after.status

@@ -5,14 +5,14 @@ The right is asked for at the door, by the request's route; the roles of the lap
 
 from flask import g, request
 
+from longshore.api import parse
 from longshore.api.guard import OPEN, SAFE, Guard, given_token
 from longshore.api.tokens import ANYBODY, Token
-from longshore.errors import Forbidden, InvalidRequest, Unauthenticated
+from longshore.errors import Forbidden, Unauthenticated
 from longshore.settings import Settings
 from longshore.store.port import Reviewer
 
 LONGEST_TOKEN = 16 * 1024
-LONGEST_NAMESPACE = 63
 # Probes, and metrics, which say nothing of anybody's jobs: scrapers seldom have a token.
 _OPEN = OPEN | {"/metrics"}
 
@@ -51,10 +51,7 @@ class ClusterGuard(Guard):
     def _admit(self) -> None:
         if request.path in _OPEN or request.endpoint in PUBLIC:
             return
-        namespace = request.args.get("namespace") or self._namespace
-        if len(namespace) > LONGEST_NAMESPACE or not namespace.replace("-", "").isalnum():
-            detail = "is no name of a namespace"
-            raise InvalidRequest(f"namespace: {detail}", errors=[{"parameter": "namespace", "detail": detail}])
+        namespace = parse.namespace() or self._namespace
         verb, resource = RIGHTS.get(str(request.endpoint), READ if request.method in SAFE else CHANGE)
         if not self._reviewer.may(g.subject, verb, resource, namespace):
             raise Forbidden(f"{g.caller.name} may not {verb} {resource}.longshore.dev in the namespace {namespace}")

@@ -5,6 +5,7 @@ from typing import cast
 
 from flask import current_app, request
 
+from longshore.api import parse
 from longshore.api.waiting import Budget
 from longshore.apps import Apps
 from longshore.settings import Settings
@@ -39,7 +40,7 @@ def store() -> JobStore:
     Raises InvalidRequest for a namespace that is not served.
     """
     found = cast("JobStore", parts().store)
-    return found.in_namespace(request.args.get("namespace", "")) if request.query_string else found
+    return found.in_namespace(parse.namespace()) if request.query_string else found
 
 
 def attempts() -> AttemptPort:

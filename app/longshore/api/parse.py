@@ -28,6 +28,7 @@ MAX_PAGE = 1000
 _YAML = ("application/yaml", "application/x-yaml", "text/yaml")
 _JSON = ("application/json", "application/merge-patch+json")
 _TRACEPARENT = re.compile(r"^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$")
+_NAMESPACE = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 _NAN = re.compile(rb"[^\w\"](-?(NaN|Infinity))\b")
 _submissions: TypeAdapter[list[Submission]] = TypeAdapter(list[Submission])
 Model = TypeVar("Model", bound=BaseModel)
@@ -265,6 +266,14 @@ def phases(allowed: Sequence[str]) -> list[str]:
     if wrong:
         raise _parameter("phase", f"should be one of {', '.join(allowed)}")
     return [known[text.lower()] for text in texts]
+
+
+def namespace() -> str:
+    """The namespace that the query names, empty for none; raises InvalidRequest for what is no name of one."""
+    text = request.args.get("namespace", "") if request.query_string else ""
+    if text and not _NAMESPACE.fullmatch(text):
+        raise _parameter("namespace", "should be the name of a namespace")
+    return text
 
 
 def known_parameters(*names: str) -> None:

@@ -6,6 +6,7 @@ from typing import cast
 import orjson
 from flask import Response, request
 
+from longshore.api import parse
 from longshore.job.status import TERMINAL
 from longshore.store.port import JobDoc
 
@@ -35,7 +36,7 @@ def etag(doc: JobDoc) -> str:
 
 def address(id: str) -> str:
     """Of a job, in the namespace of the request."""
-    namespace = request.args.get("namespace") if request.query_string else None
+    namespace = parse.namespace()
     return f"/v1/jobs/{id}?namespace={namespace}" if namespace else f"/v1/jobs/{id}"
 
 

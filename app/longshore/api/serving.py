@@ -106,10 +106,12 @@ def application() -> "Flask":
 
 
 def _of_cluster(loaded: "Apps") -> "Flask":
+    from longshore.api import lines
     from longshore.api.app import create_app
     from longshore.api.auth import ClusterGuard
     from longshore.store.kubernetes.connect import connect
 
+    lines.set_up(_settings)
     store, reviews = connect(_settings, loaded.handlers)
     guard = ClusterGuard(_settings, reviews, store.namespace) if _settings.auth == "kubernetes" else None
     return create_app(store, _settings, loaded, guard)

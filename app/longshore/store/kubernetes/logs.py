@@ -3,6 +3,7 @@
 from datetime import datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import urllib3
 from urllib3.exceptions import HTTPError
@@ -72,7 +73,9 @@ class Logs:
 
     def _address(self, namespace: str, pod: str) -> str:
         try:
-            found = self._client.get(Target("pods", f"/api/v1/namespaces/{namespace}/pods/{pod}", namespace))
+            found = self._client.get(
+                Target("pods", f"/api/v1/namespaces/{namespace}/pods/{quote(pod, safe='')}", namespace)
+            )
         except NotFound:
             raise Gone(f"the pod {pod}, where the job ran, is not there any more") from None
         address = (found.get("status") or {}).get("podIP")

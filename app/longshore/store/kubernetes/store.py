@@ -1,5 +1,6 @@
 """``JobStore`` over the API server: a job is accepted when etcd has it, and every verb is one write."""
 
+import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -26,6 +27,7 @@ from longshore.version import __version__
 PHASES = tuple(phase.value for phase in Phase)
 TABLE = "application/json;as=Table;v=v1;g=meta.k8s.io"
 COUNT_PAGE = 1000
+LABEL = re.compile(r"[-A-Za-z0-9_./]*")
 TRIES = 5  # of a change to a job that others change at the same time
 T = TypeVar("T")
 
@@ -84,7 +86,7 @@ class KubernetesStore:
             return self._read(id)
         with self._cluster.watch.follow(self.namespace, id) as changes:
             return self._until(
-                lambda doc: _has_ended(doc) if rev is None else doc["rev"] != rev, self._read(id), changes, wait
+                lambda doc: _has_ended(doc) or rev not in (None, doc["rev"]), self._read(id), changes, wait
             )
 
     def _until(self, done: Callable[[JobDoc], bool], doc: JobDoc, changes: Changes, wait: float) -> JobDoc:
@@ -248,8 +250,8 @@ class KubernetesStore:
         raise StoreUnavailable("the operator, who knows the workers, could not be asked", retry_after=30)
 
     def status(self, *, details: bool = False) -> dict[str, object]:
-        # One job from the API server's own memory: proves that it answers, and that our account may read jobs.
-        self._client.get(self._jobs, list_=True, limit=1, resourceVersion="0")
+        # A read of one key of etcd: proves that both answer, and that our account may read jobs.
+        self._client.get(self._jobs, list_=True, fieldSelector="metadata.name=ready")
         watch = {"connected": self._cluster.watch.connected, "waiting": self._cluster.watch.followers()}
         whole: dict[str, object] = {
             "version": __version__, "namespace": self.namespace, "ready": True, "draining": False, "watch": watch,
@@ -278,12 +280,23 @@ def _has_ended(doc: JobDoc) -> bool:
 
 def _selectors(query: Query) -> dict[str, str]:
     fields = [
-        f"{path}={value}" for path, value in (("spec.queue", query.queue), ("spec.handler", query.handler)) if value
+        f"{path}={_escaped(value)}"
+        for path, value in (("spec.queue", query.queue), ("spec.handler", query.handler))
+        if value
     ]
     if query.phases:  # selectors are all of, never any of: so none of the others
         fields += [f"status.phase!={phase}" for phase in PHASES if phase not in query.phases]
+    for text in (*query.labels, *query.labels.values()):
+        if not LABEL.fullmatch(text):  # it would be another selector
+            raise InvalidRequest(f"label: {text!r} is in no label", errors=[
+                {"parameter": "label", "detail": "should be key=value of a label"}])  # fmt: skip
     labels = ",".join(f"{key}={value}" for key, value in query.labels.items())
     return {"fieldSelector": ",".join(fields), "labelSelector": labels}
+
+
+def _escaped(text: str) -> str:
+    """As the value of a field selector."""
+    return text.replace("\\", "\\\\").replace(",", "\\,").replace("=", "\\=")
 
 
 def _against_others(change: Callable[[], T]) -> T:
