@@ -122,6 +122,16 @@ class Handler:
         finally:
             _current.reset(token)
 
+    def describe(self) -> dict[str, object]:
+        """As people are told of it: name, description, args (JSON Schema), defaults, runner."""
+        retry = self.defaults.retry
+        return {
+            "name": self.name, "description": self.description, "module": self.module, "runner": self.runner,
+            "args": self.schema(), "timeoutSeconds": self.defaults.timeout_seconds,
+            "maxRetries": self.defaults.max_retries,
+            "retry": retry.model_dump(mode="json", exclude_unset=True) if retry else None,
+        }  # fmt: skip
+
     def schema(self) -> dict[str, object]:
         """JSON Schema of the arguments."""
         return self.arguments.model_json_schema()

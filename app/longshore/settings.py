@@ -106,6 +106,16 @@ class Settings(BaseModel):
     """Ended jobs that are kept at most; the oldest go first."""
     tokens_file: File = None
     """File of token hashes (`longshore token new` writes it); without one everybody who reaches the port is admin."""
+    auth: Literal["tokens", "kubernetes"] = "tokens"
+    """Who knows callers and their rights: tokens_file, or the API server (the default of `longshore api`)."""
+    token_audiences: Words = ()
+    """With auth=kubernetes: tokens have to be meant for one of these; empty: for the API server."""
+    kubeconfig: File = None
+    """Of `longshore api`: file that names the cluster; without one the pod's own service account does."""
+    namespace: str = ""
+    """Of `longshore api`: namespace of jobs when a request names none; empty: the pod's own, else `default`."""
+    all_namespaces: bool = False
+    """Of `longshore api`: serve other namespaces too; its account needs rights in the whole cluster."""
     worker_tokens_file: File = None
     """File with the one or two tokens (a line each) that the operator may come to a worker with; `longshore worker` needs it."""
     api_url: str = ""
@@ -163,7 +173,7 @@ class Settings(BaseModel):
     def _fits_together(self) -> Self:
         if self.wait_threads >= self.api_threads:
             raise ValueError("wait_threads: must be smaller than api_threads, or waiting requests block all others")
-        guarded = self.tokens_file is not None or self.worker_tokens_file is not None
+        guarded = self.tokens_file is not None or self.worker_tokens_file is not None or self.auth == "kubernetes"
         if not self.loopback and not guarded and not self.insecure:
             raise ValueError(
                 f"host: {self.host} can be reached by others, and there are no tokens; make some with "
@@ -212,10 +222,14 @@ def load(
     arguments: Mapping[str, object] | None = None,
     environment: Mapping[str, str] | None = None,
     file: Path | None = None,
+    defaults: Mapping[str, object] | None = None,
 ) -> Effective:
-    """Read the settings; raises SettingsError that names the setting, where it came from and what is allowed."""
+    """Read the settings; raises SettingsError that names the setting, where it came from and what is allowed.
+
+    ``defaults`` are those of the command, where they differ from the service's.
+    """
     environment = os.environ if environment is None else environment
-    given: dict[str, object] = {}
+    given: dict[str, object] = dict(defaults or {})
     sources = dict.fromkeys(Settings.model_fields, "default")
     for source, values in (
         _from_file(file or _file_of(environment)),

@@ -47,10 +47,10 @@ class NameConverter(BaseConverter):
     regex = r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
 
 
-def create_app(store: JobStore, settings: Settings, apps: Apps) -> Flask:
+def create_app(store: JobStore, settings: Settings, apps: Apps, guard: Guard | None = None) -> Flask:
     """The application over a store; raises AppError when an application wants a route that is ours."""
     parts = Parts(store, settings, apps, Budget(settings.wait_threads), Budget(0))
-    app = _application(parts, Guard(settings), (jobs.bp, streams.bp, queues.bp, docs.bp))
+    app = _application(parts, guard or Guard(settings), (jobs.bp, streams.bp, queues.bp, docs.bp))
     if settings.docs:
         app.register_blueprint(docs.ui)
     _add_apps(app, apps)

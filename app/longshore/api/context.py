@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 from typing import cast
 
-from flask import current_app
+from flask import current_app, request
 
+from longshore.api import parse
 from longshore.api.waiting import Budget
 from longshore.apps import Apps
 from longshore.settings import Settings
@@ -34,8 +35,12 @@ def service() -> ServicePort:
 
 
 def store() -> JobStore:
-    """Where jobs are kept; only for views that are not there on a worker."""
-    return cast("JobStore", parts().store)
+    """Where the jobs of the namespace are kept that the request names; only for views that are not there on a worker.
+
+    Raises InvalidRequest for a namespace that is not served.
+    """
+    found = cast("JobStore", parts().store)
+    return found.in_namespace(parse.namespace()) if request.query_string else found
 
 
 def attempts() -> AttemptPort:

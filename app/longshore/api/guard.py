@@ -15,8 +15,8 @@ from longshore.settings import Settings
 
 REQUEST_ID = "longshore.request_id"
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "[::1]", "::1"})
-_SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
-_OPEN = frozenset({"/livez", "/readyz"})
+SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+OPEN = frozenset({"/livez", "/readyz"})
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -54,7 +54,11 @@ class Guard:
         self._check_host()
         self._check_origin()
         g.caller = self._caller()
-        if request.path not in _OPEN and not g.caller.allows("read"):
+        self._admit()
+
+    def _admit(self) -> None:
+        """Refuse a caller without the right to look; what needs more says so at its view."""
+        if request.path not in OPEN and not g.caller.allows("read"):
             raise Forbidden
 
     def _check_host(self) -> None:
@@ -65,7 +69,7 @@ class Guard:
 
     @staticmethod
     def _check_origin() -> None:
-        if request.method in _SAFE:
+        if request.method in SAFE:
             return
         site = request.headers.get("Sec-Fetch-Site", "none")
         origin = request.headers.get("Origin")
@@ -74,16 +78,17 @@ class Guard:
             raise Forbidden("a web page of another origin may not do this")
 
     def _caller(self) -> Token:
-        if self._tokens is None or request.path in _OPEN:
+        if self._tokens is None or request.path in OPEN:
             return ANYBODY
-        token = _given_token()
+        token = given_token()
         found = self._tokens.find(token) if token else None
         if found is None:
             raise Unauthenticated
         return found
 
 
-def _given_token() -> str:
+def given_token() -> str:
+    """What the caller shows: a bearer token, or one as the password of a Basic authorization."""
     kind, _, secret = request.headers.get("Authorization", "").partition(" ")
     return secret.strip() if kind.lower() == "bearer" else basic_password(secret) if kind.lower() == "basic" else ""
 
@@ -108,9 +113,9 @@ class WorkerGuard(Guard):
         if request.path == "/v1/jobs" or request.path.startswith(("/v1/jobs/", "/v1/jobs:")):
             # Whoever sends jobs has the wrong address, and no token for this one.
             raise Misdirected(f"a worker takes no jobs; send them to {self._api}")
-        if request.path in _OPEN or request.path == "/metrics":
+        if request.path in OPEN or request.path == "/metrics":
             return ANYBODY
-        if not self._values.matches(_given_token()):
+        if not self._values.matches(given_token()):
             raise Unauthenticated
         return OPERATOR
 

@@ -6,7 +6,7 @@ from longshore.api import parse
 from longshore.api.context import budget, store
 from longshore.api.guard import needs
 from longshore.api.problems import PreconditionFailed, pointer
-from longshore.api.reply import ended, etag, job, reply, with_links
+from longshore.api.reply import address, ended, etag, job, reply, with_links
 from longshore.errors import Conflict, InvalidRequest, NotFound
 from longshore.job.idempotency import fingerprint
 from longshore.job.status import Phase
@@ -33,12 +33,14 @@ def idempotency_key(data: object) -> Key | None:
 def submit() -> Response:
     """Take a job: 202 once it is kept; 200 when ``Prefer: wait=N`` saw its end."""
     raw, data = parse.body()
-    new = parse.new_job(parse.submission(raw, data), traceparent=parse.traceparent(), source=_source(), now=parse.now())
+    one, annotations, at = parse.submission(raw, data, store().namespace)
+    new = parse.new_job(one, traceparent=parse.traceparent(), source=_source(), now=parse.now(), at=at,
+                        annotations=annotations)  # fmt: skip
     with budget().wait(parse.preferred_wait()) as wait:
         (answer,) = store().submit([new], key=idempotency_key(data), wait=wait)
     doc = answer.job or store().get(answer.id)
     seen = wait and ended(doc)
-    headers = {"Preference-Applied": f"wait={wait:g}"} if seen else {"Location": f"/v1/jobs/{answer.id}"}
+    headers = {"Preference-Applied": f"wait={wait:g}"} if seen else {"Location": address(answer.id)}
     if not answer.created:
         headers["Idempotent-Replayed"] = "true"
     return job(doc, 200 if seen else 202, headers)

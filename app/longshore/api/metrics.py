@@ -37,7 +37,7 @@ class EngineCollector(Collector):
         try:
             families = self._store.metrics()
         except LongshoreError:
-            yield GaugeMetricFamily("longshore_engine_up", "Whether the engine answers.", 0)
+            yield GaugeMetricFamily(f"longshore_{self._store.backend}_up", "Whether it answers.", 0)
             return
         yield from map(_family, families)
 

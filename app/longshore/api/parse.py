@@ -28,6 +28,7 @@ MAX_PAGE = 1000
 _YAML = ("application/yaml", "application/x-yaml", "text/yaml")
 _JSON = ("application/json", "application/merge-patch+json")
 _TRACEPARENT = re.compile(r"^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$")
+_NAMESPACE = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 _NAN = re.compile(rb"[^\w\"](-?(NaN|Infinity))\b")
 _submissions: TypeAdapter[list[Submission]] = TypeAdapter(list[Submission])
 Model = TypeVar("Model", bound=BaseModel)
@@ -94,16 +95,17 @@ def model(kind: type[Model], raw: bytes, prefix: str = "") -> Model:
         raise invalid(error, prefix) from None
 
 
-def submission(raw: bytes, data: Any) -> Submission:
-    """One job: a submission, or a whole manifest."""
+def submission(raw: bytes, data: Any, namespace: str) -> tuple[Submission, Mapping[str, str], str]:
+    """One job, a submission or a whole manifest; with its annotations, and where its specification stands in the body."""
     fields = an_object(data)
     if "apiVersion" not in fields and "kind" not in fields:
-        return model(Submission, raw)
+        return model(Submission, raw), {}, ""
     manifest = model(Manifest, raw)
-    if manifest.metadata.namespace not in (None, "default"):
-        raise InvalidRequest("/metadata/namespace: this service has the namespace default alone",
-                             errors=[{"pointer": "/metadata/namespace", "detail": "only default is known here"}])  # fmt: skip
-    return manifest.submission()
+    if manifest.metadata.namespace not in (None, namespace):
+        detail = f"is not the namespace of the request, {namespace}; ?namespace= names another where there are others"
+        raise InvalidRequest(f"/metadata/namespace: {detail}",
+                             errors=[{"pointer": "/metadata/namespace", "detail": detail}])  # fmt: skip
+    return manifest.submission(), manifest.metadata.annotations, "/spec"
 
 
 def batch(data: Any) -> tuple[list[Submission], list[dict[str, Any]]]:
@@ -132,14 +134,15 @@ def _labelled(job: object, shared: dict[str, Any]) -> object:
     return {**job, "labels": {**job.get("labels", {}), **shared}}
 
 
-def new_job(job: Submission, *, traceparent: str, source: str, now: float, at: str = "") -> NewJob:
+def new_job(job: Submission, *, traceparent: str, source: str, now: float, at: str = "",
+            annotations: Mapping[str, str] | None = None) -> NewJob:  # fmt: skip
     """On its way into the store; raises UnknownHandler, InvalidRequest for its arguments."""
     check_handler(job, at)
     spec = job.model_dump_json(exclude_unset=True, exclude={"name", "labels"}).encode()
     named = job.name is not None
     digest = fingerprint("POST", "/v1/jobs", [orjson.loads(spec), job.labels]) if named else ""
     id = job.name or name_from_time(now, int.from_bytes(os.urandom(10)))
-    return NewJob(id, named, spec, digest, job.labels, traceparent, source)
+    return NewJob(id, named, spec, digest, job.labels, traceparent, source, annotations or {}, at)
 
 
 def check_handler(job: Submission, at: str = "") -> None:
@@ -151,6 +154,8 @@ def check_handler(job: Submission, at: str = "") -> None:
             raise InvalidRequest(f"{at}/command: {text}", errors=[{"pointer": f"{at}/command", "detail": text}])
         return
     handler = handlers.get(job.handler)
+    if handler is None and not current_app.extensions["longshore"].store.strict_handlers:
+        return  # workers of the cluster may know it
     if handler is None:
         near = difflib.get_close_matches(job.handler, handlers, n=3)
         hint = (
@@ -263,11 +268,20 @@ def phases(allowed: Sequence[str]) -> list[str]:
     return [known[text.lower()] for text in texts]
 
 
+def namespace() -> str:
+    """The namespace that the query names, empty for none; raises InvalidRequest for what is no name of one."""
+    text = request.args.get("namespace", "") if request.query_string else ""
+    if text and not _NAMESPACE.fullmatch(text):
+        raise _parameter("namespace", "should be the name of a namespace")
+    return text
+
+
 def known_parameters(*names: str) -> None:
     """Refuse a query parameter that would silently do nothing."""
+    names = (*names, "namespace")
     for name in request.args:
         if name not in names:
-            raise _parameter(name, f"there is no such parameter; there are: {', '.join(names) or 'none'}")
+            raise _parameter(name, f"there is no such parameter; there are: {', '.join(names)}")
 
 
 def traceparent() -> str:

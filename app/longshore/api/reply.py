@@ -6,6 +6,7 @@ from typing import cast
 import orjson
 from flask import Response, request
 
+from longshore.api import parse
 from longshore.job.status import TERMINAL
 from longshore.store.port import JobDoc
 
@@ -33,15 +34,23 @@ def etag(doc: JobDoc) -> str:
     return f'"{str(doc["uid"])[:8]}-{doc["rev"]}"'
 
 
+def address(id: str) -> str:
+    """Of a job, in the namespace of the request."""
+    namespace = parse.namespace()
+    return f"/v1/jobs/{id}?namespace={namespace}" if namespace else f"/v1/jobs/{id}"
+
+
 def with_links(doc: JobDoc) -> JobDoc:
     """The document as it goes out: revision to the ETag, links in."""
-    base = f"/v1/jobs/{doc['id']}"
+    own = address(str(doc["id"]))
+    base, _, query = own.partition("?")
+    query = f"?{query}" if query else ""
     names = ["events", "logs", "explain"] if not ended(doc) else ["events", "logs", "result"]
-    links = {"self": base, **{name: f"{base}/{name}" for name in names}}
+    links = {"self": own, **{name: f"{base}/{name}{query}" for name in names}}
     if not ended(doc):
-        links["cancel"] = f"{base}:cancel"
+        links["cancel"] = f"{base}:cancel{query}"
     elif phase_of(doc) == "Failed":
-        links["redrive"] = f"{base}:redrive"
+        links["redrive"] = f"{base}:redrive{query}"
     return {**{name: value for name, value in doc.items() if name != "rev"}, "links": links}
 
 

@@ -99,10 +99,11 @@ def healthz() -> Response:
 
 def _health(*, checks: bool) -> Response:
     found: dict[str, str] = {}
+    jobs = parts().store
     try:
-        found["engine"] = "ok" if service().status().get("ready") else "not ready"
+        found[jobs.backend] = "ok" if jobs.status().get("ready") else "not ready"
     except LongshoreError as error:
-        found["engine"] = error.code
+        found[jobs.backend] = error.code
     if checks:
         for name, check in parts().apps.health_checks.items():
             found[name] = _passes(check)

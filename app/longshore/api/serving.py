@@ -20,11 +20,14 @@ from longshore.settings import Settings
 if TYPE_CHECKING:
     from flask import Flask
 
+    from longshore.apps import Apps
+
 _boot = orjson.loads(os.environ["LONGSHORE_API_BOOT"])
 _settings = Settings.load_dump(_boot["settings"])
 
 wsgi_app = "longshore.api.serving:application()"
-bind = [f"fd://{_boot['fd']}"]
+_host = f"[{_settings.host}]" if ":" in _settings.host else _settings.host
+bind = [f"fd://{_boot['fd']}" if "fd" in _boot else f"{_host}:{_settings.port}"]
 worker_class = "gthread"
 workers = 1  # one registry of metrics, one budget of waits; jobs run elsewhere
 threads = _settings.api_threads
@@ -66,10 +69,16 @@ def post_fork(server: object, worker: object) -> None:
 
 def post_worker_init(worker: object) -> None:
     """In the worker, before the first request."""
-    os.write(_boot["report"], b"+")
+    _report("+")
     faulthandler.enable()
     if _settings.api_cpu is not None:
         os.sched_setaffinity(0, {_settings.api_cpu})
+
+
+def _report(text: str) -> None:
+    """Tell the engine, where there is one."""
+    if "report" in _boot:
+        os.write(_boot["report"], text.encode())
 
 
 def worker_abort(worker: object) -> None:
@@ -78,7 +87,7 @@ def worker_abort(worker: object) -> None:
 
 
 def application() -> "Flask":
-    """The application over the engine's socket and database."""
+    """The application over the engine's socket and database, or over a cluster."""
     from longshore import apps
     from longshore.api.app import create_app, create_worker
     from longshore.store.local import LocalStore
@@ -88,7 +97,21 @@ def application() -> "Flask":
         loaded = apps.load(_settings.apps)
         if _boot.get("role") == "worker":
             return create_worker(WorkerAttempts(_boot["rpc"]), _settings, loaded)
+        if _boot.get("role") == "api":
+            return _of_cluster(loaded)
         return create_app(LocalStore(_boot["rpc"], _boot["db"]), _settings, loaded)
     except AppError as error:
-        os.write(_boot["report"], f"-{error.message}".encode())
+        _report(f"-{error.message}")
         raise
+
+
+def _of_cluster(loaded: "Apps") -> "Flask":
+    from longshore.api import lines
+    from longshore.api.app import create_app
+    from longshore.api.auth import ClusterGuard
+    from longshore.store.kubernetes.connect import connect
+
+    lines.set_up(_settings)
+    store, reviews = connect(_settings, loaded.handlers)
+    guard = ClusterGuard(_settings, reviews, store.namespace) if _settings.auth == "kubernetes" else None
+    return create_app(store, _settings, loaded, guard)

@@ -18,7 +18,8 @@ Exit codes: 0 done (of wait and submit --wait: the job succeeded), 1 the job fai
 
 # Where each command lives; imported when it is needed, so that `longshore version` is quick.
 COMMANDS = {
-    "serve": "serve", "worker": "worker", "submit": "submit", "get": "get", "list": "listing", "wait": "wait", "logs": "logs",
+    "serve": "serve", "api": "api", "worker": "worker", "submit": "submit", "get": "get", "list": "listing",
+    "wait": "wait", "logs": "logs",
     "events": "events", "cancel": "verbs", "redrive": "verbs", "suspend": "verbs", "resume": "verbs",
     "delete": "verbs", "explain": "explain", "queues": "queues", "handlers": "service", "workers": "service",
     "status": "service", "drain": "service", "undrain": "service", "config": "config", "token": "tokens",

@@ -48,6 +48,8 @@ class Service(Parent):
 
 def run(settings: Settings) -> None:
     """Run the service until SIGTERM or Ctrl-C; raises StartError when it cannot start."""
+    if settings.auth == "kubernetes":
+        raise SettingsError("auth: kubernetes belongs to `longshore api`; this service knows callers by tokens_file")
     if settings.worker_tokens_file is not None:
         # The settings let an address be reached by others because of it, but it guards a worker alone.
         raise SettingsError("worker_tokens_file: belongs to `longshore worker`; `longshore serve` has tokens_file")

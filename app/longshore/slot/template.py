@@ -27,22 +27,13 @@ _PR_SET_PDEATHSIG = 1
 
 
 def describe(found: apps.Apps) -> list[dict[str, object]]:
-    """The handlers as the engine tells them: name, description, args (JSON Schema), defaults, runner."""
-    return [
-        {
-            "name": handler.name, "description": handler.description, "module": handler.module,
-            "runner": handler.runner, "args": _schema(handler),
-            "timeoutSeconds": handler.defaults.timeout_seconds, "maxRetries": handler.defaults.max_retries,
-            "retry": handler.defaults.retry.model_dump(mode="json", exclude_unset=True)
-            if handler.defaults.retry else None,
-        }
-        for handler in found.handlers.values()
-    ]  # fmt: skip
+    """The handlers as the engine tells them; raises AppError for arguments that are no JSON."""
+    return [_described(handler) for handler in found.handlers.values()]
 
 
-def _schema(handler: Handler) -> dict[str, object]:
+def _described(handler: Handler) -> dict[str, object]:
     try:
-        return handler.schema()
+        return handler.describe()
     except PydanticUserError as error:
         first = str(error).splitlines()[0]
         raise AppError(f"handler {handler.name!r} of {handler.module}: arguments have to be JSON: {first}") from None

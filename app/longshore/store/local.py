@@ -5,6 +5,7 @@ from typing import cast
 
 import orjson
 
+from longshore.errors import InvalidRequest
 from longshore.store.port import Event, JobDoc, Key, LogChunk, NewJob, Page, Query, Submitted
 from longshore.store.rpc import VERSION
 from longshore.store.service import EngineService, log_chunk
@@ -17,6 +18,14 @@ class LocalStore(EngineService):
     def __init__(self, rpc_path: str, db_path: str) -> None:
         super().__init__(rpc_path)
         self._reader = SqliteReader(db_path)
+
+    namespace, strict_handlers = "default", True
+
+    def in_namespace(self, namespace: str) -> "LocalStore":
+        if namespace not in ("", self.namespace):
+            detail = "this service has the namespace default alone"
+            raise InvalidRequest(f"namespace: {detail}", errors=[{"parameter": "namespace", "detail": detail}])
+        return self
 
     def submit(self, jobs: Sequence[NewJob], *, key: Key | None = None, wait: float = 0) -> list[Submitted]:
         body = orjson.dumps({

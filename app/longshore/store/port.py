@@ -41,6 +41,10 @@ class NewJob:
     """W3C trace context of the submitter."""
     source: str = "api"
     """Which door: api, cli, webhook, schedule."""
+    annotations: Mapping[str, str] = field(default_factory=dict)
+    """Of a manifest; kept in a cluster alone."""
+    at: str = ""
+    """Where the specification stands in the request, as a JSON pointer: errors that come late name their field by it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,8 +111,36 @@ class Event:
     data: Mapping[str, object] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """Somebody whom a cluster knows."""
+
+    name: str
+    uid: str
+    groups: tuple[str, ...]
+    extra: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    """What else the authenticator knows; some authorizers decide by it."""
+
+
+class Reviewer(Protocol):
+    """Who answers for callers of a cluster; both methods raise StoreUnavailable."""
+
+    def who(self, token: str) -> Subject | None:
+        """Whose token it is."""
+        ...
+
+    def may(self, subject: Subject, verb: str, resource: str, namespace: str) -> bool:
+        """Whether he may do this to resources of ours in the namespace."""
+        ...
+
+
 class ServicePort(Protocol):
     """What the api asks of any service, whatever its role."""
+
+    @property
+    def backend(self) -> str:
+        """Who is behind the api: engine, kubernetes."""
+        ...
 
     def handlers(self) -> Sequence[dict[str, object]]: ...
     def workers(self) -> Sequence[dict[str, object]]: ...
@@ -148,6 +180,20 @@ class JobStore(ServicePort, Protocol):
 
         Raises KeyReused, Conflict (name taken), UnknownQueue, QuotaExceeded, QueueFull, Draining, StoreUnavailable.
         """
+        ...
+
+    @property
+    def namespace(self) -> str:
+        """Namespace of the jobs."""
+        ...
+
+    @property
+    def strict_handlers(self) -> bool:
+        """Whether a handler that is not known here is known nowhere."""
+        ...
+
+    def in_namespace(self, namespace: str) -> "JobStore":
+        """The jobs of another namespace, of the own one for an empty name; raises InvalidRequest."""
         ...
 
     def get(self, id: str, *, wait: float = 0, rev: int | None = None) -> JobDoc:

@@ -12,6 +12,8 @@ Doc = dict[str, object]
 class EngineService:
     """``ServicePort`` over the engine's socket."""
 
+    backend = "engine"
+
     def __init__(self, rpc_path: str) -> None:
         self._engine = EngineClient(rpc_path)
 

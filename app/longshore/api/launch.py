@@ -1,0 +1,25 @@
+"""``longshore api``: this process becomes gunicorn, which needs no parent here: there is no engine to outlive it."""
+
+import os
+import sys
+from typing import NoReturn
+
+import orjson
+
+from longshore import apps
+from longshore.errors import StartError
+from longshore.settings import Settings
+
+
+def run(settings: Settings) -> NoReturn:
+    """Serve until SIGTERM; raises StartError when the cluster is not named or the applications do not import."""
+    try:
+        from longshore.store.kubernetes.client import configuration
+    except ImportError as error:
+        raise StartError(f"the Kubernetes client is missing ({error}); install longshore[cluster]") from error
+    # What is wrong is said before anything has started.
+    configuration(settings.kubeconfig)
+    apps.load(settings.apps)
+    boot = {"role": "api", "settings": settings.dump()}
+    os.environ["LONGSHORE_API_BOOT"] = orjson.dumps(boot).decode()
+    os.execv(sys.executable, [sys.executable, "-m", "gunicorn", "--config", "python:longshore.api.serving"])  # noqa: S606

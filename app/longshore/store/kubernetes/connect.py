@@ -1,0 +1,39 @@
+"""The store of a cluster put together, from the settings."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from longshore.handlers import Handler
+from longshore.settings import Settings
+from longshore.store.kubernetes.access import Reviews
+from longshore.store.kubernetes.client import KubeClient, longshore
+from longshore.store.kubernetes.history import History
+from longshore.store.kubernetes.logs import Logs
+from longshore.store.kubernetes.measures import Measures
+from longshore.store.kubernetes.store import Cluster, KubernetesStore
+from longshore.store.kubernetes.watch import JobWatch
+
+ACCOUNT_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
+
+
+def namespace_of(settings: Settings) -> str:
+    """The service's own: the setting, else its pod's, else ``default``."""
+    if settings.namespace:
+        return settings.namespace
+    try:
+        return ACCOUNT_NAMESPACE.read_text().strip() or "default"
+    except OSError:
+        return "default"  # no pod
+
+
+def connect(settings: Settings, handlers: Mapping[str, Handler]) -> tuple[KubernetesStore, Reviews]:
+    """The store, its watch begun, and who answers for callers; raises SettingsError when no cluster is named."""
+    measures, history, own = Measures(), History(), namespace_of(settings)
+    client = KubeClient(settings.kubeconfig, measures)
+    watch = JobWatch(client, longshore("jobs", "" if settings.all_namespaces else own), history)
+    watch.start()
+    cluster = Cluster(
+        client=client, watch=watch, history=history, measures=measures, handlers=handlers, own_namespace=own,
+        logs=Logs(client, settings.worker_tokens_file), all_namespaces=settings.all_namespaces,
+    )  # fmt: skip
+    return KubernetesStore(cluster), Reviews(client, settings.token_audiences)

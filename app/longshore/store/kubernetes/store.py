@@ -1,0 +1,309 @@
+"""``JobStore`` over the API server: a job is accepted when etcd has it, and every verb is one write."""
+
+import re
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+from longshore.errors import Conflict, Gone, InvalidRequest, NotFound, StoreUnavailable
+from longshore.handlers import Handler
+from longshore.job.idempotency import name_from_key
+from longshore.job.items import IndexSet
+from longshore.job.status import Phase
+from longshore.store.kubernetes import documents
+from longshore.store.kubernetes.client import KubeClient, longshore
+from longshore.store.kubernetes.explain import explain
+from longshore.store.kubernetes.history import ENDS, History, event
+from longshore.store.kubernetes.logs import Logs
+from longshore.store.kubernetes.measures import Measures
+from longshore.store.kubernetes.queues import Queues
+from longshore.store.kubernetes.refusals import Changed
+from longshore.store.kubernetes.submit import Submitter
+from longshore.store.kubernetes.watch import Changes, JobWatch, Told
+from longshore.store.port import Event, JobDoc, Key, LogChunk, NewJob, Page, Query, Submitted
+from longshore.version import __version__
+
+PHASES = tuple(phase.value for phase in Phase)
+TABLE = "application/json;as=Table;v=v1;g=meta.k8s.io"
+COUNT_PAGE = 1000
+LABEL = re.compile(r"[-A-Za-z0-9_./]*")
+TRIES = 5  # of a change to a job that others change at the same time
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """What all namespaces of one process share."""
+
+    client: KubeClient
+    watch: JobWatch
+    history: History
+    measures: Measures
+    logs: Logs
+    handlers: Mapping[str, Handler]
+    own_namespace: str
+    all_namespaces: bool
+
+
+class KubernetesStore:
+    """The jobs of one namespace."""
+
+    backend = "kubernetes"
+
+    def __init__(self, cluster: Cluster, namespace: str = "") -> None:
+        self._cluster, self._client = cluster, cluster.client
+        self.namespace = namespace or cluster.own_namespace
+        self.strict_handlers = bool(cluster.handlers)
+        self._jobs = longshore("jobs", self.namespace)
+        self._queues = Queues(self._client, self.namespace)
+        self._submitter = Submitter(self._client, self._jobs, self._queues)
+
+    def in_namespace(self, namespace: str) -> "KubernetesStore":
+        """The same for another namespace; raises InvalidRequest when this service has its own alone."""
+        if namespace in ("", self.namespace):
+            return self
+        if not self._cluster.all_namespaces:
+            detail = f"this service has the namespace {self.namespace} alone"
+            raise InvalidRequest(f"namespace: {detail}", errors=[{"parameter": "namespace", "detail": detail}])
+        return KubernetesStore(self._cluster, namespace)
+
+    # -- submit and read -------------------------------------------------------------------------------------
+
+    def submit(self, jobs: Sequence[NewJob], *, key: Key | None = None, wait: float = 0) -> list[Submitted]:
+        if not wait or len(jobs) != 1:
+            return self._submitter.submit(jobs, key)
+        with self._cluster.watch.follow(self.namespace, documents.order(jobs[0], key).name) as changes:
+            (answer,) = self._submitter.submit(jobs, key)
+            assert answer.job is not None  # always, for one
+            try:
+                return [replace(answer, job=self._until(_has_ended, answer.job, changes, wait))]
+            except (StoreUnavailable, NotFound):
+                return [answer]  # it was kept, which is the answer; how it went can be read later
+
+    def get(self, id: str, *, wait: float = 0, rev: int | None = None) -> JobDoc:
+        if not wait:
+            return self._read(id)
+        with self._cluster.watch.follow(self.namespace, id) as changes:
+            return self._until(
+                lambda doc: _has_ended(doc) or rev not in (None, doc["rev"]), self._read(id), changes, wait
+            )
+
+    def _until(self, done: Callable[[JobDoc], bool], doc: JobDoc, changes: Changes, wait: float) -> JobDoc:
+        """The job once ``done``, or after ``wait`` seconds as it is then."""
+        end = time.monotonic() + wait
+        while not done(doc):
+            change = changes.next(end - time.monotonic())
+            if change is Told.NOTHING:
+                return self._read(str(doc["id"]))
+            doc = self._after(change, doc)
+        return doc
+
+    def _after(self, change: object, doc: JobDoc) -> JobDoc:
+        if not isinstance(change, Mapping):  # deleted, or perhaps made again; or the watch has missed something
+            return self._read(str(doc["id"]))
+        changed = documents.job_doc(change)
+        # The watch may be behind what was read, never ahead of what it tells next.
+        return changed if int(str(changed["rev"])) > int(str(doc["rev"])) else doc
+
+    def _resource(self, id: str) -> documents.Resource:
+        try:
+            return self._client.get(self._jobs.named(id))
+        except NotFound:
+            raise NotFound(f"there is no job {id} in the namespace {self.namespace}") from None
+
+    def _read(self, id: str) -> JobDoc:
+        return documents.job_doc(self._resource(id))
+
+    def find(self, query: Query) -> Page:
+        """By name, which is by time where names were generated: an API server has no other order."""
+        try:
+            answer = self._client.get(
+                self._jobs, list_=True, limit=query.limit, **_selectors(query), **{"continue": query.cursor}
+            )
+        except (InvalidRequest, Gone):
+            if not query.cursor:
+                raise
+            detail = "is no cursor, or older than five minutes; begin again without one"
+            raise InvalidRequest(f"cursor: {detail}", errors=[{"parameter": "cursor", "detail": detail}]) from None
+        return Page([documents.job_doc(job) for job in answer["items"]], answer["metadata"].get("continue") or "")
+
+    def count(self, query: Query) -> dict[str, int]:
+        counts: dict[str, int] = {}
+        cursor = ""
+        while True:
+            # A table has a few words of each job, where a list has all of it.
+            table = self._client.get(self._jobs, accept=TABLE, list_=True, limit=COUNT_PAGE, includeObject="None",
+                                     **_selectors(query), **{"continue": cursor})  # fmt: skip
+            place = [column["name"] for column in table["columnDefinitions"]].index("Phase")
+            for row in table["rows"] or ():
+                phase = row["cells"][place]
+                counts[phase] = counts.get(phase, 0) + 1
+            cursor = table["metadata"].get("continue") or ""
+            if not cursor:
+                return counts
+
+    def items(self, id: str, *, after: int = -1, limit: int = 100) -> list[dict[str, object]]:
+        """Items that have ended; of running ones a status has only the number."""
+        status = self._resource(id).get("status") or {}
+        found = status.get("items") or {}
+        errors = {error["index"]: error["error"] for error in found.get("errors", ())}
+        ends = [(index, Phase.SUCCEEDED.value) for index in IndexSet.parse(found.get("succeededIndexes", ""))]
+        ends += [(index, Phase.FAILED.value) for index in IndexSet.parse(found.get("failedIndexes", ""))]
+        return [
+            {"index": index, "phase": phase, **({"error": errors[index]} if index in errors else {})}
+            for index, phase in sorted(ends) if index > after
+        ][:limit]  # fmt: skip
+
+    # -- change ----------------------------------------------------------------------------------------------
+
+    def cancel(self, id: str, *, grace: float | None = None, key: Key | None = None) -> JobDoc:
+        note = {} if grace is None else {"metadata": {"annotations": {documents.GRACE: f"{grace:g}"}}}
+        return self._change(id, "cancelled", {"spec": {"cancel": True}, **note})
+
+    def suspend(self, id: str, *, key: Key | None = None) -> JobDoc:
+        return self._change(id, "suspended", {"spec": {"suspend": True}})
+
+    def resume(self, id: str, *, key: Key | None = None) -> JobDoc:
+        return self._change(id, "resumed", {"spec": {"suspend": False}})
+
+    def _change(self, id: str, verb: str, patch: Mapping[str, object]) -> JobDoc:
+        # Without a precondition: each of these is the same however often, and whatever else changes meanwhile.
+        job = self._resource(id)
+        if documents.ended(job):
+            raise Conflict(f"job {id} has ended ({job['status']['phase']}) and cannot be {verb}")
+        return documents.job_doc(self._client.patch(self._jobs.named(id), patch))
+
+    def redrive(self, id: str, *, key: Key | None = None) -> JobDoc:
+        mark = name_from_key(key.key) if key is not None else ""
+
+        def raise_counter() -> JobDoc:
+            job = self._resource(id)
+            metadata, spec = job["metadata"], job["spec"]
+            if mark and (metadata.get("annotations") or {}).get(documents.REDRIVE_KEY) == mark:
+                return documents.job_doc(job)  # this very request was here before
+            phase = job["status"]["phase"]
+            if phase != Phase.FAILED or not documents.ended(job):
+                raise Conflict(f"only a failed job can be redriven; {id} is "
+                               f"{phase if phase != Phase.FAILED else 'being redriven'}")  # fmt: skip
+            known: dict[str, object] = {"resourceVersion": metadata["resourceVersion"]}
+            if mark:
+                known["annotations"] = {documents.REDRIVE_KEY: mark}
+            raised = {"redrive": spec.get("redrive", 0) + 1, "cancel": False}
+            return documents.job_doc(self._client.patch(self._jobs.named(id), {"metadata": known, "spec": raised}))
+
+        return _against_others(raise_counter)
+
+    def delete(self, id: str) -> None:
+        def remove() -> None:
+            job = self._resource(id)
+            if not documents.ended(job):
+                raise Conflict(f"job {id} is {job['status']['phase']}; cancel it first")
+            metadata = job["metadata"]
+            self._client.delete(self._jobs.named(id), uid=metadata["uid"], version=metadata["resourceVersion"])
+
+        _against_others(remove)
+
+    # -- what a job says -------------------------------------------------------------------------------------
+
+    def logs(self, id: str, *, attempt: int | None = None, index: int | None = None,
+             offset: int = 0, wait: float = 0) -> LogChunk:  # fmt: skip
+        with self._cluster.watch.follow(self.namespace, id) as changes:
+            job, end = self._resource(id), time.monotonic() + wait
+            while wait and _waits(job) and attempt is None:
+                if changes.next(end - time.monotonic()) is Told.NOTHING:
+                    break
+                job = self._resource(id)
+        return self._cluster.logs.read(
+            job, attempt=attempt, index=index, offset=offset, wait=max(0.0, end - time.monotonic()), now=time.time()
+        )
+
+    def events(self, *, job: str | None = None, after: int = 0, wait: float = 0, limit: int = 500) -> list[Event]:
+        """What this process saw; of a job whose end it did not see, the end alone."""
+        found = self._cluster.history.after(self.namespace, job, after, limit, 0.0 if job is not None else wait)
+        if found or job is None:
+            return found
+        resource = self._resource(job)
+        if documents.ended(resource) and documents.version(resource) > after:
+            return [event(ENDS[resource["status"]["phase"]], resource)]
+        return self._cluster.history.after(self.namespace, job, after, limit, wait)
+
+    def explain(self, id: str) -> dict[str, object]:
+        job = self._resource(id)
+        return explain(job, self._queues, time.time())
+
+    # -- the service -----------------------------------------------------------------------------------------
+
+    def queues(self) -> list[dict[str, object]]:
+        return self._queues.all()
+
+    def queue(self, name: str) -> dict[str, object]:
+        return self._queues.one(name)
+
+    def set_queue(self, name: str, changes: Mapping[str, object]) -> dict[str, object]:
+        return self._queues.change(name, changes)
+
+    def handlers(self) -> list[dict[str, object]]:
+        return [self._cluster.handlers[name].describe() for name in sorted(self._cluster.handlers)]
+
+    def workers(self) -> list[dict[str, object]]:
+        raise StoreUnavailable("the operator, who knows the workers, could not be asked", retry_after=30)
+
+    def status(self, *, details: bool = False) -> dict[str, object]:
+        # A read of one key of etcd: proves that both answer, and that our account may read jobs.
+        self._client.get(self._jobs, list_=True, fieldSelector="metadata.name=ready")
+        watch = {"connected": self._cluster.watch.connected, "waiting": self._cluster.watch.followers()}
+        whole: dict[str, object] = {
+            "version": __version__, "namespace": self.namespace, "ready": True, "draining": False, "watch": watch,
+        }  # fmt: skip
+        if details:
+            whole["jobs"] = self.count(Query())
+        return whole
+
+    def drain(self, *, on: bool) -> dict[str, object]:
+        raise Conflict("in a cluster workers are drained, by deleting their pods or by the operator; not the api")
+
+    def metrics(self) -> list[Mapping[str, object]]:
+        measures, watch = self._cluster.measures, self._cluster.watch
+        measures.watch_connected.set(watch.connected)
+        measures.waiting.set(watch.followers())
+        return measures.families()
+
+
+def _waits(job: documents.Resource) -> bool:
+    return bool(job["status"]["phase"] == Phase.PENDING)
+
+
+def _has_ended(doc: JobDoc) -> bool:
+    return documents.ended({"spec": doc["spec"], "status": doc["status"]})
+
+
+def _selectors(query: Query) -> dict[str, str]:
+    fields = [
+        f"{path}={_escaped(value)}"
+        for path, value in (("spec.queue", query.queue), ("spec.handler", query.handler))
+        if value
+    ]
+    if query.phases:  # selectors are all of, never any of: so none of the others
+        fields += [f"status.phase!={phase}" for phase in PHASES if phase not in query.phases]
+    for text in (*query.labels, *query.labels.values()):
+        if not LABEL.fullmatch(text):  # it would be another selector
+            raise InvalidRequest(f"label: {text!r} is in no label", errors=[
+                {"parameter": "label", "detail": "should be key=value of a label"}])  # fmt: skip
+    labels = ",".join(f"{key}={value}" for key, value in query.labels.items())
+    return {"fieldSelector": ",".join(fields), "labelSelector": labels}
+
+
+def _escaped(text: str) -> str:
+    """As the value of a field selector."""
+    return text.replace("\\", "\\\\").replace(",", "\\,").replace("=", "\\=")
+
+
+def _against_others(change: Callable[[], T]) -> T:
+    """Read and change, again when somebody else was between."""
+    for _ in range(TRIES - 1):
+        try:
+            return change()
+        except Changed:
+            continue
+    return change()
