@@ -173,13 +173,12 @@ class Schedules:
         """Create the job of a tick, or leave it out."""
         job = job_of(entry.schedule, tick)
         name, namespace = job["metadata"]["name"], job["metadata"]["namespace"]
-        others = {uid: other for uid, other in entry.active.items() if other != name}
-        if spec.concurrency_policy is ConcurrencyPolicy.FORBID and (others or await self._overlapped(entry, tick)):
+        if spec.concurrency_policy is ConcurrencyPolicy.FORBID and await self._forbidden(entry, name, tick):
             entry.done = tick
-            log.info("%s leaves %s out", entry.name, tick, extra={"action": "tick_left_out", "active": len(others)})
+            log.info("%s leaves %s out", entry.name, tick, extra={"action": "tick_left_out"})
             return
         if spec.concurrency_policy is ConcurrencyPolicy.REPLACE:
-            for uid, other in others.items():
+            for uid, other in _others(entry, name):
                 await self._cancel(namespace, other, uid)
         entry.ended = set()
         try:
@@ -195,9 +194,13 @@ class Schedules:
         entry.done = entry.ran = tick
         log.info("%s created %s", entry.name, name, extra={"action": "tick_ran", "job": name})
 
-    async def _overlapped(self, entry: _Entry, tick: datetime) -> bool:
-        # Only for a tick that passed while nobody looked: was it the previous job's time?
-        return self._now() - tick > GRACE and overlaps(await self._jobs(entry), tick)
+    async def _forbidden(self, entry: _Entry, name: str, tick: datetime) -> bool:
+        """Whether another job runs, or ran when the tick passed while nobody looked."""
+        late = self._now() - tick > GRACE
+        if not late and not _others(entry, name):
+            return False
+        jobs = await self._jobs(entry)  # a job whose end the watch has missed must not stop the schedule for good
+        return bool(_others(entry, name)) or (late and overlaps(jobs, tick))
 
     async def _cancel(self, namespace: str, name: str, uid: str) -> None:
         path, body = path_of("jobs", namespace, name), {"metadata": {"uid": uid}, "spec": {"cancel": True}}
@@ -237,10 +240,14 @@ class Schedules:
                 raise
 
     async def _jobs(self, entry: _Entry) -> Sequence[Json]:
-        metadata = entry.schedule["metadata"]
+        """Its jobs, ended or not; those that ended unseen are no longer active."""
+        metadata, before = entry.schedule["metadata"], set(entry.active)
         path, selector = path_of("jobs", metadata["namespace"]), f"{LABEL}={label_of(metadata['name'])}"
         pages = self._client.pages(path, label_selector=selector)
-        return [job async for page in pages for job in page["items"] if owner_of(job) == metadata["uid"]]
+        jobs = [job async for page in pages for job in page["items"] if owner_of(job) == metadata["uid"]]
+        for uid in before - {job["metadata"]["uid"] for job in jobs if phase_of(job) not in TERMINAL}:
+            entry.active.pop(uid, None)
+        return jobs
 
     async def _write(self, entry: _Entry, ready: Json, success: datetime | None = None) -> None:
         """The status, when it says something new."""
@@ -275,6 +282,11 @@ class Schedules:
         else:
             entry.schedule, entry.changed = found, True
             self._woken.set()
+
+
+def _others(entry: _Entry, name: str) -> list[tuple[str, str]]:
+    """Active jobs but the one of this name."""
+    return [(uid, other) for uid, other in entry.active.items() if other != name]
 
 
 def _version(schedule: Json) -> int:

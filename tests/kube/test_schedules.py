@@ -183,6 +183,27 @@ def test_forbid_leaves_a_tick_out_and_does_not_make_up_for_it(control_plane: Con
     run(test())
 
 
+@pytest.mark.parametrize("end", ["deleted", "succeeded"])
+def test_forbid_goes_on_after_an_end_that_nobody_told_of(control_plane: ControlPlane, namespace: str, end: str) -> None:
+    async def test() -> None:
+        stage = Stage(control_plane, namespace)
+        stage.create(concurrencyPolicy="Forbid")
+        async with stage.operator() as schedules:
+            await stage.minute(schedules)
+            [first] = stage.jobs()
+            if end == "deleted":
+                control_plane.must("DELETE", path_of("jobs", namespace, first["metadata"]["name"]))
+            else:
+                stage.finish(first["metadata"]["name"])
+            stage.now += timedelta(minutes=1)
+            await schedules.turn()
+            name = stage.jobs()[-1]["metadata"]["name"]
+            assert name != first["metadata"]["name"]
+            assert [name] == [job["name"] for job in stage.status()["active"]]
+
+    run(test())
+
+
 def test_replace_cancels_what_runs_and_starts(control_plane: ControlPlane, namespace: str) -> None:
     async def test() -> None:
         stage = Stage(control_plane, namespace)
