@@ -125,9 +125,8 @@ class Operator:
     async def _take_over(self) -> None:
         """Know all jobs, ask every worker what it holds, adopt that, then dispatch."""
         begun = time.monotonic()
+        await self._sync()  # first: what a worker tells of a job that we do not know yet would be lost
         self.workers.start()
-        await self._sync()
-        self.workers.synced = True
         await self.workers.all_heard(ADOPT_SECONDS)
         self.jobs.leading = self.queues.leading = True
         for job, attempt in list(self.desk.unplaced()):
@@ -143,8 +142,12 @@ class Operator:
         self.journal("took_over", jobs=len(self.desk.jobs), workers=len(self.desk.workers), seconds=seconds)
 
     async def _sync(self) -> None:
+        """Hold the desk against whole lists: the net under the watches, which cannot show what they missed."""
         while True:
             try:
+                for namespace in self.settings.lists:
+                    await self.queues.sync(namespace)
+                    await self.workers.sync(self.client, namespace)
                 await self.jobs.sync(self.settings.lists)
                 return
             except (KubeError, KubeUnavailable) as error:
