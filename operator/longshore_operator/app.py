@@ -145,9 +145,8 @@ class Operator:
     async def _take_over(self) -> None:
         """Know all jobs, ask every worker what it holds, adopt that, then dispatch."""
         begun = time.monotonic()
+        await self._sync()  # first: what a worker tells of a job that we do not know yet would be lost
         self.workers.start()
-        await self._sync()
-        self.workers.synced = True
         await self.workers.all_heard(ADOPT_SECONDS)
         self.jobs.leading = self.queues.leading = True
         for job, attempt in list(self.desk.unplaced()):
@@ -163,26 +162,19 @@ class Operator:
         self.journal("took_over", jobs=len(self.desk.jobs), workers=len(self.desk.workers), seconds=seconds)
 
     async def _sync(self) -> None:
+        """Hold the desk against whole lists: the net under the watches, which cannot show what they missed."""
         while True:
             try:
+                for namespace in self.settings.lists:
+                    await self.queues.sync(namespace)
+                    await self.workers.sync(self.client, namespace)
                 if await self.jobs.sync(self.settings.lists) and self.synced:
                     self.watches.missed(JOBS)
-                await self._sync_pods()
                 self.desk.tidy()
                 return
             except (KubeError, KubeUnavailable) as error:
                 self.journal("list_failed", level="error", detail=str(error))
                 await asyncio.sleep(1.0)
-
-    async def _sync_pods(self) -> None:
-        known = {uid for uid in self.desk.workers if not uid.startswith(recover.BY_HAND)}
-        for namespace in self.settings.lists:
-            async for page in self.client.pages(path_of("pods", namespace, api="/api/v1"), label_selector=recover.POOL):
-                for resource in page["items"]:
-                    known.discard(resource["metadata"]["uid"])
-                    self.workers.pod_seen(recover.pod(resource))
-        for uid in known:
-            self.workers.pod_gone(uid)
 
     def _lost(self) -> None:
         self.journal("lead_lost", level="error")
