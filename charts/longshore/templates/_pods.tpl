@@ -1,0 +1,83 @@
+{{/* What every pod is: nobody's root, without a link to any other Service. */}}
+{{- define "longshore.podSecurity" -}}
+enableServiceLinks: false
+securityContext:
+  runAsNonRoot: true
+  runAsUser: 65532
+  runAsGroup: 65532
+  fsGroup: 65532
+  seccompProfile:
+    type: RuntimeDefault
+{{- end -}}
+
+{{/* What every container is. */}}
+{{- define "longshore.containerSecurity" -}}
+securityContext:
+  allowPrivilegeEscalation: false
+  readOnlyRootFilesystem: true
+  runAsNonRoot: true
+  capabilities:
+    drop: [ALL]
+{{- end -}}
+
+{{/* Where pods run. Takes (list values selector). */}}
+{{- define "longshore.placement" -}}
+{{- $values := first . -}}
+{{- with $values.priorityClassName }}
+priorityClassName: {{ . }}
+{{- end }}
+{{- with $values.nodeSelector }}
+nodeSelector: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with $values.tolerations }}
+tolerations: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with $values.affinity }}
+affinity: {{- toYaml . | nindent 2 }}
+{{- end }}
+topologySpreadConstraints:
+{{- if $values.topologySpreadConstraints }}
+{{- toYaml $values.topologySpreadConstraints | nindent 2 }}
+{{- else }}
+  - maxSkew: 1
+    topologyKey: kubernetes.io/hostname
+    whenUnsatisfiable: ScheduleAnyway
+    labelSelector:
+      matchLabels: {{- last . | nindent 8 }}
+    matchLabelKeys: [pod-template-hash]
+{{- end }}
+{{- end -}}
+
+{{/* Secrets for the registry. */}}
+{{- define "longshore.pullSecrets" -}}
+{{- with .Values.imagePullSecrets }}
+imagePullSecrets: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end -}}
+
+{{/* The token's volume. A pod waits for the key, so nothing starts before the token is there. */}}
+{{- define "longshore.tokenVolume" -}}
+- name: worker-token
+  secret:
+    secretName: {{ include "longshore.tokenSecret" . }}
+    defaultMode: 0440
+    items:
+      - key: {{ .Values.workerToken.key }}
+        path: tokens
+{{- end -}}
+
+{{/* Where it is mounted. */}}
+{{- define "longshore.tokenMount" -}}
+- name: worker-token
+  mountPath: /var/run/longshore
+  readOnly: true
+{{- end -}}
+
+{{/* Spec of a PodDisruptionBudget. Takes (list pdb selector). */}}
+{{- define "longshore.pdbSpec" -}}
+maxUnavailable: {{ (first .).maxUnavailable }}
+# A pod that is broken already must not hold up a node's drain.
+unhealthyPodEvictionPolicy: AlwaysAllow
+selector:
+  matchLabels: {{- last . | nindent 4 }}
+{{- end -}}
