@@ -1,11 +1,13 @@
 {{/* Name of the release's objects. The release's name is unique in its namespace, so nothing is put before or behind it. What is
-too long for the longest suffix (27 characters) within the 63 of a label is cut, and its sum keeps two such names apart. */}}
+too long for the longest suffix (27 characters) within the 63 of a label, or no name for a Service, is made one, and its sum
+keeps two such names apart. */}}
 {{- define "longshore.fullname" -}}
 {{- $name := default .Release.Name .Values.fullnameOverride -}}
-{{- if gt (len $name) 36 -}}
-{{- printf "%s-%s" (trunc 27 $name | trimSuffix "-" | trimSuffix ".") (sha256sum $name | trunc 8) -}}
-{{- else -}}
+{{- if regexMatch "^[a-z]([-a-z0-9]{0,34}[a-z0-9])?$" $name -}}
 {{- $name -}}
+{{- else -}}
+{{- $fit := regexReplaceAll "^[^a-z]" (replace "." "-" $name) "r" -}}
+{{- printf "%s-%s" (trunc 27 $fit | trimSuffix "-") (sha256sum $name | trunc 8) -}}
 {{- end -}}
 {{- end -}}
 

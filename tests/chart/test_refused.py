@@ -1,0 +1,50 @@
+"""Values that are wrong, and what helm says to them."""
+
+from typing import Any
+
+import pytest
+
+from helm_chart import refusal
+
+WRONG: dict[str, tuple[dict[str, Any], str]] = {
+    "unknown key": ({"operater": {}}, "additional properties 'operater' not allowed"),
+    "unknown key below": ({"operator": {"replica": 2}}, "at '/operator': additional properties 'replica' not allowed"),
+    "unknown key of a pool": ({"pools": {"gpu": {"slot": 2}}}, "at '/pools/gpu': additional properties 'slot' not allowed"),
+    "text for a number": ({"pools": {"gpu": {"slots": "two"}}}, "at '/pools/gpu/slots': got string, want integer"),
+    "number for a text": ({"image": {"tag": 1.0}}, "at '/image/tag': got number, want string"),
+    "text for a switch": ({"crds": {"keep": "yes"}}, "at '/crds/keep': got string, want boolean"),
+    "no slots": ({"pools": {"gpu": {"slots": 0}}}, "at '/pools/gpu/slots': minimum: got 0, want 1"),
+    "no operator": ({"operator": {"replicas": 0}}, "at '/operator/replicas': minimum: got 0, want 1"),
+    "a scope that there is not": ({"scope": "galaxy"}, "at '/scope': value must be one of 'cluster', 'namespaced'"),
+    "pool name": ({"pools": {"Big_one": {}}}, "invalid propertyName 'Big_one'"),
+    "long pool name": ({"pools": {"p" * 21: {}}}, "invalid propertyName"),
+    "handler module": ({"pools": {"gpu": {"apps": ["my-jobs"]}}}, "at '/pools/gpu/apps/0': 'my-jobs' does not match pattern"),
+    "digest": ({"image": {"digest": "abc"}}, "at '/image/digest': 'abc' does not match pattern"),
+    "long name": ({"fullnameOverride": "a" * 37}, "at '/fullnameOverride': maxLength: got 37, want 36"),
+    "min above max": ({"pools": {"gpu": {"minWorkers": 3, "maxWorkers": 1}}},
+                      "pools.gpu: minWorkers (3) is greater than maxWorkers (1)"),
+    "min alone": ({"pools": {"gpu": {"minWorkers": 3}}}, "pools.gpu: minWorkers and maxWorkers go together"),
+    "two owners": ({"pools": {"gpu": {"replicas": 1, "minWorkers": 1, "maxWorkers": 3}}},
+                   "pools.gpu: replicas and maxWorkers are both set"),
+    "own image without a version": ({"pools": {"gpu": {"image": {"repository": "mine"}}}}, "pools.gpu.image: mine needs a tag"),
+    "namespaces without scope": ({"watchNamespaces": ["a"]}, "watchNamespaces: only with scope namespaced"),
+    "all namespaces without scope": ({"scope": "namespaced", "api": {"allNamespaces": True}},
+                                     "api.allNamespaces: needs scope cluster"),
+    "no Secret for callers": ({"api": {"auth": {"mode": "tokens"}}}, "api.auth.existingSecret: with mode tokens"),
+    "no Secret for workers": ({"operator": {"enabled": False}}, "workerToken.existingSecret: with operator.enabled false"),
+    "two monitors": ({"metrics": {"serviceMonitor": {"enabled": True}, "podMonitor": {"enabled": True}}},
+                     "serviceMonitor and podMonitor are both enabled"),
+    "no monitors in the cluster": ({"metrics": {"serviceMonitor": {"enabled": True, "renderMode": "failIfMissing"}}},
+                                   "the cluster has no monitoring.coreos.com/v1/ServiceMonitor"),
+    "ingress without a host": ({"api": {"ingress": {"enabled": True}}}, "api.ingress.hosts: name at least one host"),
+    "route without a gateway": ({"api": {"httpRoute": {"enabled": True}}}, "api.httpRoute.parentRefs: name at least one"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("values", "said"), WRONG.values(), ids=WRONG)
+def test_wrong_values_are_refused_by_name(values: dict[str, Any], said: str) -> None:
+    assert said in refusal(values)
+
+
+def test_a_kubernetes_that_is_too_old_is_refused() -> None:
+    assert "requires kubeVersion: >=1.31.0-0 which is incompatible with Kubernetes v1.30.0" in refusal(kube="1.30.0")

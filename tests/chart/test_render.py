@@ -1,0 +1,234 @@
+"""What the chart makes, whatever the values are."""
+
+import itertools
+import re
+from typing import Any
+
+import pytest
+
+from helm_chart import MATRIX, MONITORING, NEWEST, OLDEST, Object, helm, kind, pods, render, template
+
+HTTP_ROUTE = "gateway.networking.k8s.io/v1/HTTPRoute"
+LABELS = {
+    "app.kubernetes.io/name", "app.kubernetes.io/instance", "app.kubernetes.io/component", "app.kubernetes.io/part-of",
+    "app.kubernetes.io/version", "app.kubernetes.io/managed-by", "helm.sh/chart",
+}  # fmt: skip
+SELECTORS = {"app.kubernetes.io/name", "app.kubernetes.io/instance", "app.kubernetes.io/component", "longshore.dev/pool"}
+CLUSTER_WIDE = {"CustomResourceDefinition", "ClusterRole", "ClusterRoleBinding"}
+LONGEST = "a" * 52 + "z"
+
+
+@pytest.fixture(scope="module", params=MATRIX, ids=lambda name: name.replace(" ", "-"))
+def objects(request: pytest.FixtureRequest) -> list[Object]:
+    """Rendered for a cluster that has prometheus-operator."""
+    return render(MATRIX[request.param], apis=[*MONITORING, HTTP_ROUTE])
+
+
+def containers(pod: Object) -> list[Object]:
+    spec = pod["spec"]
+    return [*spec["containers"], *spec.get("initContainers", [])]
+
+
+def test_every_container_is_restricted(objects: list[Object]) -> None:
+    for name, pod in pods(objects).items():
+        security = pod["spec"]["securityContext"]
+        assert (True, 65532, {"type": "RuntimeDefault"}) == (
+            security["runAsNonRoot"], security["runAsUser"], security["seccompProfile"]), name  # fmt: skip
+        for container in containers(pod):
+            assert {
+                "allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "runAsNonRoot": True,
+                "capabilities": {"drop": ["ALL"]},
+            } == container["securityContext"], name  # fmt: skip
+
+
+def test_every_container_says_what_it_needs(objects: list[Object]) -> None:
+    for name, pod in pods(objects).items():
+        for container in containers(pod):
+            assert container["image"].rpartition(":")[2] != "latest", name
+            assert container["resources"], name
+
+
+def test_no_worker_gets_to_the_api_server(objects: list[Object]) -> None:
+    bound = {subject["name"] for one in objects for subject in one.get("subjects", ())}
+    for name, pod in pods(objects).items():
+        if "longshore.dev/pool" in pod["metadata"]["labels"]:
+            assert pod["spec"]["automountServiceAccountToken"] is False, name
+            assert pod["spec"]["serviceAccountName"] not in bound, name
+            assert not [volume for volume in pod["spec"]["volumes"] if "projected" in volume], name
+
+
+def test_no_account_mounts_its_token_by_itself(objects: list[Object]) -> None:
+    assert {False} == {one["automountServiceAccountToken"] for one in kind(objects, "ServiceAccount").values()}
+
+
+def test_no_service_puts_its_address_into_the_settings(objects: list[Object]) -> None:
+    assert {False} == {pod["spec"]["enableServiceLinks"] for pod in pods(objects).values()}
+
+
+def test_selectors_never_change_and_find_their_pods(objects: list[Object]) -> None:
+    for name, one in kind(objects, "Deployment").items():
+        selector = one["spec"]["selector"]["matchLabels"]
+        labels = one["spec"]["template"]["metadata"]["labels"]
+        assert set(selector) <= SELECTORS, name
+        assert selector.items() <= labels.items(), name
+
+
+def test_no_two_deployments_take_each_other_s_pods(objects: list[Object]) -> None:
+    deployments = kind(objects, "Deployment").values()
+    for one, other in itertools.permutations(deployments, 2):
+        labels = other["spec"]["template"]["metadata"]["labels"]
+        assert not one["spec"]["selector"]["matchLabels"].items() <= labels.items()
+
+
+def test_services_and_budgets_find_pods(objects: list[Object]) -> None:
+    labels = [pod["metadata"]["labels"].items() for pod in pods(objects).values()]
+    for one in [*kind(objects, "Service").values(), *kind(objects, "PodDisruptionBudget").values()]:
+        selector = one["spec"]["selector"]
+        selector = selector.get("matchLabels", selector)
+        assert [found for found in labels if selector.items() <= found], one["metadata"]["name"]
+
+
+def test_every_object_says_where_and_whose_it_is(objects: list[Object]) -> None:
+    for one in objects:
+        meta, name = one["metadata"], f"{one['kind']} {one['metadata']['name']}"
+        if one["kind"] == "CustomResourceDefinition" or name.endswith("-more"):
+            continue
+        assert (one["kind"] in CLUSTER_WIDE) != ("namespace" in meta), name
+        assert set(meta["labels"]) >= LABELS, name
+
+
+def test_every_right_is_spelled_out(objects: list[Object]) -> None:
+    for one in objects:
+        for rule in one.get("rules", ()) if "Role" in one["kind"] else ():
+            assert "*" not in {*rule["apiGroups"], *rule["resources"], *rule["verbs"]}, one["metadata"]["name"]
+
+
+def test_the_workers_port_is_called_as_the_operator_looks_for_it(objects: list[Object]) -> None:
+    for name, pod in pods(objects).items():
+        if "longshore.dev/pool" in pod["metadata"]["labels"]:
+            ports = {port["name"]: port["containerPort"] for port in pod["spec"]["containers"][0]["ports"]}
+            assert {"http": 8080, "probes": 8081} == ports, name
+
+
+@pytest.mark.parametrize("values", MATRIX.values(), ids=MATRIX)
+def test_a_second_render_is_the_same(values: dict[str, Any]) -> None:
+    first, second = (template(values, apis=MONITORING) for _ in range(2))
+
+    assert first.stdout == second.stdout != ""
+
+
+def test_it_renders_for_the_oldest_kubernetes_and_is_the_same_there() -> None:
+    assert template(kube=OLDEST).stdout == template(kube=NEWEST).stdout != ""
+
+
+@pytest.mark.parametrize("release", ["ls", LONGEST, LONGEST[:-1] + "y", "a.b", "7up"])
+def test_names_fit(release: str) -> None:
+    objects = render(MATRIX["everything"] | {"pools": {"p" * 20: {}}}, release=release, apis=MONITORING)
+
+    for one in objects:
+        if one["kind"] not in CLUSTER_WIDE:
+            assert len(one["metadata"]["name"]) <= 63, one["metadata"]["name"]
+        if one["kind"] in ("Service", "Pod", "Deployment"):
+            assert re.fullmatch("[a-z][-a-z0-9]*[a-z0-9]", one["metadata"]["name"])
+        for text in one["metadata"].get("labels", {}).values():
+            assert len(text) <= 63
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [(("ls", "a"), ("ls2", "a")), (("ls", "a"), ("ls", "b")), ((LONGEST, "a"), (LONGEST[:-1] + "y", "a")),
+     (("c", "a-b"), ("b-c", "a"))],
+    ids=["two names", "two namespaces", "two long names", "a dash at another place"],
+)  # fmt: skip
+def test_two_releases_share_no_object(one: tuple[str, str], other: tuple[str, str]) -> None:
+    def keys(release: tuple[str, str]) -> set[tuple[str, str, str]]:
+        name, namespace = release
+        found = render({"crds": {"install": False}}, release=name, namespace=namespace)
+        return {(o["kind"], o["metadata"].get("namespace", ""), o["metadata"]["name"]) for o in found}
+
+    assert not keys(one) & keys(other)
+
+
+def test_two_releases_in_one_namespace_do_not_take_each_other_s_pods() -> None:
+    for one, other in itertools.permutations([render(release="ls"), render(release="ls2")], 2):
+        for service in kind(one, "Service").values():
+            for pod in pods(other).values():
+                assert not service["spec"]["selector"].items() <= pod["metadata"]["labels"].items()
+
+
+def test_a_namespaced_release_has_nothing_cluster_wide() -> None:
+    objects = render(MATRIX["namespaced"])
+
+    assert not {one["kind"] for one in objects} & CLUSTER_WIDE
+    roles = [one for one in objects if one["kind"] == "Role" and one["metadata"]["name"] == "longshore:demo:ls:operator"]
+    assert ["demo", "other"] == [one["metadata"]["namespace"] for one in roles]
+
+
+def test_a_release_takes_no_more_time_to_end_than_its_jobs() -> None:
+    worker = kind(render({"pools": {"slow": {"drainSeconds": 600, "graceSeconds": 9}}}), "Deployment")["ls-pool-slow"]
+
+    assert 634 == worker["spec"]["template"]["spec"]["terminationGracePeriodSeconds"]
+
+
+def test_the_number_of_pods_has_one_owner() -> None:
+    objects = render({"pools": {"few": {"replicas": 0}, "many": {"minWorkers": 0, "maxWorkers": 9}}})
+    few, many = (kind(objects, "Deployment")[f"ls-pool-{name}"] for name in ("few", "many"))
+
+    assert 0 == few["spec"]["replicas"]
+    assert "replicas" not in many["spec"]
+    assert {"longshore.dev/min-workers": "0", "longshore.dev/max-workers": "9"} == many["metadata"]["annotations"]
+
+
+def test_pods_say_whom_they_serve() -> None:
+    objects = render({"pools": {"gpu": {"queues": ["a", "b"], "servesNamespaces": ["x", "y"]}}})
+
+    annotations = pods(objects)["Deployment/ls-pool-gpu"]["metadata"]["annotations"]
+    assert ("a,b", "x,y") == (annotations["longshore.dev/queues"], annotations["longshore.dev/serves-namespaces"])
+
+
+@pytest.mark.parametrize(
+    ("image", "expected"),
+    [({}, "quay.example/base:1"), ({"tag": "2"}, "quay.example/base:2"),
+     ({"repository": "mine", "tag": "7"}, "quay.example/mine:7"),
+     ({"registry": "other.example", "repository": "mine", "digest": "sha256:" + "0" * 64},
+      "other.example/mine@sha256:" + "0" * 64)],
+    ids=["none of its own", "another tag", "its own", "its own by digest"],
+)  # fmt: skip
+def test_a_pool_has_the_image_that_it_names(image: dict[str, str], expected: str) -> None:
+    base = {"registry": "quay.example", "repository": "base", "tag": "1"}
+    objects = render({"image": base, "pools": {"default": {"image": image}}})
+
+    assert expected == pods(objects)["Deployment/ls-pool-default"]["spec"]["containers"][0]["image"]
+
+
+def test_the_crds_outlive_the_release_unless_told_otherwise() -> None:
+    kept, gone = render(), render({"crds": {"keep": False}})
+
+    for one in kind(kept, "CustomResourceDefinition").values():
+        assert {"helm.sh/resource-policy": "keep"} == one["metadata"]["annotations"]
+    assert 3 == len(kind(kept, "CustomResourceDefinition"))
+    for one in kind(gone, "CustomResourceDefinition").values():
+        assert "annotations" not in one["metadata"]
+
+
+@pytest.mark.parametrize(("mode", "count"), [("skipIfMissing", 0), ("alwaysRender", 3)])
+def test_monitors_where_the_cluster_knows_none(mode: str, count: int) -> None:
+    objects = render({"metrics": {"serviceMonitor": {"enabled": True, "renderMode": mode}}})
+
+    assert count == len(kind(objects, "ServiceMonitor"))
+
+
+def test_workers_may_reach_nothing_but_what_their_pool_says() -> None:
+    extra = [{"to": [{"ipBlock": {"cidr": "192.0.2.0/24"}}]}]
+    policy = kind(render({"networkPolicy": {"enabled": True}, "poolDefaults": {"egress": extra}}), "NetworkPolicy")
+
+    dns, more = policy["ls-pool-default"]["spec"]["egress"]
+    assert {53} == {port["port"] for port in dns["ports"]}
+    assert extra == [more]
+
+
+def test_the_chart_is_clean() -> None:
+    done = helm("lint", "--strict", "charts/longshore")
+
+    assert done.returncode == 0, done.stdout
+    assert "[WARNING]" not in done.stdout
