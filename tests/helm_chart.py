@@ -45,11 +45,11 @@ def tool(module: str) -> Path:
 
 
 def helm(*args: str, values: Mapping[str, Any] | None = None) -> subprocess.CompletedProcess[str]:
-    """Run helm; ``values`` go in as a file."""
+    """Run helm in the project's folder; ``values`` go in as a file."""
     given = ["--values", "-"] if values is not None else []
     return subprocess.run(
         [str(tool("helm-3")), *args, *given], input=None if values is None else json.dumps(values),
-        capture_output=True, text=True, timeout=60, check=False,
+        capture_output=True, text=True, timeout=60, check=False, cwd=ROOT,
     )  # fmt: skip
 
 
@@ -79,7 +79,7 @@ def refusal(values: Mapping[str, Any] | None = None, **where: Any) -> str:
 
 def parse(text: str) -> list[Object]:
     """The objects of a text."""
-    return [document for document in yaml.load_all(text, _Loader) if document]  # noqa: S506  # a SafeLoader
+    return [document for document in yaml.load_all(text, _Loader) if document]
 
 
 def kind(objects: Sequence[Object], wanted: str) -> dict[str, Object]:

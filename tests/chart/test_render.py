@@ -7,13 +7,20 @@ from typing import Any
 import pytest
 
 from helm_chart import MATRIX, MONITORING, NEWEST, OLDEST, Object, helm, kind, pods, render, template
+from longshore import settings
+from longshore_operator import settings as operator_settings
 
 HTTP_ROUTE = "gateway.networking.k8s.io/v1/HTTPRoute"
 LABELS = {
     "app.kubernetes.io/name", "app.kubernetes.io/instance", "app.kubernetes.io/component", "app.kubernetes.io/part-of",
     "app.kubernetes.io/version", "app.kubernetes.io/managed-by", "helm.sh/chart",
 }  # fmt: skip
-SELECTORS = {"app.kubernetes.io/name", "app.kubernetes.io/instance", "app.kubernetes.io/component", "longshore.dev/pool"}
+SELECTORS = {
+    "app.kubernetes.io/name",
+    "app.kubernetes.io/instance",
+    "app.kubernetes.io/component",
+    "longshore.dev/pool",
+}
 CLUSTER_WIDE = {"CustomResourceDefinition", "ClusterRole", "ClusterRoleBinding"}
 LONGEST = "a" * 52 + "z"
 
@@ -160,8 +167,25 @@ def test_a_namespaced_release_has_nothing_cluster_wide() -> None:
     objects = render(MATRIX["namespaced"])
 
     assert not {one["kind"] for one in objects} & CLUSTER_WIDE
-    roles = [one for one in objects if one["kind"] == "Role" and one["metadata"]["name"] == "longshore:demo:ls:operator"]
+    roles = [
+        one for one in objects if one["kind"] == "Role" and one["metadata"]["name"] == "longshore:demo:ls:operator"
+    ]
     assert ["demo", "other"] == [one["metadata"]["namespace"] for one in roles]
+
+
+def environment(pod: Object) -> dict[str, str]:
+    """Of the first container, as a process sees it."""
+    return {one["name"]: one.get("value", "from-a-field") for one in pod["spec"]["containers"][0].get("env", ())}
+
+
+def test_every_variable_is_a_setting_of_its_program(objects: list[Object]) -> None:
+    for name, pod in pods(objects).items():
+        program = pod["spec"]["containers"][0]["command"]
+        if program == ["longshore-operator"]:
+            operator_settings.load({}, environment(pod))
+        elif program[0] == "longshore":
+            found = settings.load({}, environment(pod)).settings
+            assert (8080, "json") == (found.port, found.log_format), name
 
 
 def test_a_release_takes_no_more_time_to_end_than_its_jobs() -> None:

@@ -11,7 +11,7 @@ import time
 import urllib.error
 import urllib.request
 
-ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
+ACCOUNT = os.environ.get("CHECK_ACCOUNT", "/var/run/secrets/kubernetes.io/serviceaccount")
 PAUSE_SECONDS = 1.0
 
 

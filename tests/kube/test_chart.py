@@ -1,0 +1,297 @@
+"""The chart on a real API server: what is refused there, what an install and its end leave behind, and its rights."""
+
+import asyncio
+import base64
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from helm_chart import CHART, MATRIX, Object, helm, kind, pods, render
+from kube.api_service import API_RIGHTS
+from kube.control_plane import ControlPlane
+from kube.kubelet import Kubelet
+from kube.operators import Rig
+from longshore_operator import worker_token
+from longshore_operator.errors import KubeError
+
+ROOT = Path(__file__).parents[2]
+CHECK = CHART / "files/check.py"
+RESTRICTED = {f"pod-security.kubernetes.io/{mode}": "restricted" for mode in ("enforce", "warn")}
+FOREIGN = ("monitoring.coreos.com", "gateway.networking.k8s.io")  # kinds that this API server does not have
+
+
+@pytest.fixture(scope="session")
+def cluster(control_plane: ControlPlane) -> ControlPlane:
+    control_plane.install_crds(ROOT / "manifests/crds")
+    return control_plane
+
+
+@pytest.fixture
+def restricted(cluster: ControlPlane, namespace: str) -> str:
+    """A namespace that lets in restricted pods alone."""
+    cluster.must("PATCH", f"/api/v1/namespaces/{namespace}", {"metadata": {"labels": RESTRICTED}})
+    return namespace
+
+
+def text(objects: list[Object]) -> str:
+    return yaml.safe_dump_all(one for one in objects if not one["apiVersion"].startswith(FOREIGN))
+
+
+@pytest.mark.parametrize("name", [name for name in MATRIX if name != "namespaced"])
+def test_the_api_server_takes_every_object(cluster: ControlPlane, restricted: str, name: str) -> None:
+    objects = render(MATRIX[name], namespace=restricted)
+    # Pods are refused without their account, and nothing stays of a dry run.
+    accounts = list(kind(objects, "ServiceAccount").values())
+    cluster.kubectl("apply", "--filename=-", input=text(accounts), check=True)
+    done = cluster.kubectl("apply", "--dry-run=server", "--validate=strict", "--filename=-", input=text(objects))
+
+    assert done.returncode == 0, done.stderr
+    assert "would violate" not in done.stderr
+    assert len([one for one in objects if not one["apiVersion"].startswith(FOREIGN)]) == len(done.stdout.splitlines())
+
+
+def test_a_restricted_namespace_lets_every_pod_in(
+    cluster: ControlPlane, restricted: str, eventually: Callable[..., object]
+) -> None:
+    if not cluster.controllers:
+        pytest.skip("no kube-controller-manager, which makes the pods")
+    objects = render({"crds": {"install": False}, "rbac": {"create": False}}, namespace=restricted)
+    cluster.kubectl("apply", "--filename=-", input=text(objects), check=True)
+    makers = [name for name in pods(objects) if not name.startswith("Pod/")]
+
+    def there() -> bool:
+        return len(makers) + 3 == len(cluster.must("GET", f"/api/v1/namespaces/{restricted}/pods")["items"])
+
+    eventually(there, what=f"pods of {makers} and three tests")
+
+
+def deployer(plane: ControlPlane, namespace: str) -> Path:
+    """An account with everything in its namespace and nothing elsewhere; it has what it hands on."""
+    plane.must("POST", f"/api/v1/namespaces/{namespace}/serviceaccounts", {"metadata": {"name": "deployer"}})
+    rules = [{"apiGroups": ["*"], "resources": ["*"], "verbs": ["*"]}]
+    group = f"/apis/rbac.authorization.k8s.io/v1/namespaces/{namespace}"
+    plane.must("POST", f"{group}/roles", {"metadata": {"name": "deployer"}, "rules": rules})
+    plane.must("POST", f"{group}/rolebindings", {
+        "metadata": {"name": "deployer"}, "roleRef": {
+            "apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "deployer"},
+        "subjects": [{"kind": "ServiceAccount", "name": "deployer", "namespace": namespace}],
+    })  # fmt: skip
+    return plane.service_account_kubeconfig(namespace, "deployer")
+
+
+def test_a_namespaced_release_needs_no_right_in_the_cluster(cluster: ControlPlane, namespace: str) -> None:
+    where = ["--namespace", namespace, "--kubeconfig", str(deployer(cluster, namespace))]
+    values = {"scope": "namespaced", "crds": {"install": False}}
+
+    done = helm("install", "ls", str(CHART), *where, values=values)
+    assert done.returncode == 0, done.stderr
+    assert f"kubectl create clusterrolebinding longshore:{namespace}:ls:api-auth-delegator" in done.stdout
+    assert helm("uninstall", "ls", *where).returncode == 0
+
+
+def test_a_release_of_the_whole_cluster_needs_rights_there(cluster: ControlPlane, namespace: str) -> None:
+    where = ["--namespace", namespace, "--kubeconfig", str(deployer(cluster, namespace))]
+
+    done = helm("install", "ls", str(CHART), *where, values={"crds": {"install": False}})
+    assert done.returncode != 0
+    assert "cannot" in done.stderr
+    assert "clusterroles" in done.stderr
+
+
+# -- the token -----------------------------------------------------------------------------------------------
+
+
+def fill(kubeconfig: Path, secret: str) -> None:
+    asyncio.run(worker_token.run(secret, "tokens", kubeconfig=str(kubeconfig), tries=1))
+
+
+def in_namespace(kubeconfig: Path, namespace: str) -> Path:
+    """The same with a namespace, as a pod's account has one."""
+    whole = yaml.safe_load(kubeconfig.read_text())
+    whole["contexts"][0]["context"]["namespace"] = namespace
+    path = kubeconfig.with_suffix(".namespaced")
+    path.write_text(yaml.safe_dump(whole))
+    return path
+
+
+def test_the_token_is_made_once_and_by_an_account_that_may_nothing_else(cluster: ControlPlane, namespace: str) -> None:
+    objects = [one for one in render(namespace=namespace) if one["metadata"]["name"] == "ls-worker-token"]
+    cluster.kubectl("apply", "--filename=-", input=text(objects), check=True)
+    account = in_namespace(cluster.service_account_kubeconfig(namespace, "ls-worker-token"), namespace)
+    path = f"/api/v1/namespaces/{namespace}/secrets"
+
+    fill(account, "ls-worker-token")
+    made = cluster.must("GET", f"{path}/ls-worker-token")["data"]
+    assert len(base64.b64decode(made["tokens"])) == 43
+    fill(account, "ls-worker-token")
+    cluster.kubectl("apply", "--filename=-", input=text(objects), check=True)
+    assert made == cluster.must("GET", f"{path}/ls-worker-token")["data"]
+
+    cluster.must("POST", path, {"metadata": {"name": "other"}})
+    with pytest.raises(KubeError, match="cannot get resource"):
+        fill(account, "other")
+
+
+# -- from install to uninstall -------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def release(own_control_plane: ControlPlane) -> Iterator[tuple[ControlPlane, Callable[..., str]]]:
+    """A cluster of its own, and helm that must succeed there."""
+    own_control_plane.must("POST", "/api/v1/namespaces", {"metadata": {"name": "demo"}})
+
+    def run(*args: str, values: dict[str, Any] | None = None) -> str:
+        where = ["--namespace", "demo", "--kubeconfig", str(own_control_plane.admin)]
+        done = helm(*args, *where, values=values)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    yield own_control_plane, run
+
+
+def left(plane: ControlPlane) -> str:
+    """What a release has made, wherever it is."""
+    kinds = (
+        "deployments,services,secrets,configmaps,serviceaccounts,jobs.batch,roles,rolebindings,"
+        "poddisruptionbudgets,networkpolicies,clusterroles,clusterrolebindings,customresourcedefinitions"
+    )
+    found = plane.kubectl(
+        "get", kinds, "--all-namespaces", "--selector=app.kubernetes.io/part-of=longshore", "--output=name", check=True
+    )
+    return found.stdout
+
+
+def test_an_upgrade_keeps_the_token_and_an_uninstall_leaves_the_crds_alone(
+    release: tuple[ControlPlane, Callable[..., str]],
+) -> None:
+    plane, run = release
+    secret = "/api/v1/namespaces/demo/secrets/ls-worker-token"
+    token = {"tokens": base64.b64encode(b"a token").decode()}
+
+    said = run("install", "ls", str(CHART))
+    assert "helm test ls --namespace demo" in said
+    plane.must("PATCH", secret, {"data": token})
+    jobs = plane.kubectl("get", "jobs.batch", "-n", "demo", "-o", "name", check=True).stdout
+    for values in ({"operator": {"replicas": 2}}, {"operator": {"image": {"tag": "another"}}}):
+        run("upgrade", "ls", str(CHART), values=values)
+        assert token == plane.must("GET", secret)["data"]
+    assert jobs != plane.kubectl("get", "jobs.batch", "-n", "demo", "-o", "name", check=True).stdout
+    run("rollback", "ls", "1")
+    assert token == plane.must("GET", secret)["data"]
+    assert jobs == plane.kubectl("get", "jobs.batch", "-n", "demo", "-o", "name", check=True).stdout
+
+    run("uninstall", "ls")
+    kept = "customresourcedefinition.apiextensions.k8s.io/{}.longshore.dev\n"
+    assert "".join(kept.format(name) for name in ("jobs", "queues", "schedules")) == left(plane)
+
+
+def test_kept_crds_are_taken_over_when_somebody_says_so(release: tuple[ControlPlane, Callable[..., str]]) -> None:
+    plane, run = release
+    run("install", "first", str(CHART))
+
+    where = ["--namespace", "demo", "--kubeconfig", str(plane.admin)]
+    done = helm("install", "second", str(CHART), *where)
+    assert done.returncode != 0
+    assert 'CustomResourceDefinition "jobs.longshore.dev"' in done.stderr
+    run("uninstall", "first")
+    run("install", "second", str(CHART), "--take-ownership")
+
+
+def test_two_releases_stand_side_by_side(release: tuple[ControlPlane, Callable[..., str]]) -> None:
+    plane, run = release
+    run("install", "one", str(CHART))
+    run("install", "two", str(CHART), values={"scope": "namespaced", "crds": {"install": False}})
+
+    run("uninstall", "one")
+    assert "deployment.apps/two-operator" in left(plane)
+    assert "deployment.apps/one-operator" not in left(plane)
+
+
+# -- rights --------------------------------------------------------------------------------------------------
+
+
+def may(plane: ControlPlane, account: str, verb: str, resource: str, *more: str) -> bool:
+    """Whether an account of the release may do that; ``more`` are flags."""
+    user = f"--as=system:serviceaccount:demo:{account}"
+    return plane.kubectl("auth", "can-i", verb, resource, user, *more).stdout.strip() == "yes"
+
+
+def test_who_may_do_what(release: tuple[ControlPlane, Callable[..., str]]) -> None:
+    plane, run = release
+    run("install", "ls", str(CHART))
+    jobs, here, there = "jobs.longshore.dev", "--namespace=demo", "--namespace=default"
+
+    assert may(plane, "ls-operator", "patch", f"{jobs}", "--subresource=status", there)
+    assert may(plane, "ls-operator", "update", "leases.coordination.k8s.io", here)
+    assert may(plane, "ls-api", "create", jobs, here)
+    assert may(plane, "ls-api", "create", "tokenreviews.authentication.k8s.io")
+    refused = [
+        ("ls-operator", "get", "secrets", here), ("ls-operator", "update", "leases.coordination.k8s.io", there),
+        ("ls-operator", "create", "pods", here), ("ls-operator", "delete", "queues.longshore.dev", here),
+        ("ls-api", "create", jobs, there), ("ls-api", "get", "secrets", here), ("ls-api", "create", "pods", here),
+        ("ls-worker", "get", jobs, here), ("ls-worker", "get", "pods", here), ("ls-worker", "create", jobs, here),
+        ("ls-worker-token", "list", "secrets", here), ("ls-worker-token", "create", "secrets", here),
+    ]  # fmt: skip
+    assert [] == [one for one in refused if may(plane, *one)]
+
+
+def test_users_get_rights_by_the_cluster_s_own_roles(release: tuple[ControlPlane, Callable[..., str]]) -> None:
+    plane, run = release
+    run("install", "ls", str(CHART))
+
+    rules = {
+        name: one["rules"] for name, one in kind(render(), "ClusterRole").items() if name.endswith((":view", ":edit"))
+    }  # fmt: skip
+    labels = {
+        one["metadata"]["name"]: one["metadata"]["labels"]
+        for one in plane.must("GET", "/apis/rbac.authorization.k8s.io/v1/clusterroles")["items"]
+    }
+    assert "true" == labels["longshore:demo:ls:view"]["rbac.authorization.k8s.io/aggregate-to-view"]
+    assert [["get", "list", "watch"]] == [rule["verbs"] for rule in rules["longshore:demo:ls:view"]]
+
+
+def test_the_api_gets_the_rights_that_its_own_tests_give_it() -> None:
+    assert API_RIGHTS == kind(render(), "Role")["ls-api"]["rules"]
+
+
+# -- helm test -----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def rig(cluster: ControlPlane, kubelet: Kubelet, namespace: str, tmp_path: Path) -> Iterator[Rig]:
+    rig = Rig(cluster, kubelet, namespace, tmp_path)
+    yield rig
+    rig.close()
+
+
+def test_the_check_of_job_resources_sees_one_succeed_and_one_fail(rig: Rig, tmp_path: Path) -> None:
+    objects = [one for one in render(namespace=rig.namespace) if one["metadata"]["name"] == "ls-test"]
+    rig.plane.kubectl("apply", "--filename=-", input=text(objects), check=True)
+    kubeconfig = yaml.safe_load(rig.plane.service_account_kubeconfig(rig.namespace, "ls-test").read_text())
+    account = tmp_path / "account"
+    account.mkdir()
+    cluster = kubeconfig["clusters"][0]["cluster"]
+    (account / "token").write_text(kubeconfig["users"][0]["user"]["token"])
+    (account / "namespace").write_text(rig.namespace)
+    (account / "ca.crt").write_bytes(base64.b64decode(cluster["certificate-authority-data"]))
+    host, _, port = cluster["server"].removeprefix("https://").rpartition(":")
+    rig.worker()
+    rig.leader()
+
+    def check(handler: str) -> subprocess.CompletedProcess[str]:
+        variables = {"CHECK_ACCOUNT": str(account), "KUBERNETES_SERVICE_HOST": host, "KUBERNETES_SERVICE_PORT": port,
+                     "CHECK_HANDLER": handler, "CHECK_ARGS": '{"x": 1}', "CHECK_SECONDS": "30"}  # fmt: skip
+        return subprocess.run([sys.executable, CHECK, "resource"], env=os.environ | variables, capture_output=True,
+                              text=True, timeout=60, check=False)  # fmt: skip
+
+    fine, wrong = check("echo"), check("nobody")
+    assert fine.returncode == 0, fine.stdout + fine.stderr
+    assert 'succeeded: {"x": 1}' in fine.stdout
+    assert wrong.returncode == 1
+    assert "is Failed" in wrong.stderr or "gave up" in wrong.stderr
