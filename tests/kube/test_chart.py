@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import json
 import os
 import subprocess
 import sys
@@ -40,7 +41,8 @@ def restricted(cluster: ControlPlane, namespace: str) -> str:
 
 
 def text(objects: list[Object]) -> str:
-    return yaml.safe_dump_all(one for one in objects if not one["apiVersion"].startswith(FOREIGN))
+    ours = [one for one in objects if not one["apiVersion"].startswith(FOREIGN)]
+    return json.dumps({"apiVersion": "v1", "kind": "List", "items": ours})
 
 
 @pytest.mark.parametrize("name", [name for name in MATRIX if name != "namespaced"])
@@ -142,7 +144,7 @@ def test_the_token_is_made_once_and_by_an_account_that_may_nothing_else(cluster:
 
 
 @pytest.fixture
-def release(own_control_plane: ControlPlane) -> Iterator[tuple[ControlPlane, Callable[..., str]]]:
+def release(own_control_plane: ControlPlane) -> tuple[ControlPlane, Callable[..., str]]:
     """A cluster of its own, and helm that must succeed there."""
     own_control_plane.must("POST", "/api/v1/namespaces", {"metadata": {"name": "demo"}})
 
@@ -152,7 +154,7 @@ def release(own_control_plane: ControlPlane) -> Iterator[tuple[ControlPlane, Cal
         assert done.returncode == 0, done.stderr
         return done.stdout
 
-    yield own_control_plane, run
+    return own_control_plane, run
 
 
 def left(plane: ControlPlane) -> str:
