@@ -17,6 +17,7 @@ run: setup ## Start the laptop service with its sample handlers (PORT=8080)
 test: setup-dev system lint typecheck ## Set up everything and run all tests that this machine can
 	@echo "== Kubernetes programs for the tests"
 	@scripts/kube-tools >/dev/null || [ "$${CI:-}" != true ]
+	@scripts/chart-tools >/dev/null || [ "$${CI:-}" != true ]
 	@echo "== tests"
 	@$(PY) -m pytest
 
@@ -44,6 +45,10 @@ generate: setup ## Rewrite generated files
 	@$(PY) -m longshore_operator.crds manifests/crds
 	@$(PY) -m longshore_operator.rbac > manifests/rbac.yaml
 	@$(VENV)/bin/longshore openapi --worker > docs/openapi-worker.json
+	@cp manifests/crds/*.yaml charts/longshore/files/crds/
+	@cp manifests/rbac.yaml charts/longshore/files/rbac.yaml
+	@scripts/chart-manifest > manifests/.install.yaml && mv manifests/.install.yaml manifests/install.yaml
+	@"$$(scripts/chart-tools helm-docs)/helm-docs" --chart-search-root charts/longshore --log-level warning
 
 lock: setup-dev ## Pin all dependencies anew, by hash
 	@scripts/lock
@@ -63,6 +68,9 @@ chaos: setup-dev ## Kill everything in turn under 10,000 jobs on a real API serv
 kube-tools: ## Build the Kubernetes programs for the tests, once
 	@scripts/kube-tools
 
+chart-tools: ## Build helm and helm-docs for the chart, once
+	@scripts/chart-tools
+
 cluster-api: setup-dev ## Start a real API server by hand and print its kubeconfig (KUBE=1.35: an older one)
 	@cd tests && exec ../$(PY) -m kube $(KUBE)
 
@@ -70,4 +78,4 @@ clean: ## Remove what the commands above made, but no data
 	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 
-.PHONY: help run chaos test unit lint typecheck format bench generate lock setup setup-dev system kube-tools cluster-api clean
+.PHONY: help run chaos test unit lint typecheck format bench generate lock setup setup-dev system kube-tools chart-tools cluster-api clean
