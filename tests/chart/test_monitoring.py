@@ -22,6 +22,8 @@ CASES = Path(__file__).parent / "alerts.yaml"
 RUNBOOKS = ROOT / "docs/runbooks"
 SELECTED = re.compile(r"([a-zA-Z_:][a-zA-Z0-9_:]*)\{")  # every series of ours is named with labels
 MADE_BY_PROMETHEUS = {"up"}
+PAGES = [ROOT / "docs/observability.md", ROOT / "docs/operator.md", *sorted(RUNBOOKS.glob("*.md"))]
+NO_SERIES = {"longshore_samples"}  # a package
 DASHBOARD: dict[str, Any] = json.loads((CHART / "files/monitoring/dashboard.json").read_text())
 
 
@@ -59,6 +61,14 @@ def test_every_series_that_is_asked_for_is_exported(exported: set[str]) -> None:
 
     assert len(asked) > 10
     assert set() == asked - exported - MADE_BY_PROMETHEUS
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_every_series_that_a_page_names_is_exported(exported: set[str], page: Path) -> None:
+    families = {re.sub("_(bucket|count|sum)$", "", name) for name in exported}
+    named = set(re.findall(r"\b(?:longshore|flask)_[a-z_]+[a-z]\b", page.read_text())) - NO_SERIES
+
+    assert set() == named - exported - families
 
 
 def test_every_value_of_a_label_that_is_asked_for_is_one_of_ours() -> None:

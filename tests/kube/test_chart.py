@@ -174,11 +174,15 @@ def test_an_upgrade_keeps_the_token_and_an_uninstall_leaves_the_crds_alone(
 ) -> None:
     plane, run = release
     secret = "/api/v1/namespaces/demo/secrets/ls-worker-token"
-    token = {"tokens": base64.b64encode(b"a token").decode()}
+    token = {"tokens": base64.b64encode(b"new\nold").decode()}
 
     said = run("install", "ls", str(CHART))
     assert "helm test ls --namespace demo" in said
-    plane.must("PATCH", secret, {"data": token})
+    # As docs/security.md rotates it.
+    create = ["create", "secret", "generic", "ls-worker-token", "--dry-run=client", "-o", "yaml"]
+    rotated = plane.kubectl(*create, "--from-literal=tokens=new\nold", check=True).stdout
+    flags = ["--server-side", "--force-conflicts", "--filename=-", "--namespace=demo"]
+    plane.kubectl("apply", *flags, input=rotated, check=True)
     jobs = plane.kubectl("get", "jobs.batch", "-n", "demo", "-o", "name", check=True).stdout
     for values in ({"operator": {"replicas": 2}}, {"operator": {"image": {"tag": "another"}}}):
         run("upgrade", "ls", str(CHART), values=values)
