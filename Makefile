@@ -48,7 +48,7 @@ generate: setup ## Rewrite generated files
 	@cp manifests/crds/*.yaml charts/longshore/files/crds/
 	@cp manifests/rbac.yaml charts/longshore/files/rbac.yaml
 	@scripts/chart-manifest > manifests/.install.yaml && mv manifests/.install.yaml manifests/install.yaml
-	@"$$(scripts/chart-tools helm-docs)/helm-docs" --chart-search-root charts/longshore --log-level warning
+	@"$$(scripts/chart-tools helm-docs)" --chart-search-root charts/longshore --log-level warning
 
 lock: setup-dev ## Pin all dependencies anew, by hash
 	@scripts/lock
@@ -68,7 +68,7 @@ chaos: setup-dev ## Kill everything in turn under 10,000 jobs on a real API serv
 kube-tools: ## Build the Kubernetes programs for the tests, once
 	@scripts/kube-tools
 
-chart-tools: ## Build helm and helm-docs for the chart, once
+chart-tools: ## Make helm and what else the tests of the chart need, once
 	@scripts/chart-tools
 
 cluster-api: setup-dev ## Start a real API server by hand and print its kubeconfig (KUBE=1.35: an older one)

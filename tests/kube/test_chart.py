@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
-from helm_chart import CHART, MATRIX, Object, helm, kind, pods, render
+from helm_chart import CHART, MATRIX, MONITORING, Object, helm, kind, pods, render, tool
 from kube.api_service import API_RIGHTS
 from kube.control_plane import ControlPlane
 from kube.kubelet import Kubelet
@@ -217,6 +217,38 @@ def test_two_releases_stand_side_by_side(release: tuple[ControlPlane, Callable[.
     run("uninstall", "one")
     assert "deployment.apps/two-operator" in left(plane)
     assert "deployment.apps/one-operator" not in left(plane)
+
+
+# -- monitoring ----------------------------------------------------------------------------------------------
+
+
+def test_monitors_come_with_the_kinds_of_prometheus_operator(release: tuple[ControlPlane, Callable[..., str]]) -> None:
+    plane, run = release
+    values = {"metrics": {"serviceMonitor": {"enabled": True}, "prometheusRule": {"enabled": True}}}
+    kinds = "servicemonitors,prometheusrules"
+
+    said = run("install", "ls", str(CHART), values=values)
+    assert "WARNING: the cluster has no ServiceMonitor, so none was made." in said
+    plane.install_crds(tool("prometheus-operator"))
+    said = run("upgrade", "ls", str(CHART), values=values)
+    assert "WARNING" not in said
+    made = plane.kubectl("get", kinds, "--namespace=demo", "--output=name", check=True).stdout.split()
+    assert ["ls-api", "ls-operator", "ls-workers", "ls-rules"] == [name.rpartition("/")[2] for name in made]
+    run("uninstall", "ls")
+    assert "" == plane.kubectl("get", kinds, "--namespace=demo", "--output=name", check=True).stdout
+
+
+@pytest.mark.parametrize("name", ["everything", "pod monitors"])
+def test_prometheus_operator_knows_every_field(own_control_plane: ControlPlane, name: str) -> None:
+    own_control_plane.install_crds(tool("prometheus-operator"))
+    found = [
+        one for one in render(MATRIX[name], namespace="default", apis=MONITORING) if "monitoring" in one["apiVersion"]
+    ]
+    items = json.dumps({"apiVersion": "v1", "kind": "List", "items": found})
+    done = own_control_plane.kubectl("apply", "--dry-run=server", "--validate=strict", "--filename=-", input=items)
+
+    assert done.returncode == 0, done.stderr
+    assert len(found) == len(done.stdout.splitlines()) >= 3
 
 
 # -- rights --------------------------------------------------------------------------------------------------
