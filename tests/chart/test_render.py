@@ -173,6 +173,12 @@ def test_a_namespaced_release_has_nothing_cluster_wide() -> None:
     assert ["demo", "other"] == [one["metadata"]["namespace"] for one in roles]
 
 
+def test_another_chart_version_alone_starts_no_pod_anew(objects: list[Object]) -> None:
+    for name, one in kind(objects, "Deployment").items():
+        labels = one["spec"]["template"]["metadata"]["labels"]
+        assert not {"helm.sh/chart", "app.kubernetes.io/version"} & set(labels), name
+
+
 def environment(pod: Object) -> dict[str, str]:
     """Of the first container, as a process sees it."""
     return {one["name"]: one.get("value", "from-a-field") for one in pod["spec"]["containers"][0].get("env", ())}

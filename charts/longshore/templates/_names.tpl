@@ -17,12 +17,12 @@ keeps two such names apart. */}}
 {{- printf "longshore:%s:%s:%s" $root.Release.Namespace (include "longshore.fullname" $root) (last .) -}}
 {{- end -}}
 
-{{/* What a selector says; never changes, because a Deployment's cannot. Takes (list . "operator"). */}}
+{{/* What a selector says; never changes, because a Deployment's cannot. Takes (list . "operator" …). */}}
 {{- define "longshore.selector" -}}
 {{- $root := first . -}}
 app.kubernetes.io/name: longshore
 app.kubernetes.io/instance: {{ $root.Release.Name }}
-app.kubernetes.io/component: {{ last . }}
+app.kubernetes.io/component: {{ index . 1 }}
 {{- end -}}
 
 {{/* Labels of an object. Takes (list . "operator"). */}}
@@ -36,6 +36,19 @@ app.kubernetes.io/part-of: longshore
 app.kubernetes.io/version: {{ $root.Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ $root.Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" $root.Chart.Name $root.Chart.Version | replace "+" "_" }}
+{{- end -}}
+
+{{/* Labels of a pod: no version, or every upgrade of the chart would start all workers anew. Takes (list . "operator" podLabels). */}}
+{{- define "longshore.podLabels" -}}
+{{- $root := first . -}}
+{{- with $root.Values.commonLabels }}
+{{- toYaml . }}
+{{ end -}}
+{{- with last . }}
+{{- toYaml . }}
+{{ end -}}
+{{ include "longshore.selector" . }}
+app.kubernetes.io/part-of: longshore
 {{- end -}}
 
 {{/* Metadata of an object in the release's namespace. Takes (list . "suffix" "component"). */}}

@@ -1,6 +1,9 @@
-{{/* What every pod is: nobody's root, without a link to any other Service. */}}
-{{- define "longshore.podSecurity" -}}
+{{/* What every pod has: nobody's root, no link to any other Service, and the way to its image. */}}
+{{- define "longshore.everyPod" -}}
 enableServiceLinks: false
+{{- with .Values.imagePullSecrets }}
+imagePullSecrets: {{- toYaml . | nindent 2 }}
+{{- end }}
 securityContext:
   runAsNonRoot: true
   runAsUser: 65532
@@ -45,13 +48,6 @@ topologySpreadConstraints:
     labelSelector:
       matchLabels: {{- last . | nindent 8 }}
     matchLabelKeys: [pod-template-hash]
-{{- end }}
-{{- end -}}
-
-{{/* Secrets for the registry. */}}
-{{- define "longshore.pullSecrets" -}}
-{{- with .Values.imagePullSecrets }}
-imagePullSecrets: {{- toYaml . | nindent 2 }}
 {{- end }}
 {{- end -}}
 

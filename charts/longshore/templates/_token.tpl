@@ -5,13 +5,12 @@ activeDeadlineSeconds: 600
 template:
   metadata:
     labels:
-      {{- include "longshore.labels" (list . "worker-token") | nindent 6 }}
+      {{- include "longshore.podLabels" (list . "worker-token" dict) | nindent 6 }}
   spec:
     serviceAccountName: {{ include "longshore.fullname" . }}-worker-token
     automountServiceAccountToken: true
     restartPolicy: Never
-    {{- include "longshore.podSecurity" . | nindent 4 }}
-    {{- include "longshore.pullSecrets" . | nindent 4 }}
+    {{- include "longshore.everyPod" . | nindent 4 }}
     containers:
       - name: worker-token
         image: {{ include "longshore.image" (list . .Values.operator.image .Values.image) }}
