@@ -241,6 +241,13 @@ def test_the_crds_outlive_the_release_unless_told_otherwise() -> None:
         assert "annotations" not in one["metadata"]
 
 
+def test_more_objects_are_filled_in() -> None:
+    one = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "{{ .Release.Name }}-one"}}
+    two = 'apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: {{ include "longshore.fullname" . }}-two\n'
+
+    assert {"ls-one", "ls-two"} <= set(kind(render({"extraObjects": [one, two]}), "ConfigMap"))
+
+
 @pytest.mark.parametrize(("mode", "count"), [("skipIfMissing", 0), ("alwaysRender", 3)])
 def test_monitors_where_the_cluster_knows_none(mode: str, count: int) -> None:
     objects = render({"metrics": {"serviceMonitor": {"enabled": True, "renderMode": mode}}})

@@ -7,7 +7,10 @@ import pytest
 
 from helm_chart import MATRIX, NEWEST, OLDEST, render
 
-NO_SCHEMA = ("CustomResourceDefinition", "HTTPRoute")  # a real API server takes the first; the second is another project's
+NO_SCHEMA = (
+    "CustomResourceDefinition",
+    "HTTPRoute",
+)  # a real API server takes the first; the second is another project's
 
 
 @pytest.mark.parametrize("kube", [OLDEST, NEWEST])
