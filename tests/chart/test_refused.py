@@ -19,7 +19,7 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "pool name": ({"pools": {"Big_one": {}}}, "invalid propertyName 'Big_one'"),
     "long pool name": ({"pools": {"p" * 21: {}}}, "invalid propertyName"),
     "handler module": ({"pools": {"gpu": {"apps": ["my-jobs"]}}}, "at '/pools/gpu/apps/0': 'my-jobs' does not match pattern"),
-    "label of ours": ({"operator": {"podLabels": {"app.kubernetes.io/name": "x"}}}, "at '/operator/podLabels': invalid propertyName"),
+    "label of ours": ({"operator": {"podLabels": {"app.kubernetes.io/name": "x"}}}, "operator.podLabels: app.kubernetes.io/name is the chart's own label"),
     "digest": ({"image": {"digest": "abc"}}, "at '/image/digest': 'abc' does not match pattern"),
     "long name": ({"fullnameOverride": "a" * 37}, "at '/fullnameOverride': maxLength: got 37, want 36"),
     "min above max": ({"pools": {"gpu": {"minWorkers": 3, "maxWorkers": 1}}},
