@@ -50,7 +50,8 @@ class Container:
 
     def start(self) -> None:
         """Run its command."""
-        program, *more = [*self.spec["command"], *self.spec.get("args", ())]
+        words: list[str] = [*self.spec["command"], *self.spec.get("args", [])]
+        program, more = words[0], words[1:]
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 [sys.executable, *PROGRAMS[program], *more], env=self._environment, stdout=log, stderr=log,
