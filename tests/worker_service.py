@@ -76,7 +76,7 @@ class Worker(Service):
                     return entry
         raise AssertionError(f"no outcome of {attempt} in time:\n{self.log.read_text()[-3000:]}")
 
-    def run(self, handler: str = "echo", **fields: object) -> EndedEntry:
+    def run(self, handler: str = "echo", **fields: Any) -> EndedEntry:
         """Run one attempt to its outcome."""
         attempt = self.attempt(handler, **fields)
         assert self.offer(attempt) == ["accepted"]

@@ -25,10 +25,10 @@ class Dispatcher:
     """Fills free slots, best job first. ``stir`` whenever something changed; ``now`` is seconds since the epoch."""
 
     def __init__(self, desk: Desk, client: AttemptsClient, *, now: Callable[[], float],
-                 started: Callable[[Job, float], None], long: Callable[[Job], None],
+                 started: Callable[[Job, Attempt], None], returned: Callable[[Job], None], long: Callable[[Job], None],
                  log: Callable[..., None]) -> None:  # fmt: skip
         self._desk, self._client, self._now = desk, client, now
-        self._started, self._long, self._log = started, long, log
+        self._started, self._returned, self._long, self._log = started, returned, long, log
         self._stirred = asyncio.Event()
         self.on = False
         """Whether attempts are started: only the leader does, after it has asked all workers what they hold."""
@@ -107,12 +107,12 @@ class Dispatcher:
             self._answered(worker, placed, answer)
 
     def _answered(self, worker: Worker, placed: Placed, answer: TakenResults) -> None:
-        clock, now = time.monotonic(), self._now()
+        clock = time.monotonic()
         refused: Placed = []
         for (job, attempt, offer), said in zip(placed, answer.results, strict=False):
             if said.result in (Taken.ACCEPTED, Taken.KNOWN):
                 attempt.confirmed_at = clock
-                self._began(job, attempt, now)
+                self._began(job, attempt)
             elif job.running.get(attempt.index) is attempt:
                 refused.append((job, attempt, offer))
                 if said.result is Taken.STALE:
@@ -124,8 +124,8 @@ class Dispatcher:
                     worker.full_until = clock + FULL_SECONDS
         self._take_back(refused)
 
-    def _began(self, job: Job, attempt: Attempt, now: float) -> None:
-        self._started(job, now)
+    def _began(self, job: Job, attempt: Attempt) -> None:
+        self._started(job, attempt)
         if job.started_at is None:
             job.started_at = attempt.started_at
 
@@ -138,15 +138,14 @@ class Dispatcher:
 
     def _take_back(self, placed: Placed) -> None:
         """These never began: the worker said so."""
-        now = self._now()
-        for job, attempt, _ in placed:
+        for job, attempt, _ in reversed(placed):  # the last number first: it is the one that can be used again
             if job.running.get(attempt.index) is attempt:
                 self._desk.end(job, attempt)
                 if attempt.number == job.attempts and not attempt.stale:
                     job.attempts -= 1
                 if job.array is not None and attempt.index is not None:
                     job.array.again(attempt.index, 0.0)
-                self._desk.queue(job, now)
+                self._returned(job)
         if placed:
             asyncio.get_running_loop().call_later(FULL_SECONDS, self.stir)
 

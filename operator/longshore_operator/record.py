@@ -154,7 +154,7 @@ class Recorder:
         self._desk.queue(job, now)
         done = self._writer.changed(job)
         if job.phase.terminal:
-            done.add_done_callback(lambda _done: self._ended(job))
+            done.add_done_callback(lambda _done: self._ended(job) if job.phase.terminal else None)
         return done
 
 
