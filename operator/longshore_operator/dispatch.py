@@ -8,6 +8,7 @@ from pydantic import ValidationError
 
 from longshore.job.attempts import MAX_ATTEMPTS, Offer, Taken, TakenResults
 from longshore.job.spec import item_args
+from longshore.job.status import Phase
 from longshore_operator.attempts_client import AttemptsClient, WorkerRefused, readable
 from longshore_operator.desk import Desk, LineKey, Worker
 from longshore_operator.errors import WorkerUnreachable
@@ -130,10 +131,11 @@ class Dispatcher:
             job.started_at = attempt.started_at
 
         def look() -> None:
-            if job.running.get(attempt.index) is attempt and job.phase.value == "Pending":
+            runs = bool(job.running) if job.array is not None else job.running.get(attempt.index) is attempt
+            if runs and job.phase is Phase.PENDING:
                 self._long(job)
 
-        if job.phase.value == "Pending":
+        if job.phase is Phase.PENDING:
             asyncio.get_running_loop().call_later(LONG_SECONDS, look)
 
     def _take_back(self, placed: Placed) -> None:
