@@ -15,7 +15,7 @@ from longshore_operator.desk import Desk
 from longshore_operator.dispatch import Dispatcher
 from longshore_operator.errors import ConfigError, KubeError, KubeUnavailable
 from longshore_operator.health import Callbacks, HealthServer, Silence
-from longshore_operator.job import Job, Json
+from longshore_operator.job import Attempt, Job, Json
 from longshore_operator.jobs import SELECTOR, Jobs
 from longshore_operator.journal import Handler, Journal
 from longshore_operator.kopf_app import JOBS, PODS, QUEUES, SCHEDULES, Watches
@@ -23,6 +23,7 @@ from longshore_operator.kube import config
 from longshore_operator.kube.client import KubeClient, path_of
 from longshore_operator.kube.lease import Elector, identity_of
 from longshore_operator.metrics import OperatorMetrics, Snapshot
+from longshore_operator.overdue import Overdue
 from longshore_operator.queues import Queues
 from longshore_operator.record import Recorder
 from longshore_operator.schedules import Schedules
@@ -55,11 +56,12 @@ class Operator:
             self.desk, self.workers_client, self.recorder, now=time.time, stir=self._stir, log=self.journal
         )
         self.dispatcher = Dispatcher(
-            self.desk, self.workers_client, now=time.time, started=self._started,
+            self.desk, self.workers_client, now=time.time, started=self._started, returned=self._returned,
             long=self.recorder.running_for_long, log=self.journal,
         )  # fmt: skip
-        self.jobs = Jobs(self.desk, self.client, self.recorder, self.workers, now=time.time, stir=self._stir,
-                         log=self.journal)  # fmt: skip
+        self.overdue = Overdue(self.desk, self.recorder, grace_seconds=settings.unknown_handler_seconds, now=time.time)
+        self.jobs = Jobs(self.desk, self.client, self.recorder, self.workers, self.overdue, now=time.time,
+                         stir=self._stir, log=self.journal)  # fmt: skip
         self.queues = Queues(self.desk, self.client, now=time.time, stir=self._stir, log=self.journal)
         self.collector = Collector(self.client, namespaces=settings.lists, retention_seconds=settings.retention_seconds)
         self.schedules = Schedules(self.client)
@@ -136,6 +138,7 @@ class Operator:
             spawn(self.elector.hold(self._lost))
         self.journal("leading", identity=self.settings.identity)
         await self._take_over()
+        spawn(self.overdue.run())
         spawn(self.collector.run())
         spawn(self.schedules.run())
         while True:
@@ -218,9 +221,13 @@ class Operator:
     def _stir(self) -> None:
         self.dispatcher.stir()
 
-    def _started(self, job: Job, now: float) -> None:
-        if job.attempts == 1:
-            self.metrics.dispatched(now - job.ready_at)
+    def _started(self, job: Job, attempt: Attempt) -> None:
+        if attempt.number == 1:
+            self.metrics.dispatched(time.time() - job.ready_at)
+        self.jobs.started(job, attempt)
+
+    def _returned(self, job: Job) -> None:
+        self.jobs.returned(job)
 
     def _counted(self, what: str, detail: str) -> None:
         if what == "ended":
@@ -234,7 +241,7 @@ class Operator:
         self.jobs.ended(job)
         ttl = job.spec().ttl_seconds_after_finished
         kept = self.settings.retention_seconds if ttl is None else ttl
-        self.collector.expects(job.namespace, job.name, job.uid, (job.finished_at or time.time()) + kept)
+        self.collector.expects(job.namespace, job.name, job.uid, (job.finished_at or time.time()) + kept, str(job.seen))
 
     def _overtaken(self, job: Job, resource: Json | None) -> None:
         self.jobs.overtaken(job, resource)

@@ -187,6 +187,8 @@ class Workers:
     def _adopt(self, worker: Worker, job: Job, number: int, index: int | None) -> Attempt:
         attempt = Attempt(number, index, self._now())
         attempt.confirmed_at = time.monotonic()
+        if job.array is None:  # attempts of a predecessor that died before it wrote them down were lost with it
+            job.disruptions += number - job.attempts - 1
         job.attempts = number
         self._desk.begin(job, attempt, worker, self._now())
         self._log("attempt_adopted", job=job.name, attempt=number, worker=worker.pod.name)
