@@ -64,6 +64,11 @@ class KubernetesStore:
             raise InvalidRequest(f"namespace: {detail}", errors=[{"parameter": "namespace", "detail": detail}])
         return KubernetesStore(self._cluster, namespace)
 
+    def stop_waiting(self) -> None:
+        """The service is ending: answer everybody who waits as things are now."""
+        self._cluster.watch.stop()
+        self._cluster.history.close()
+
     # -- submit and read -------------------------------------------------------------------------------------
 
     def submit(self, jobs: Sequence[NewJob], *, key: Key | None = None, wait: float = 0) -> list[Submitted]:
