@@ -57,6 +57,9 @@ setup-dev: ## Install the service and the tools of its developers into .venv
 system: ## Install missing system packages (as root on Debian), or say which tests cannot run
 	@scripts/system-packages
 
+chaos: setup-dev ## Kill everything in turn under 10,000 jobs on a real API server (an hour)
+	@CHAOS_JOBS=$${CHAOS_JOBS:-10000} $(PY) -m pytest tests/kube/test_chaos.py
+
 kube-tools: ## Build the Kubernetes programs for the tests, once
 	@scripts/kube-tools
 
@@ -66,4 +69,5 @@ cluster-api: setup-dev ## Start a real API server by hand and print its kubeconf
 clean: ## Remove what the commands above made, but no data
 	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
-.PHONY: help run test unit lint typecheck format bench generate lock setup setup-dev system kube-tools cluster-api clean
+
+.PHONY: help run chaos test unit lint typecheck format bench generate lock setup setup-dev system kube-tools cluster-api clean

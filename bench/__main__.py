@@ -12,12 +12,12 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
+from bench.load import load
 from longshore.job.limits import QueuePolicy
 from longshore.job.line import Entry, Line
 from longshore.store.ledger import Batch, ClaimRow, EndRow, EventRow, JobRow, Standing
@@ -38,33 +38,6 @@ def echo():
 def told(name: str, values: list[float], unit: str) -> None:
     """A line: median and range."""
     print(f"  {name:<58} {statistics.median(values):>12,.1f} {unit}  ({min(values):,.1f} – {max(values):,.1f})")
-
-
-def load(port: int, clients: int, body: bytes, headers: dict[str, str], seconds: float = SECONDS,
-         path: str = "/v1/jobs") -> tuple[float, list[float]]:  # fmt: skip
-    """Requests per second and latencies in milliseconds of so many clients with kept connections."""
-    limit = time.perf_counter() + seconds
-    latencies: list[float] = []
-
-    def client() -> None:
-        connection = http.client.HTTPConnection("127.0.0.1", port)
-        own: list[float] = []
-        while time.perf_counter() < limit:
-            began = time.perf_counter()
-            connection.request("POST", path, body, {"Content-Type": "application/json", **headers})
-            answer = connection.getresponse()
-            answer.read()
-            assert answer.status < 300, answer.status
-            own.append((time.perf_counter() - began) * 1000)
-        connection.close()
-        latencies.extend(own)
-
-    threads = [threading.Thread(target=client) for _ in range(clients)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return len(latencies) / seconds, sorted(latencies)
 
 
 def bare_echo(folder: Path) -> tuple[subprocess.Popen[bytes], int]:
@@ -92,8 +65,8 @@ def http_figures(service: Service, echo_port: int) -> None:
     for clients in (1, 8, 32):
         echo, ours, middle, ratio = [], [], [], []
         for _ in range(ROUNDS):
-            e, _ = load(echo_port, clients, body, {})
-            o, latencies = load(service.port, clients, body, {"Prefer": "wait=10"})
+            e, _ = load(echo_port, clients, body, {}, SECONDS)
+            o, latencies = load(service.port, clients, body, {"Prefer": "wait=10"}, SECONDS)
             echo.append(e)
             ours.append(o)
             ratio.append(o / e)

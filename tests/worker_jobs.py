@@ -37,3 +37,22 @@ def reports(path: str, ctx: Context) -> None:
 def sized(size: int) -> str:
     """Return so many letters."""
     return "x" * size
+
+
+@handler
+def marks(path: str, gate: str, ctx: Context) -> int | None:
+    """Add a line to the file, and stay until the gate is there; an array's item says its index and has its own gate."""
+    with Path(path).open("a") as file:
+        file.write(f"{os.getpid() if ctx.index is None else ctx.index}\n")
+    while not Path(gate if ctx.index is None else f"{gate}-{ctx.index}").exists():
+        time.sleep(0.01)
+    return ctx.index
+
+
+@handler
+def nests(depth: int) -> list[object]:
+    """Return lists in lists."""
+    found: list[object] = []
+    for _ in range(depth):
+        found = [found]
+    return found

@@ -5,7 +5,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from longshore.job.attempts import EndedEntry, Feed
+from longshore.job.attempts import EndedEntry, Feed, Taken, TakenResults
 from service import Answer, Service
 
 TOKEN = "token-of-the-operator"
@@ -38,11 +38,13 @@ class Worker(Service):
         }  # fmt: skip
         return whole
 
-    def offer(self, *attempts: dict[str, Any]) -> list[str]:
+    def offer(self, *attempts: dict[str, Any]) -> list[Taken]:
         """Hand attempts over; what became of each."""
         answer = self.ask("POST", "/v1/attempts", {"version": 1, "attempts": attempts})
         assert answer.status == 200, answer.body
-        return [result["result"] for result in answer.json()["results"]]
+        said = TakenResults.model_validate_json(answer.body, by_alias=True, by_name=False)
+        assert [(one.uid, one.number) for one in said.results] == [(one["uid"], one["number"]) for one in attempts]
+        return [one.result for one in said.results]
 
     def start(self, *, ready: bool = True) -> None:
         """Start it and wait until it takes attempts on every slot."""

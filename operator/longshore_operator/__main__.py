@@ -15,6 +15,7 @@ def main() -> None:
     )  # fmt: skip
     parser.add_argument("--kubeconfig", help="where the API server is")
     parser.add_argument("--namespaces", help="namespaces whose jobs are run, with commas; all without")
+    parser.add_argument("--workers", help="addresses of workers that are no pods, with commas")
     parser.add_argument("--worker-token-file", help="file with the token of the workers' attempts API")
     parser.add_argument("--port", help="port for probes and metrics")
     parser.add_argument("--no-leader-election", dest="leader_election", action="store_const", const=False)

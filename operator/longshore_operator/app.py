@@ -7,21 +7,26 @@ import os
 import signal
 import time
 
-from longshore_operator import recover
+from longshore.job.status import Outcome
+from longshore_operator import overview, recover
 from longshore_operator.attempts_client import AttemptsClient
 from longshore_operator.collect import Collector
 from longshore_operator.desk import Desk
 from longshore_operator.dispatch import Dispatcher
 from longshore_operator.errors import ConfigError, KubeError, KubeUnavailable
-from longshore_operator.job import Job, Json
+from longshore_operator.health import Callbacks, HealthServer, Silence
+from longshore_operator.job import Attempt, Job, Json
 from longshore_operator.jobs import SELECTOR, Jobs
 from longshore_operator.journal import Handler, Journal
-from longshore_operator.kopf_app import JOBS, PODS, QUEUES, Watches
+from longshore_operator.kopf_app import JOBS, PODS, QUEUES, SCHEDULES, Watches
 from longshore_operator.kube import config
 from longshore_operator.kube.client import KubeClient, path_of
-from longshore_operator.kube.lease import Elector
+from longshore_operator.kube.lease import Elector, identity_of
+from longshore_operator.metrics import OperatorMetrics, Snapshot
+from longshore_operator.overdue import Overdue
 from longshore_operator.queues import Queues
 from longshore_operator.record import Recorder
+from longshore_operator.schedules import Schedules
 from longshore_operator.settings import OperatorSettings
 from longshore_operator.tasks import spawn
 from longshore_operator.workers import Workers
@@ -29,6 +34,7 @@ from longshore_operator.write import Writer
 
 ADOPT_SECONDS = 5.0  # a new leader waits so long for workers to say what they hold
 NET_SECONDS = 120.0  # a whole list is held against the desk so often
+SILENT_SECONDS = 60.0  # a watch that is proven to have missed something has so long to say anything at all
 FLUSH_SECONDS = 10.0  # at the end: so long for writes that are on their way
 
 
@@ -39,7 +45,8 @@ class Operator:
         self.settings = settings
         self.journal = Journal(settings.log_level)
         self.config = config.load(settings.kubeconfig)
-        self.client = KubeClient(self.config)
+        self.metrics = OperatorMetrics(self._snapshot)
+        self.client = KubeClient(self.config, self.metrics.api_request)
         self._lease_client = KubeClient(self.config)
         self.desk = Desk()
         self.workers_client = AttemptsClient(settings.worker_token_file)
@@ -49,17 +56,25 @@ class Operator:
             self.desk, self.workers_client, self.recorder, now=time.time, stir=self._stir, log=self.journal
         )
         self.dispatcher = Dispatcher(
-            self.desk, self.workers_client, now=time.time, started=self._started,
+            self.desk, self.workers_client, now=time.time, started=self._started, returned=self._returned,
             long=self.recorder.running_for_long, log=self.journal,
         )  # fmt: skip
-        self.jobs = Jobs(self.desk, self.client, self.recorder, self.workers, now=time.time, stir=self._stir,
-                         log=self.journal)  # fmt: skip
+        self.overdue = Overdue(self.desk, self.recorder, grace_seconds=settings.unknown_handler_seconds, now=time.time)
+        self.jobs = Jobs(self.desk, self.client, self.recorder, self.workers, self.overdue, now=time.time,
+                         stir=self._stir, log=self.journal)  # fmt: skip
         self.queues = Queues(self.desk, self.client, now=time.time, stir=self._stir, log=self.journal)
         self.collector = Collector(self.client, namespaces=settings.lists, retention_seconds=settings.retention_seconds)
-        edges = {JOBS: self._job_edge, QUEUES: self._queue_edge, PODS: self._pod_edge}
+        self.schedules = Schedules(self.client)
+        edges = {
+            JOBS: self._job_edge, QUEUES: self._queue_edge, SCHEDULES: self.schedules.seen, PODS: self._pod_edge,
+        }  # fmt: skip
         self.watches = Watches(self.config, settings.namespaces, edges, SELECTOR)
+        asked = Callbacks(metrics=self.metrics.render, silences=self._silences, unsynced=self._unsynced,
+                          explain=self._explain, workers=self._workers, queues=self._queues)  # fmt: skip
+        self.health = HealthServer(settings.host, settings.port, asked, token_file=settings.token_file)
         self.elector: Elector | None = None
         self.synced = False
+        self._watching = False
         self._stopping = asyncio.Event()
 
     # -- life ------------------------------------------------------------------------------------------------
@@ -69,12 +84,17 @@ class Operator:
         logging.basicConfig(handlers=[Handler(self.journal)], level=logging.WARNING, force=True)
         for client in (self.client, self._lease_client, self.workers_client):
             await client.open()
+        await self.health.start()
+        self.journal("listening", host=self.settings.host, port=self.health.port)
         await self._wait_for_kinds()
         watching = asyncio.Event()
+        for address in self.settings.workers:
+            self.workers.pod_seen(recover.by_hand(address))
         spawn(self._watch(watching))
         for work in (self.dispatcher.run(), self.workers.watch_silence(), self.queues.write()):
             spawn(work)
         await watching.wait()
+        self._watching = True
         for number in (signal.SIGTERM, signal.SIGINT):  # kopf has put its own there
             asyncio.get_running_loop().add_signal_handler(number, self._stopping.set)
         spawn(self._lead())
@@ -86,7 +106,7 @@ class Operator:
         """Until the API server knows our resources: installed later is fine, and is waited for."""
         while True:
             try:
-                for kind in (JOBS, QUEUES):
+                for kind in (JOBS, QUEUES, SCHEDULES):
                     await self.client.request("GET", path_of(kind, self.settings.lists[0]), params={"limit": "1"})
                 return
             except KubeError as error:
@@ -109,7 +129,8 @@ class Operator:
             settings = self.settings
             namespace = settings.lease_namespace or self.config.namespace
             self.elector = Elector(
-                self._lease_client, namespace, settings.lease_name, f"{settings.identity}-{os.getpid()}",
+                self._lease_client, namespace, settings.lease_name,
+                identity_of(f"{settings.identity}-{os.getpid()}", f"{settings.host}:{self.health.port}"),
                 lease_seconds=settings.lease_seconds, renew_seconds=settings.lease_seconds * 2 / 3,
                 retry_seconds=max(0.5, settings.lease_seconds / 7.5),
             )  # fmt: skip
@@ -117,7 +138,9 @@ class Operator:
             spawn(self.elector.hold(self._lost))
         self.journal("leading", identity=self.settings.identity)
         await self._take_over()
+        spawn(self.overdue.run())
         spawn(self.collector.run())
+        spawn(self.schedules.run())
         while True:
             await asyncio.sleep(NET_SECONDS)
             await self._sync()
@@ -125,9 +148,8 @@ class Operator:
     async def _take_over(self) -> None:
         """Know all jobs, ask every worker what it holds, adopt that, then dispatch."""
         begun = time.monotonic()
+        await self._sync()  # first: what a worker tells of a job that we do not know yet would be lost
         self.workers.start()
-        await self._sync()
-        self.workers.synced = True
         await self.workers.all_heard(ADOPT_SECONDS)
         self.jobs.leading = self.queues.leading = True
         for job, attempt in list(self.desk.unplaced()):
@@ -143,9 +165,15 @@ class Operator:
         self.journal("took_over", jobs=len(self.desk.jobs), workers=len(self.desk.workers), seconds=seconds)
 
     async def _sync(self) -> None:
+        """Hold the desk against whole lists: the net under the watches, which cannot show what they missed."""
         while True:
             try:
-                await self.jobs.sync(self.settings.lists)
+                for namespace in self.settings.lists:
+                    await self.queues.sync(namespace)
+                    await self.workers.sync(self.client, namespace)
+                if await self.jobs.sync(self.settings.lists) and self.synced:
+                    self.watches.missed(JOBS)
+                self.desk.tidy()
                 return
             except (KubeError, KubeUnavailable) as error:
                 self.journal("list_failed", level="error", detail=str(error))
@@ -171,8 +199,10 @@ class Operator:
     def _job_edge(self, kind: str | None, resource: Json) -> None:
         if kind == "DELETED":
             self.jobs.gone(resource)
+            self.schedules.job_gone(resource)
         else:
             self.jobs.seen(resource)
+            self.schedules.job_seen(resource)
 
     def _queue_edge(self, kind: str | None, resource: Json) -> None:
         if kind == "DELETED":
@@ -191,20 +221,57 @@ class Operator:
     def _stir(self) -> None:
         self.dispatcher.stir()
 
-    def _started(self, job: Job, now: float) -> None:
-        pass
+    def _started(self, job: Job, attempt: Attempt) -> None:
+        if attempt.number == 1:
+            self.metrics.dispatched(time.time() - job.ready_at)
+        self.jobs.started(job, attempt)
+
+    def _returned(self, job: Job) -> None:
+        self.jobs.returned(job)
 
     def _counted(self, what: str, detail: str) -> None:
-        pass
+        if what == "ended":
+            self.metrics.attempt_ended(Outcome(detail))
+        elif what == "disruption":
+            self.metrics.disrupted(detail)
+        else:
+            self.metrics.retried()
 
     def _ended(self, job: Job) -> None:
         self.jobs.ended(job)
         ttl = job.spec().ttl_seconds_after_finished
         kept = self.settings.retention_seconds if ttl is None else ttl
-        self.collector.expects(job.namespace, job.name, job.uid, (job.finished_at or time.time()) + kept)
+        self.collector.expects(job.namespace, job.name, job.uid, (job.finished_at or time.time()) + kept, str(job.seen))
 
     def _overtaken(self, job: Job, resource: Json | None) -> None:
         self.jobs.overtaken(job, resource)
+
+    # -- what others ask -------------------------------------------------------------------------------------
+
+    def _silences(self) -> dict[str, Silence]:
+        now = time.monotonic()
+        return {kind: Silence(now - at, SILENT_SECONDS) for kind, at in self.watches.missed_at.items()}
+
+    def _unsynced(self) -> list[str]:
+        return [] if self._watching else ["jobs"]
+
+    def _snapshot(self) -> Snapshot:
+        clock = time.monotonic()
+        return Snapshot(
+            **overview.lines_and_workers(self.desk, time.time(), clock), leading=self.dispatcher.on,
+            loop_late_seconds=self.health.loop_late_seconds,
+            watch_age_seconds={kind: clock - at for kind, at in self.watches.heard_at.items()},
+            desk=overview.sizes(self.desk) | {"schedules": len(self.schedules), "writes": len(self.writer)},
+        )  # fmt: skip
+
+    async def _explain(self, _namespace: str, _name: str) -> Json | None:
+        return None
+
+    async def _workers(self) -> Json:
+        return {"items": []}
+
+    async def _queues(self) -> Json:
+        return {"items": []}
 
 
 def main(settings: OperatorSettings) -> int:

@@ -57,9 +57,9 @@ class AttemptsClient:
             offer.model_dump(mode="json", by_alias=True, exclude_unset=True) for offer in offers]}  # fmt: skip
         return TakenResults.model_validate_json(await self._ask("POST", address, "/v1/attempts", body), by_alias=True)
 
-    async def feed(self, address: str, cursor: str, wait: float) -> Feed:
-        """What happened since the cursor, which acknowledges everything up to there."""
-        path = f"/v1/attempts?wait={wait:g}" + (f"&after={cursor}" if cursor else "")
+    async def feed(self, address: str, cursor: str, recorded: str, wait: float) -> Feed:
+        """What happened since the cursor; everything up to ``recorded``, a cursor too, is forgotten by the worker."""
+        path = f"/v1/attempts?wait={wait:g}&after={cursor}&ack={recorded}"
         return Feed.model_validate_json(await self._ask("GET", address, path, wait=wait), by_alias=True)
 
     async def stop(self, address: str, uid: str, number: int, index: int | None) -> bool:

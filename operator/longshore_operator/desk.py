@@ -4,9 +4,11 @@ Rebuilt from the API server and the workers at start. Nothing here talks to anyb
 what lives, never counted up and down.
 """
 
+import asyncio
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Hashable, Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
 from longshore.job.attempts import HandlerDefaults
 from longshore.job.limits import QueuePolicy
@@ -18,6 +20,7 @@ from longshore_operator.recover import Pod
 SUSPENDED, DEPENDENCIES, HANDLER, ITEMS, ENDING = "suspended", "dependencies", "handler", "items", "ending"
 AttemptKey = tuple[str, int | None, int]
 LineKey = tuple[str, str]
+Key = TypeVar("Key", bound=Hashable)
 
 
 @dataclass(eq=False, slots=True)
@@ -28,6 +31,11 @@ class Worker:
     boot: str = ""
     """Empty until it has been heard."""
     cursor: str = ""
+    """How far its feed has been read."""
+    recorded: str = ""
+    """How far what it said is on record."""
+    recording: deque[tuple[str, asyncio.Future[Any]]] = field(default_factory=deque)
+    """Cursors beyond that, each with the writes that have to be done first."""
     slots: int = 0
     handlers: frozenset[str] = frozenset()
     defaults: dict[str, HandlerDefaults] = field(default_factory=dict)
@@ -77,8 +85,7 @@ class Desk:
         if self.names.get((job.namespace, job.name)) == job.uid:
             del self.names[job.namespace, job.name]
         self.leave(job)
-        for name in self._waiting_for.pop(job.uid, ()):
-            self._dependents.get((job.namespace, name), set()).discard(job.uid)
+        self.wait_for(job, ())
 
     def named(self, namespace: str, name: str) -> Job | None:
         """The job of that name."""
@@ -125,6 +132,14 @@ class Desk:
             entry.not_before = 0.0
         line.push(entry)
 
+    def tidy(self) -> None:
+        """Forget lines that nothing waits or runs in and that have no policy: their series go with them."""
+        for key in [key for key, line in self.lines.items() if not len(line) and not line.running]:
+            if self.policies.get(key, QueuePolicy()) == QueuePolicy():
+                del self.lines[key]
+                self.policies.pop(key, None)
+                self._turns.remove(key)
+
     def leave(self, job: Job) -> None:
         """Out of the line."""
         if (line := self.lines.get(job.key)) is not None:
@@ -144,6 +159,10 @@ class Desk:
         return any(
             worker.boot and worker.pod.serves(*job.key) and worker.runs(job.handler) for worker in self.workers.values()
         )
+
+    def served(self, job: Job) -> bool:
+        """Whether some worker serves its queue, whatever it knows."""
+        return any(worker.boot and worker.pod.serves(*job.key) for worker in self.workers.values())
 
     def look_again(self, why: str, now: float) -> None:
         """What held these may be over."""
@@ -170,7 +189,10 @@ class Desk:
 
     def wait_for(self, job: Job, names: Iterable[str]) -> None:
         """The job may not start before these have succeeded."""
-        self._waiting_for[job.uid] = set(names)
+        for name in list(self.waits_for(job)):
+            self.satisfied(job, name)
+        if names := set(names):
+            self._waiting_for[job.uid] = names
         for name in names:
             self._dependents.setdefault((job.namespace, name), set()).add(job.uid)
 
@@ -184,8 +206,8 @@ class Desk:
 
     def satisfied(self, job: Job, name: str) -> None:
         """A job that it waited for has succeeded."""
-        self._waiting_for[job.uid].discard(name)
-        self._dependents[job.namespace, name].discard(job.uid)
+        _discard(self._waiting_for, job.uid, name)
+        _discard(self._dependents, (job.namespace, name), job.uid)
 
     # -- attempts --------------------------------------------------------------------------------------------
 
@@ -226,3 +248,11 @@ class Desk:
             phase = Phase.RUNNING if job.running and not job.phase.terminal else job.phase
             found[phase] = found.get(phase, 0) + 1
         return found
+
+
+def _discard(sets: dict[Key, set[str]], key: Key, entry: str) -> None:
+    """Take one out, and the set with the last."""
+    if (found := sets.get(key)) is not None:
+        found.discard(entry)
+        if not found:
+            del sets[key]

@@ -8,6 +8,7 @@ from pydantic import ValidationError
 
 from longshore.job.attempts import MAX_ATTEMPTS, Offer, Taken, TakenResults
 from longshore.job.spec import item_args
+from longshore.job.status import Phase
 from longshore_operator.attempts_client import AttemptsClient, WorkerRefused, readable
 from longshore_operator.desk import Desk, LineKey, Worker
 from longshore_operator.errors import WorkerUnreachable
@@ -25,10 +26,10 @@ class Dispatcher:
     """Fills free slots, best job first. ``stir`` whenever something changed; ``now`` is seconds since the epoch."""
 
     def __init__(self, desk: Desk, client: AttemptsClient, *, now: Callable[[], float],
-                 started: Callable[[Job, float], None], long: Callable[[Job], None],
+                 started: Callable[[Job, Attempt], None], returned: Callable[[Job], None], long: Callable[[Job], None],
                  log: Callable[..., None]) -> None:  # fmt: skip
         self._desk, self._client, self._now = desk, client, now
-        self._started, self._long, self._log = started, long, log
+        self._started, self._returned, self._long, self._log = started, returned, long, log
         self._stirred = asyncio.Event()
         self.on = False
         """Whether attempts are started: only the leader does, after it has asked all workers what they hold."""
@@ -107,16 +108,17 @@ class Dispatcher:
             self._answered(worker, placed, answer)
 
     def _answered(self, worker: Worker, placed: Placed, answer: TakenResults) -> None:
-        clock, now = time.monotonic(), self._now()
+        clock = time.monotonic()
         refused: Placed = []
         for (job, attempt, offer), said in zip(placed, answer.results, strict=False):
             if said.result in (Taken.ACCEPTED, Taken.KNOWN):
                 attempt.confirmed_at = clock
-                self._began(job, attempt, now)
+                self._began(job, attempt)
             elif job.running.get(attempt.index) is attempt:
                 refused.append((job, attempt, offer))
                 if said.result is Taken.STALE:
                     attempt.stale = True
+                    job.disruptions += job.array is None  # somebody ran it who did not write it down
                     self._log("attempt_stale", level="warning", job=job.name, attempt=attempt.number)
                 elif said.result is Taken.UNKNOWN_HANDLER:
                     worker.handlers -= {job.handler}
@@ -124,29 +126,29 @@ class Dispatcher:
                     worker.full_until = clock + FULL_SECONDS
         self._take_back(refused)
 
-    def _began(self, job: Job, attempt: Attempt, now: float) -> None:
-        self._started(job, now)
+    def _began(self, job: Job, attempt: Attempt) -> None:
+        self._started(job, attempt)
         if job.started_at is None:
             job.started_at = attempt.started_at
 
         def look() -> None:
-            if job.running.get(attempt.index) is attempt and job.phase.value == "Pending":
+            runs = bool(job.running) if job.array is not None else job.running.get(attempt.index) is attempt
+            if runs and job.phase is Phase.PENDING:
                 self._long(job)
 
-        if job.phase.value == "Pending":
+        if job.phase is Phase.PENDING:
             asyncio.get_running_loop().call_later(LONG_SECONDS, look)
 
     def _take_back(self, placed: Placed) -> None:
         """These never began: the worker said so."""
-        now = self._now()
-        for job, attempt, _ in placed:
+        for job, attempt, _ in reversed(placed):  # the last number first: it is the one that can be used again
             if job.running.get(attempt.index) is attempt:
                 self._desk.end(job, attempt)
                 if attempt.number == job.attempts and not attempt.stale:
                     job.attempts -= 1
                 if job.array is not None and attempt.index is not None:
                     job.array.again(attempt.index, 0.0)
-                self._desk.queue(job, now)
+                self._returned(job)
         if placed:
             asyncio.get_running_loop().call_later(FULL_SECONDS, self.stir)
 

@@ -4,6 +4,7 @@ from datetime import datetime
 from typing import Any
 
 import orjson
+from pydantic import ValidationError
 
 from longshore.job.items import ArrayState
 from longshore.job.lifecycle import Course, conditions
@@ -11,6 +12,7 @@ from longshore.job.spec import JobSpec, parse_spec, rfc3339_at
 from longshore.job.status import MAX_HISTORY, ItemsStatus, Phase
 
 Json = dict[str, Any]
+TTL = "ttlSecondsAfterFinished"
 TRACEPARENT = "longshore.dev/traceparent"  # annotation that the api sets
 
 
@@ -48,9 +50,9 @@ class Job:
 
     __slots__ = (
         "array", "attempts", "budgets", "cancel", "concurrency_key", "created_at", "disruptions", "error", "fairness_key",
-        "finished_at", "handler", "history", "labels", "log_tail", "message", "name", "namespace", "not_before", "phase",
+        "finished_at", "handler", "history", "invalid", "labels", "log_tail", "message", "name", "namespace", "not_before", "phase",
         "priority", "queue", "ready_at", "reason", "redrive", "redrives", "result", "retries", "running", "saved", "seen",
-        "spec_json", "start_after", "started_at", "suspend", "traceparent", "uid", "version", "worker",
+        "spec_json", "start_after", "start_deadline", "started_at", "suspend", "traceparent", "uid", "version", "worker",
     )  # fmt: skip
 
     def __init__(self, resource: Json) -> None:
@@ -66,6 +68,9 @@ class Job:
         self.queue, self.handler, self.priority = whole.queue, whole.handler or "", whole.priority
         self.fairness_key, self.concurrency_key = whole.fairness_key or "", whole.concurrency_key or ""
         self.start_after = whole.start_after.timestamp() if whole.start_after else 0.0
+        self.start_deadline = whole.start_deadline_seconds
+        self.invalid = ""
+        """What is wrong with a specification that the API server took and we do not; such a job never runs."""
         self.cancel, self.suspend, self.redrive = whole.cancel, whole.suspend, whole.redrive
         self.array = ArrayState(whole.size, whole.parallelism) if whole.is_array else None
         self.budgets: dict[int, tuple[int, int]] = {}
@@ -77,6 +82,14 @@ class Job:
         """resourceVersion of the latest object that we have looked at."""
         self._take(resource.get("status") or {})
         self.ready_at = max(self.created_at, self.start_after)
+
+    @classmethod
+    def unreadable(cls, resource: Json, error: Exception) -> "Job":
+        """One that can only fail, because its specification is refused; raises ValueError when even that is impossible."""
+        kept = {name: value for name, value in resource["spec"].items() if name in ("cancel", "redrive", TTL)}
+        job = cls({**resource, "spec": {"handler": "none", **kept}})
+        job.invalid = refusal(error)
+        return job
 
     def _take(self, status: Json) -> None:
         self.phase = Phase(status.get("phase", "Pending"))
@@ -133,6 +146,15 @@ class Job:
                 for condition in conditions(self.phase, self.reason, self.message, finished_at=self.finished_at)
             ]
         return whole
+
+
+def refusal(error: Exception) -> str:
+    """What is wrong with a specification, beginning with the field."""
+    if not isinstance(error, ValidationError):
+        return f"spec: {error}"
+    first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    field = ".".join(["spec", *map(str, first["loc"])])
+    return f"{field} {first['msg'].removeprefix('Value error, ')}"
 
 
 def seconds(text: object) -> float | None:

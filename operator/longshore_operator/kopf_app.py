@@ -60,6 +60,8 @@ class Watches:
         self._config, self._namespaces, self._edges, self._selector = config, namespaces, edges, selector
         self.heard_at: dict[str, float] = {}
         """Monotonic time of the last event of each kind."""
+        self.missed_at: dict[str, float] = {}
+        """Monotonic time at which a list showed what no event had, for kinds of which nothing has come since."""
 
     async def run(self, ready: asyncio.Event) -> None:
         """Until a watch breaks beyond repair; ``ready`` is set when all of them have begun."""
@@ -74,9 +76,14 @@ class Watches:
             **({"namespaces": list(self._namespaces)} if self._namespaces else {"clusterwide": True}),
         )  # fmt: skip
 
+    def missed(self, kind: str) -> None:
+        """A list had news of that kind; an event that is merely on its way clears this in a moment."""
+        self.missed_at.setdefault(kind, time.monotonic())
+
     def _watch(self, registry: kopf.OperatorRegistry, kind: str, edge: Edge) -> None:
         async def handle(event: Any, **_: Any) -> None:
             self.heard_at[kind] = time.monotonic()
+            self.missed_at.pop(kind, None)
             edge(event["type"], dict(event["object"]))
 
         if kind == PODS:

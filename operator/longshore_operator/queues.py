@@ -38,10 +38,23 @@ class Queues:
 
     def gone(self, resource: Json) -> None:
         """No such resource any more: its jobs have the default policy."""
-        key = _key(resource)
+        self._gone(_key(resource))
+
+    def _gone(self, key: LineKey) -> None:
         self._written.pop(key, None)
         self._desk.set_policy(key, QueuePolicy(), self._now())
         self._stir()
+
+    async def sync(self, namespace: str) -> None:
+        """All Queues of a namespace, or of all with ''; raises KubeError, KubeUnavailable."""
+        known = {key for key in self._written if namespace in ("", key[0])}
+        found: set[LineKey] = set()
+        async for page in self._client.pages(path_of("queues", namespace)):
+            for resource in page["items"]:
+                found.add(_key(resource))
+                self.seen(resource)
+        for key in known - found:
+            self._gone(key)
 
     def status(self, key: LineKey) -> Json:
         """Depth, running, age of the oldest; whole seconds, so that a line that stands still is written seldom."""

@@ -53,6 +53,9 @@ class Recorder:
         if end.outcome.disruption:
             self._counted("disruption", end.reason)
         if job.array is not None:
+            if end.outcome is not Outcome.SUCCEEDED:  # of thousands, those that went wrong are worth the room
+                job.remember(_history(attempt, end, entry, now))
+                job.log_tail = entry.log_tail if entry is not None else ""
             return self._item_ended(job, attempt, end, now)
         verdict = finish(job.course(attempt.number), end, self._policy(job, end), now=now, random=random.random)
         job.retries, job.disruptions = verdict.course.retries, verdict.course.disruptions
@@ -154,7 +157,7 @@ class Recorder:
         self._desk.queue(job, now)
         done = self._writer.changed(job)
         if job.phase.terminal:
-            done.add_done_callback(lambda _done: self._ended(job))
+            done.add_done_callback(lambda _done: self._ended(job) if job.phase.terminal else None)
         return done
 
 

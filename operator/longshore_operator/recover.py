@@ -8,6 +8,8 @@ QUEUES = "longshore.dev/queues"  # annotation of a pod: the queues it serves, wi
 NAMESPACES = "longshore.dev/serves-namespaces"  # annotation: more namespaces, with commas, or *
 PORT_NAME = "http"
 
+BY_HAND = "by-hand:"
+
 SILENT_SECONDS = 15.0  # a feed that says nothing for so long, though its pod looks well
 SILENT_UNREADY_SECONDS = 5.0  # the same for a pod that is not ready either
 REFUSALS = 3  # refused connections in a row, a fraction of a second apart: no process listens any more
@@ -59,6 +61,13 @@ def pod(resource: dict[str, Any]) -> Pod:
         queues=_names(annotations.get(QUEUES, "")),
         namespaces=_names(annotations.get(NAMESPACES, "")) | {meta["namespace"]},
     )  # fmt: skip
+
+
+def by_hand(address: str) -> Pod:
+    """A worker that somebody started outside the cluster: always there, as far as the API server can tell."""
+    everything = frozenset({"*"})
+    return Pod(f"{BY_HAND}{address}", address, "", "", address, ready=True, ending=False, ended="", restarts=0, last_end="",
+               queues=frozenset(), namespaces=everything)  # fmt: skip
 
 
 def _address(resource: dict[str, Any], ip: str) -> str:

@@ -27,6 +27,8 @@ class OperatorSettings(BaseModel):
     """File that says where the API server is; without one the pod's own account, then ~/.kube/config."""
     namespaces: Names = ()
     """Namespaces whose jobs are run; all without any."""
+    workers: Names = ()
+    """Addresses (``host:port``) of workers that are no pods, with commas: to try the operator by hand."""
     worker_token_file: Path | None = None
     """File with the bearer token of the workers' attempts API; read again for every request, so it can be rotated."""
     leader_election: bool = True
@@ -45,6 +47,8 @@ class OperatorSettings(BaseModel):
     """Port for probes, metrics and the api's questions; 0 takes any that is free."""
     token_file: Path | None = None
     """File with the tokens that may ask explain, workers and queues; nobody may without one."""
+    unknown_handler_seconds: Annotated[float, Field(ge=0)] = 60.0
+    """A job whose handler is known to no worker fails when workers of its queue have been there for so long."""
     retention_seconds: Annotated[float, Field(ge=0)] = 7 * 86_400.0
     """Ended jobs that do not say how long they are kept are kept so long."""
     log_level: str = "info"

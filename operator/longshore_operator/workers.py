@@ -12,6 +12,7 @@ from longshore_operator.attempts_client import WAIT_SECONDS, AttemptsClient, rea
 from longshore_operator.desk import HANDLER, Desk, Worker
 from longshore_operator.errors import WorkerUnreachable
 from longshore_operator.job import Attempt, Job
+from longshore_operator.kube.client import KubeClient, path_of
 from longshore_operator.record import Recorder
 from longshore_operator.tasks import spawn
 
@@ -28,9 +29,7 @@ class Workers:
         self._now, self._stir, self._log = now, stir, log
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self.on = False
-        """Whether workers are asked: only the leader does, or outcomes would be acknowledged by two."""
-        self.synced = False
-        """Whether the desk has all jobs; before that an unknown attempt may be of a job that is yet to come."""
+        """Whether workers are asked: only the leader does, and not before it knows all jobs."""
 
     # -- pods ------------------------------------------------------------------------------------------------
 
@@ -55,6 +54,20 @@ class Workers:
         if (worker := self._desk.workers.get(uid)) is not None:
             self._gone(worker, None)
 
+    async def sync(self, kube: KubeClient, namespace: str) -> None:
+        """All pods of a namespace, or of all with ''; raises KubeError, KubeUnavailable."""
+        known = {
+            uid for uid, worker in self._desk.workers.items()
+            if namespace in ("", worker.pod.namespace) and not uid.startswith(recover.BY_HAND)
+        }  # fmt: skip
+        found: set[str] = set()
+        async for page in kube.pages(path_of("pods", namespace, api="/api/v1"), label_selector=recover.POOL):
+            for resource in page["items"]:
+                found.add(resource["metadata"]["uid"])
+                self.pod_seen(recover.pod(resource))
+        for uid in known - found:
+            self.pod_gone(uid)
+
     def start(self) -> None:
         """Ask all workers what they hold; from now on we lead."""
         self.on = True
@@ -63,10 +76,14 @@ class Workers:
                 self._tasks[worker.pod.uid] = spawn(self._follow(worker))
 
     async def all_heard(self, seconds: float) -> None:
-        """Until every worker that is ready has said what it holds, or the time is over."""
+        """Until every worker has said what it holds, or cannot, or the time is over.
+
+        Those that are not ready too: one that drains runs on what it has.
+        """
         limit = time.monotonic() + seconds
         while time.monotonic() < limit:
-            if all(worker.boot for worker in self._desk.workers.values() if worker.pod.ready and worker.pod.address):
+            asked = [worker for worker in self._desk.workers.values() if worker.pod.address]
+            if all(worker.boot or worker.refusals >= recover.REFUSALS for worker in asked):
                 return
             await asyncio.sleep(0.02)
 
@@ -85,7 +102,9 @@ class Workers:
         while self._desk.workers.get(worker.pod.uid) is worker:
             asked_at = time.monotonic()
             try:
-                feed = await self._client.feed(worker.pod.address, worker.cursor, WAIT_SECONDS if worker.boot else 0.0)
+                feed = await self._client.feed(
+                    worker.pod.address, worker.cursor, _recorded(worker), WAIT_SECONDS if worker.boot else 0.0
+                )
             except (WorkerUnreachable, ValidationError) as error:
                 self._unheard(worker, error)
                 await asyncio.sleep(pause)
@@ -93,7 +112,7 @@ class Workers:
                 continue
             pause = FIRST_PAUSE_SECONDS
             if self._desk.workers.get(worker.pod.uid) is worker:
-                await self._heard(worker, feed, asked_at)
+                self._heard(worker, feed, asked_at)
 
     def _unheard(self, worker: Worker, error: WorkerUnreachable | ValidationError) -> None:
         refused = isinstance(error, WorkerUnreachable) and error.refused
@@ -102,7 +121,7 @@ class Workers:
         self._log("worker_unreachable", level="warning", worker=worker.pod.name, detail=detail)
         self._look(worker)
 
-    async def _heard(self, worker: Worker, feed: Feed, asked_at: float) -> None:
+    def _heard(self, worker: Worker, feed: Feed, asked_at: float) -> None:
         if worker.boot and feed.boot != worker.boot:
             self._lose(worker, f"its worker was started again{_how(worker)}")
         first = worker.boot != feed.boot
@@ -117,9 +136,8 @@ class Workers:
                    if (done := self._ended(worker, entry)) is not None]  # fmt: skip
         self._compare(worker, feed, asked_at)
         self._stir()
-        if records:  # what is not on record yet is not acknowledged
-            await asyncio.gather(*records)
         worker.cursor = feed.cursor
+        worker.recording.append((feed.cursor, asyncio.gather(*records)))
 
     def _ended(self, worker: Worker, entry: EndedEntry) -> "asyncio.Future[None] | None":
         job = self._desk.jobs.get(entry.uid)
@@ -162,13 +180,15 @@ class Workers:
             if held is None and number > job.attempts:
                 self._adopt(worker, job, number, index)
                 return
-        if self.synced:  # of a job that is gone, or an attempt that was given up
-            self._log("attempt_unwanted", level="warning", worker=worker.pod.name, uid=uid, attempt=number)
-            spawn(self._ask_to_stop(worker, uid, number, index))
+        # Of a job that is gone, or an attempt that was given up.
+        self._log("attempt_unwanted", level="warning", worker=worker.pod.name, uid=uid, attempt=number)
+        spawn(self._ask_to_stop(worker, uid, number, index))
 
     def _adopt(self, worker: Worker, job: Job, number: int, index: int | None) -> Attempt:
         attempt = Attempt(number, index, self._now())
         attempt.confirmed_at = time.monotonic()
+        if job.array is None:  # attempts of a predecessor that died before it wrote them down were lost with it
+            job.disruptions += number - job.attempts - 1
         job.attempts = number
         self._desk.begin(job, attempt, worker, self._now())
         self._log("attempt_adopted", job=job.name, attempt=number, worker=worker.pod.name)
@@ -213,8 +233,16 @@ class Workers:
         if worker.held or worker.boot:
             self._log("worker_lost", level="warning", worker=worker.pod.name, detail=why)
         worker.held.clear()
-        worker.boot, worker.cursor = "", ""
+        worker.boot = worker.cursor = worker.recorded = ""
+        worker.recording.clear()
         self._stir()
+
+
+def _recorded(worker: Worker) -> str:
+    """How far it may forget; reading its feed goes on meanwhile."""
+    while worker.recording and worker.recording[0][1].done():
+        worker.recorded = worker.recording.popleft()[0]
+    return worker.recorded
 
 
 def _how(worker: Worker) -> str:

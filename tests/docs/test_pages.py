@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from longshore.settings import OTHER_VARIABLES, PREFIX, Settings
+from longshore_operator import settings as operator
 from service import Service
 
 ROOT = Path(__file__).parent.parent.parent
@@ -55,6 +56,14 @@ def test_links_to_other_pages_lead_somewhere(page: Path) -> None:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_variables_that_are_named_exist(page: Path) -> None:
     named = set(re.findall(rf"\b{PREFIX}[A-Z][A-Z_]*[A-Z]\b", page.read_text()))
-    known = {PREFIX + name.upper() for name in Settings.model_fields} | OTHER_VARIABLES | OF_COMMANDS | WRONG
+    known = {PREFIX + name.upper() for name in Settings.model_fields}
+    known |= {operator.PREFIX + name.upper() for name in operator.OperatorSettings.model_fields}
+    known |= OTHER_VARIABLES | OF_COMMANDS | WRONG
 
     assert set() == named - known
+
+
+def test_the_page_of_the_operator_names_every_setting() -> None:
+    page = (ROOT / "docs/operator.md").read_text()
+
+    assert [] == [name for name in operator.OperatorSettings.model_fields if f"`{name}`" not in page]

@@ -1,8 +1,12 @@
 """One operator leads; another one takes over when it must, and never before. Against a real API server."""
 
 import asyncio
+import signal
+import subprocess
+import sys
 import threading
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +19,39 @@ from longshore_operator.kube.client import KubeClient
 from longshore_operator.kube.lease import Elector, address_of, identity_of
 
 FAST = {"lease_seconds": 3, "renew_seconds": 2, "retry_seconds": 0.2}
+
+HOLDER = """
+import asyncio, sys, time
+from longshore_operator.kube.client import KubeClient
+from longshore_operator.kube.config import load
+from longshore_operator.kube.lease import Elector
+
+async def main(kubeconfig, namespace, mode):
+    client = KubeClient(load(kubeconfig))
+    await client.open()
+    elector = Elector(client, namespace, "operator", "holder", lease_seconds=3, renew_seconds=2, retry_seconds=0.2)
+    await elector.acquire()
+    print("leading", flush=True)
+    if mode == "blocked":
+        asyncio.get_running_loop().call_soon(time.sleep, 600)
+    await elector.hold(lambda: print("lost", elector.leading, flush=True))
+    await client.close()
+
+asyncio.run(main(*sys.argv[1:]))
+"""
+
+
+@contextmanager
+def holder(plane: ControlPlane, namespace: str, mode: str = "") -> Iterator[subprocess.Popen[str]]:
+    """A process that leads."""
+    command = [sys.executable, "-c", HOLDER, str(plane.admin), namespace, mode]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            assert "leading\n" == process.stdout.readline()
+            yield process
+        finally:
+            process.kill()
 
 
 def run(test: Coroutine[Any, Any, None]) -> None:
@@ -241,6 +278,45 @@ def test_a_blocked_event_loop_ends_the_process(control_plane: ControlPlane, name
             assert ended.wait(30)  # nothing else runs in this loop meanwhile
             assert not first.leading
             await holding
+
+    run(test())
+
+
+def test_a_process_whose_event_loop_is_blocked_ends(control_plane: ControlPlane, namespace: str) -> None:
+    with holder(control_plane, namespace, "blocked") as process:
+        _, said = process.communicate(timeout=60)
+        assert 1 == process.returncode
+        assert "the event loop was blocked until the lease ran out; ending the process" in said
+
+
+def test_a_killed_holder_is_followed(control_plane: ControlPlane, namespace: str) -> None:
+    async def test() -> None:
+        async with client_of(control_plane) as client:
+            with holder(control_plane, namespace) as process:
+                process.kill()
+                second = elector(client, namespace, "b")
+                await second.acquire()
+                assert 2 == second.epoch
+                await second.release()
+
+    run(test())
+
+
+def test_a_holder_that_was_asleep_wakes_up_without_the_lease(control_plane: ControlPlane, namespace: str) -> None:
+    async def test() -> None:
+        async with client_of(control_plane) as client:
+            with holder(control_plane, namespace) as process:
+                process.send_signal(signal.SIGSTOP)
+                second = elector(client, namespace, "b")
+                await second.acquire()
+                holding = asyncio.create_task(second.hold(lambda: pytest.fail("lost")))
+                process.send_signal(signal.SIGCONT)
+                said, _ = await asyncio.to_thread(process.communicate, timeout=60)
+                # Its watchdog or its event loop, whichever wakes up first.
+                assert (process.returncode, said) in ((1, ""), (0, "lost False\n"))
+                assert second.leading
+                await second.release()
+                await holding
 
     run(test())
 

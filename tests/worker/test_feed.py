@@ -1,12 +1,16 @@
 """The feed: what is kept until when, what a new process says, and the end of a worker."""
 
+import json
+import os
+import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
 
+from longshore.engine import feed as held
 from longshore.engine.attempt import AttemptKey, Output
-from longshore.engine.feed import PAGE_BYTES, Feed, KeptLogs
-from longshore.job.attempts import EndedEntry
+from longshore.engine.feed import PAGE_BYTES, KeptLogs
+from longshore.job.attempts import EndedEntry, Feed
 from longshore.job.status import Outcome
 from worker_service import LONG, Worker
 
@@ -15,12 +19,12 @@ def key(n: int) -> AttemptKey:
     return AttemptKey(f"uid-{n}", None, 1)
 
 
-def numbers(feed: Feed, after: int = -1) -> list[object]:
+def numbers(feed: held.Feed, after: int = -1) -> list[object]:
     return [entry["n"] for entry in feed.after(after)[0]]
 
 
 def test_entries_stay_until_they_are_acknowledged() -> None:
-    feed = Feed("b007")
+    feed = held.Feed("b007")
     for n in range(4):
         feed.ended(key(n), {"n": n}, 10)
 
@@ -33,7 +37,7 @@ def test_entries_stay_until_they_are_acknowledged() -> None:
 
 
 def test_an_attempt_has_one_entry_at_most() -> None:
-    feed = Feed("b007")
+    feed = held.Feed("b007")
     for n in range(3):
         feed.progress(key(0), {"n": n})
     feed.progress(key(1), {"n": 9})
@@ -46,7 +50,7 @@ def test_an_attempt_has_one_entry_at_most() -> None:
 
 
 def test_a_cursor_counts_only_where_it_was_given() -> None:
-    feed = Feed("b007")
+    feed = held.Feed("b007")
     feed.touch()
 
     assert [1, 0] == [feed.position("b007:1"), feed.position("b007:0")]
@@ -54,7 +58,7 @@ def test_a_cursor_counts_only_where_it_was_given() -> None:
 
 
 def test_an_answer_is_no_larger_than_a_page_and_never_empty_for_that() -> None:
-    feed = Feed("b007")
+    feed = held.Feed("b007")
     for n in range(5):
         feed.ended(key(n), {"n": n}, PAGE_BYTES // 2)
     feed.ended(key(5), {"n": 5}, 2 * PAGE_BYTES)
@@ -116,6 +120,28 @@ def test_a_new_process_says_so_and_starts_from_the_beginning(start_worker: Calla
     assert (after.entries, after.running) == ((), ())
     assert after.handlers == before.handlers or after.handlers is not None
     assert worker.offer({**attempt, "handler": "echo"}) == ["accepted"], "it knows nothing of its life before"
+
+
+def test_a_killed_api_process_takes_no_outcome_along(
+    start_worker: Callable[..., Worker], eventually: Callable[..., object]
+) -> None:
+    worker = start_worker()
+    attempt = worker.attempt()
+    worker.offer(attempt)
+    before = eventually(lambda: worker.poll().entries)
+    boot = worker.poll().boot
+    for pid in worker.child("gunicorn"):
+        os.kill(pid, signal.SIGKILL)
+    worker.wait_ready()
+
+    assert (worker.poll().boot, worker.poll().entries) == (boot, before)
+
+
+def test_an_operator_can_read_what_a_later_release_says(worker: Worker) -> None:
+    said = worker.ask("GET", "/v1/attempts").json()
+    later = {**said, "weather": "fine", "slots": {**said["slots"], "warm": 1}}
+
+    assert Feed.model_validate_json(json.dumps(later)).cursor == said["cursor"]
 
 
 def test_a_stopped_worker_lets_its_attempts_finish_and_tells_before_it_goes(
@@ -197,3 +223,20 @@ def test_large_results_come_in_pages_and_nothing_new_is_taken_while_they_pile_up
     assert {len(str(entry.result)) for entry in found} == {size}
     too_large = worker.run("huge_result")
     assert (too_large.outcome, too_large.reason) == (Outcome.FAILED, "ResultTooLarge")
+
+
+def test_reading_on_is_not_acknowledging(worker: Worker) -> None:
+    first = worker.attempt()
+    worker.offer(first)
+    seen = worker.poll("", wait=LONG)
+    while not seen.entries:
+        seen = worker.poll(seen.cursor, wait=LONG)
+
+    def ask(query: str) -> list[str]:
+        return [entry["uid"] for entry in worker.ask("GET", f"/v1/attempts?{query}").json()["entries"]]
+
+    assert [] == ask(f"after={seen.cursor}&ack=")
+    assert [first["uid"]] == ask("after=&ack=")
+    assert [] == ask(f"after={seen.cursor}&ack={seen.cursor}")
+    assert [] == ask("after=&ack=")
+    assert 422 == worker.ask("GET", f"/v1/attempts?after={seen.cursor}&ack=nonsense").status

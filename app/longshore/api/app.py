@@ -10,7 +10,7 @@ from longshore.api.waiting import Budget
 from longshore.apps import Apps
 from longshore.errors import AppError
 from longshore.settings import Settings
-from longshore.store.port import AttemptPort, JobStore, ServicePort
+from longshore.store.port import AttemptPort, JobStore
 
 # Polls of a worker's feed that may wait at a time: the operator's, and one of another that has not noticed that it was
 # replaced. They have a budget of their own, so that followers of output cannot make the operator's polls busy ones.
@@ -49,7 +49,8 @@ class NameConverter(BaseConverter):
 
 def create_app(store: JobStore, settings: Settings, apps: Apps, guard: Guard | None = None) -> Flask:
     """The application over a store; raises AppError when an application wants a route that is ours."""
-    app = _application(store, settings, apps, guard or Guard(settings), (jobs.bp, streams.bp, queues.bp, docs.bp))
+    parts = Parts(store, settings, apps, Budget(settings.wait_threads), Budget(0))
+    app = _application(parts, guard or Guard(settings), (jobs.bp, streams.bp, queues.bp, docs.bp))
     if settings.docs:
         app.register_blueprint(docs.ui)
     _add_apps(app, apps)
@@ -58,24 +59,24 @@ def create_app(store: JobStore, settings: Settings, apps: Apps, guard: Guard | N
 
 def create_worker(store: AttemptPort, settings: Settings, apps: Apps) -> Flask:
     """The same application in the role of a worker: attempts instead of jobs; raises AppError as above."""
-    app = _application(store, settings, apps, WorkerGuard(settings), (attempts.bp, docs.worker))
+    threads = settings.api_threads - 1  # the last one answers who does not wait
+    polls = min(POLLS, threads)
+    parts = Parts(store, settings, apps, Budget(min(settings.wait_threads, threads - polls)), Budget(polls))
+    app = _application(parts, WorkerGuard(settings), (attempts.bp, docs.worker))
     _add_apps(app, apps)
     return app
 
 
-def _application(
-    store: ServicePort, settings: Settings, apps: Apps, guard: Guard, blueprints: tuple[Blueprint, ...]
-) -> Flask:
+def _application(parts: Parts, guard: Guard, blueprints: tuple[Blueprint, ...]) -> Flask:
     app = Flask("longshore.api", static_folder=None)
-    app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes
+    app.config["MAX_CONTENT_LENGTH"] = parts.settings.max_body_bytes
     app.url_map.converters |= {"id": IdConverter, "name": NameConverter, "uid": UidConverter, "number": NumberConverter}
-    budget = Budget(settings.wait_threads)
-    app.extensions["longshore"] = Parts(store, settings, apps, budget, Budget(POLLS))
+    app.extensions["longshore"] = parts
     problems.register(app)
     guard.install(app)
     for blueprint in (service.bp, *blueprints):
         app.register_blueprint(blueprint)
-    metrics.install(app, store, budget)
+    metrics.install(app, parts.store, parts.budget)
     return app
 
 

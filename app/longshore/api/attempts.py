@@ -44,14 +44,20 @@ def _check_version(fields: dict[str, Any]) -> None:
 @bp.get("/attempts")
 @needs("admin")
 def feed() -> Response:
-    """What happened since the cursor, which acknowledges what came before it."""
-    parse.known_parameters("after", "wait")
-    after = request.args.get("after", "")
-    if after and not re.fullmatch(CURSOR, after):
-        detail = "should be a cursor that this API gave"
-        raise InvalidRequest(f"after: {detail}", errors=[{"parameter": "after", "detail": detail}])
+    """What happened since the cursor ``after``; up to ``ack`` it is on record and can be forgotten."""
+    parse.known_parameters("after", "ack", "wait")
+    after = _cursor("after")
+    acknowledged = _cursor("ack") if "ack" in request.args else after
     with polls().wait(parse.seconds("wait")) as wait:
-        return reply(attempts().feed(after, wait=wait))
+        return reply(attempts().feed(after, acknowledged, wait=wait))
+
+
+def _cursor(name: str) -> str:
+    cursor = request.args.get(name, "")
+    if cursor and not re.fullmatch(CURSOR, cursor):
+        detail = "should be a cursor that this API gave"
+        raise InvalidRequest(f"{name}: {detail}", errors=[{"parameter": name, "detail": detail}])
+    return cursor
 
 
 @bp.delete("/attempts/<uid:uid>/<number:number>")

@@ -26,8 +26,10 @@ _SERVICE = ("/", "/v1/", "/v1/handlers", "/v1/workers", "/v1/status", "/v1/statu
 
 def _attempts() -> Json:
     grace = parameter("graceSeconds", {"type": "number", "minimum": 0, "maximum": 3600}, "Between SIGTERM and SIGKILL.")
-    after = parameter(
-        "after", {**TEXT, "pattern": rf"^$|{CURSOR}"}, "Cursor of an earlier answer: acknowledges every entry up to it."
+    cursor: Json = {**TEXT, "pattern": rf"^$|{CURSOR}"}
+    after = parameter("after", cursor, "Cursor of an earlier answer: entries beyond it are told.")
+    ack = parameter(
+        "ack", cursor, "Cursor up to which every entry is on record and can be forgotten; `after` without it."
     )
     wait = parameter("wait", {"type": "number", "minimum": 0}, "Wait so many seconds for something new, at most 30.")
     return {
@@ -36,7 +38,7 @@ def _attempts() -> Json:
                 200: ("What became of each.", content(ref("TakenResults")))}, problems=(400, 413, 415, 422),
                 body=content(ref("Offers")), body_required=True),
             "get": operation("attempts", "getFeed", "What happened since the cursor; at once when there is something.", {
-                200: ("Entries and capacity.", content(ref("Feed")))}, problems=(422,), parameters=(after, wait)),
+                200: ("Entries and capacity.", content(ref("Feed")))}, problems=(422,), parameters=(after, ack, wait)),
         },
         "/v1/attempts/{uid}/{number}": {"delete": operation(
             "attempts", "stopAttempt", "Stop an attempt; its outcome comes through the feed.", {

@@ -34,7 +34,7 @@ class WorkerCommands(Operations):
         engine = self._engine
         wait = cast("float", request.get("wait") or 0.0)
         position = engine.feed.position(str(request["after"]))
-        engine.acknowledge(position)
+        engine.acknowledge(engine.feed.position(str(request["acknowledged"])))
         if not wait or position < engine.feed.seq:
             peer.reply(engine.news(position))
         else:

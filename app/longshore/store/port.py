@@ -159,8 +159,8 @@ class AttemptPort(ServicePort, Protocol):
         """Start attempts now, or say of each why not: a ``TakenResults``."""
         ...
 
-    def feed(self, after: str, *, wait: float = 0) -> dict[str, object]:
-        """Acknowledge everything up to the cursor ``after`` and answer what came since, waiting for it: a ``Feed``."""
+    def feed(self, after: str, acknowledged: str, *, wait: float = 0) -> dict[str, object]:
+        """What came after a cursor, waiting for it: a ``Feed``. Forget everything up to the cursor ``acknowledged``."""
         ...
 
     def stop(self, uid: str, number: int, *, index: int | None = None, grace: float | None = None) -> dict[str, object]:

@@ -20,8 +20,8 @@ class WorkerAttempts(EngineService):
             "Doc", self._engine.call_raw(orjson.dumps({"op": "take", "v": VERSION, "offers": body}), again=True)
         )
 
-    def feed(self, after: str, *, wait: float = 0) -> Doc:
-        return self._doc("feed", wait=wait, again=True, after=after)
+    def feed(self, after: str, acknowledged: str, *, wait: float = 0) -> Doc:
+        return self._doc("feed", wait=wait, again=True, after=after, acknowledged=acknowledged)
 
     def stop(self, uid: str, number: int, *, index: int | None = None, grace: float | None = None) -> Doc:
         return self._doc("stop", again=True, uid=uid, number=number, index=index, grace=grace)

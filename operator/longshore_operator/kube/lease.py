@@ -15,6 +15,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Final
 
+from longshore.job.spec import rfc3339
 from longshore_operator.errors import ConfigError, KubeError, KubeUnavailable
 from longshore_operator.kube.client import Json, KubeClient, path_of
 
@@ -145,7 +146,7 @@ class Elector:
 
     async def _write(self, holder: str, *, taking: bool = False) -> float:
         """Create or update the lease; returns when that was sent."""
-        sent, now = self._clock(), datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+        sent, now = self._clock(), rfc3339(datetime.now(UTC))
         before = self._lease.get("spec") or {}
         epoch = int(before.get("leaseTransitions") or 0) + 1 if taking else self.epoch
         spec = before | {

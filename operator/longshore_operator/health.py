@@ -1,0 +1,192 @@
+"""The operator's own HTTP port: probes, metrics, and what the api asks the leader.
+
+Start it before kopf, which cancels every task that was started later, and stop it last. It is told everything by callbacks and
+decides nothing.
+"""
+
+import asyncio
+import hmac
+import logging
+import time
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import orjson
+from aiohttp import web
+
+from longshore_operator.errors import KubeUnavailable
+
+Json = dict[str, Any]
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+STAMP_SECONDS: Final = 0.5
+STOP_SECONDS: Final = 2.0  # for requests in work; an answer takes milliseconds
+METRICS_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
+
+log = logging.getLogger("longshore.operator.health")
+
+
+@dataclass(frozen=True, slots=True)
+class Silence:
+    """How long a watch has said nothing, and how long it may."""
+
+    seconds: float
+    limit_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Callbacks:
+    """Whom the port asks. The three answers are JSON objects; ``explain`` gives None for a job that is not known."""
+
+    metrics: Callable[[], bytes]
+    silences: Callable[[], Mapping[str, Silence]]
+    """By kind of watch."""
+    unsynced: Callable[[], Collection[str]]
+    """What is not known yet after the start; empty means ready."""
+    explain: Callable[[str, str], Awaitable[Json | None]]
+    """Of a namespace and a name."""
+    workers: Callable[[], Awaitable[Json]]
+    queues: Callable[[], Awaitable[Json]]
+
+
+class HealthServer:
+    """One port. ``token_file`` has one or two words, each of them valid; without it the ``/v1`` paths are not there."""
+
+    def __init__(
+        self, host: str, port: int, callbacks: Callbacks, *, token_file: Path | None = None,
+        loop_limit_seconds: float = 10.0, clock: Callable[[], float] = time.monotonic,
+    ) -> None:  # fmt: skip
+        """``loop_limit_seconds``: the event loop may be late so long before ``/livez`` fails; a loop that stands still cannot answer at all."""
+        self._host, self._port, self._ask, self._token_file = host, port, callbacks, token_file
+        self._loop_limit, self._clock = loop_limit_seconds, clock
+        self._runner: web.AppRunner | None = None
+        self._stamper: asyncio.Task[None] | None = None
+        self._stamp, self._late = clock(), 0.0
+
+    @property
+    def port(self) -> int:
+        """The port in use, which says more than the one asked for when that was 0."""
+        assert self._runner is not None
+        return int(self._runner.addresses[0][1])
+
+    async def start(self) -> None:
+        """Answer from now on; OSError when the port is taken."""
+        app = web.Application(middlewares=[_problems])
+        app.add_routes([
+            web.get("/livez", self._livez), web.get("/readyz", self._readyz), web.get("/metrics", self._metrics),
+            web.get("/v1/explain/{namespace}/{name}", self._explain),
+            web.get("/v1/workers", self._workers), web.get("/v1/queues", self._queues),
+        ])  # fmt: skip
+        self._runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=STOP_SECONDS)
+        await self._runner.setup()
+        try:
+            await web.TCPSite(self._runner, self._host, self._port).start()
+        except OSError:
+            await self._runner.cleanup()
+            raise
+        self._stamp = self._clock()
+        self._stamper = asyncio.create_task(self._stamps(), name="loop-stamps")
+
+    async def stop(self) -> None:
+        """Answer what is asked already, then no more."""
+        if self._stamper is not None:
+            self._stamper.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._stamper
+        if self._runner is not None:
+            await self._runner.cleanup()
+
+    @property
+    def loop_late_seconds(self) -> float:
+        """How late the event loop is now, or was at the last look."""
+        return max(self._late, self._clock() - self._stamp - STAMP_SECONDS, 0.0)
+
+    async def _stamps(self) -> None:
+        while True:
+            await asyncio.sleep(STAMP_SECONDS)
+            now = self._clock()
+            self._stamp, self._late = now, now - self._stamp - STAMP_SECONDS
+
+    async def _livez(self, _request: web.Request) -> web.Response:
+        wrong = [
+            f"the watch of {kind} has been silent for {one.seconds:.0f} s, {one.limit_seconds:.0f} s are allowed"
+            for kind, one in sorted(self._ask.silences().items()) if one.seconds > one.limit_seconds
+        ]  # fmt: skip
+        if (late := self.loop_late_seconds) > self._loop_limit:
+            wrong.append(f"the event loop was {late:.0f} s late, {self._loop_limit:.0f} s are allowed")
+        if wrong:
+            log.error("not alive: %s", "; ".join(wrong), extra={"action": "not_alive"})
+        return _json({"status": "ok"}) if not wrong else _problem(503, "not-alive", "; ".join(wrong))
+
+    async def _readyz(self, _request: web.Request) -> web.Response:
+        missing = sorted(self._ask.unsynced())
+        return _json({"status": "ok"}) if not missing else _problem(503, "not-synced", f"not known yet: {', '.join(missing)}")  # fmt: skip
+
+    async def _metrics(self, _request: web.Request) -> web.Response:
+        return web.Response(body=self._ask.metrics(), headers={"Content-Type": METRICS_TYPE})
+
+    async def _explain(self, request: web.Request) -> web.Response:
+        self._admit(request)
+        namespace, name = request.match_info["namespace"], request.match_info["name"]
+        found = await self._ask.explain(namespace, name)
+        return _json(found) if found is not None else _problem(404, "not-found", f"no job {namespace}/{name} is waiting or running")  # fmt: skip
+
+    async def _workers(self, request: web.Request) -> web.Response:
+        self._admit(request)
+        return _json(await self._ask.workers())
+
+    async def _queues(self, request: web.Request) -> web.Response:
+        self._admit(request)
+        return _json(await self._ask.queues())
+
+    def _admit(self, request: web.Request) -> None:
+        """HTTPNotFound without tokens, HTTPUnauthorized without the right one."""
+        tokens = _tokens(self._token_file)
+        if not tokens:
+            raise web.HTTPNotFound(text="this operator has no token file, so it answers probes and metrics only")
+        scheme, _, given = request.headers.get("Authorization", "").partition(" ")
+        # Every token is compared, and each in constant time: how long it takes tells nothing.
+        fits = [hmac.compare_digest(token, given.strip().encode(errors="surrogateescape")) for token in tokens]
+        if scheme.lower() != "bearer" or not any(fits):
+            raise web.HTTPUnauthorized(text="a bearer token is needed", headers={"WWW-Authenticate": "Bearer"})
+
+
+def _tokens(path: Path | None) -> list[bytes]:
+    """Read for every request: a rotated Secret counts at once, and the requests are few."""
+    if path is None:
+        return []
+    try:
+        return path.read_bytes().split()[:2]
+    except OSError as error:
+        log.error("the token file cannot be read: %s", error, extra={"action": "no_token_file"})
+        return []
+
+
+@web.middleware
+async def _problems(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Every error as problem+json."""
+    try:
+        return await handler(request)
+    except web.HTTPException as error:
+        code = error.reason.lower().replace(" ", "-")
+        headers = {name: value for name, value in error.headers.items() if name in ("WWW-Authenticate", "Allow")}
+        return _problem(error.status, code, error.text or "", headers)
+    except KubeUnavailable as error:
+        return _problem(503, "unavailable", str(error), {"Retry-After": str(max(1, round(error.retry_after)))})
+    except Exception:
+        log.exception("%s failed", request.path, extra={"action": "request_failed", "path": request.path})
+        return _problem(500, "internal", "something went wrong here; the operator's log says what")
+
+
+def _json(value: Json) -> web.Response:
+    return web.Response(body=orjson.dumps(value), content_type="application/json")
+
+
+def _problem(status: int, code: str, detail: str, headers: Mapping[str, str] | None = None) -> web.Response:
+    body = {"type": f"/problems/{code}", "title": code.replace("-", " "), "status": status, "detail": detail}
+    return web.Response(
+        body=orjson.dumps(body), status=status, content_type="application/problem+json", headers=headers
+    )

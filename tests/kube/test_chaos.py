@@ -1,0 +1,155 @@
+"""Everything is killed −9 in turn while jobs run: none is lost, each has one end.
+
+``make chaos`` runs it at full size; `CHAOS_JOBS` says how many.
+"""
+
+import itertools
+import os
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kube.control_plane import ControlPlane
+from kube.kubelet import Kubelet
+from kube.operators import Operator, Rig
+from service import descendants
+
+ROOT = Path(__file__).parents[2]
+JOBS = int(os.environ.get("CHAOS_JOBS", "200"))
+KILL_SECONDS = 2.0
+WORKERS = 3
+LIMIT_SECONDS = 60 + JOBS / 5
+
+
+@pytest.fixture
+def rig(own_control_plane: ControlPlane, tmp_path: Path) -> Iterator[Rig]:
+    own_control_plane.install_crds(ROOT / "manifests/crds")
+    kubelet = Kubelet(own_control_plane)
+    rig = Rig(own_control_plane, kubelet, own_control_plane.make_namespace(), tmp_path)
+    yield rig
+    rig.close()
+
+
+def patiently(ask: Callable[[], Any]) -> Any:
+    """Ask until the API server answers: it is one of those that are killed."""
+    limit = time.monotonic() + LIMIT_SECONDS
+    while True:
+        try:
+            return ask()
+        except (OSError, AssertionError):
+            assert time.monotonic() < limit
+            time.sleep(0.2)
+
+
+class Supervisor:
+    """Starts operators again, as a Deployment would."""
+
+    def __init__(self, operators: list[Operator]) -> None:
+        self._operators, self._stop = operators, threading.Event()
+        self._thread = threading.Thread(target=self._run)
+        self._thread.start()
+
+    def _run(self) -> None:
+        while not self._stop.wait(0.3):
+            for operator in self._operators:
+                if operator.process is not None and operator.process.poll() is not None:
+                    operator.start()
+
+    def end(self) -> None:
+        """No more restarts."""
+        self._stop.set()
+        self._thread.join()
+
+
+def restart_worker(rig: Rig, name: str) -> None:
+    """The kubelet's part: another process in the same pod."""
+    worker = rig.workers[name]
+    children = descendants(worker.pid)
+    worker.kill()
+    assert children
+    worker.start(ready=False)
+
+
+def kill_next(rig: Rig, number: int, turn: Iterator[str]) -> None:
+    """SIGKILL to whose turn it is, and what its supervisor would do then."""
+    plane = rig.plane
+    match next(turn):
+        case "leader" | "standby" as who:
+            leaders = [operator for operator in rig.operators if operator.lines("took_over")]
+            others = [operator for operator in rig.operators if operator not in leaders]
+            chosen = (leaders[-1:] if who == "leader" else others) or rig.operators
+            if chosen[0].process is not None:
+                chosen[0].process.kill()
+        case "worker":
+            restart_worker(rig, f"worker-{number % WORKERS}")
+        case "apiserver":
+            plane.kill_apiserver()
+            plane.start_apiserver()
+        case "etcd":
+            plane.kill_etcd()
+            time.sleep(0.3)
+            plane.start_etcd()
+
+
+@pytest.mark.timeout(LIMIT_SECONDS + 60)
+def test_no_kill_loses_a_job_or_ends_one_twice(rig: Rig) -> None:
+    for number in range(WORKERS):
+        rig.worker(f"worker-{number}", slots=4)
+    for number in range(2):
+        rig.operator(lease_seconds=3, identity=f"operator-{number}")
+    supervisor = Supervisor(rig.operators)
+    try:
+        submitting = threading.Thread(target=lambda: [patiently(lambda n=n: submit(rig, n)) for n in range(JOBS)])  # type: ignore[misc]
+        submitting.start()
+        turn = itertools.cycle(["leader", "worker", "apiserver", "standby", "worker", "etcd"])
+        for number in itertools.count():
+            time.sleep(KILL_SECONDS)
+            kill_next(rig, number, turn)
+            if not submitting.is_alive() and not open_jobs(rig):
+                break
+            assert number * KILL_SECONDS < LIMIT_SECONDS, f"{len(open_jobs(rig))} jobs have not ended"
+    finally:
+        supervisor.end()
+    submitting.join()
+
+    check_ends(rig)
+    for worker in rig.workers.values():
+        rig.until(lambda worker=worker: not worker.poll("").running, "an idle worker")  # type: ignore[misc]
+
+
+def submit(rig: Rig, number: int) -> None:
+    """Create a job; one that is there already was created by a request whose answer got lost."""
+    status, answer = rig.plane.request("POST", rig.path, {
+        "apiVersion": "longshore.dev/v1alpha1", "kind": "Job", "metadata": {"name": f"job-{number}"},
+        "spec": {"handler": "sleep", "args": {"seconds": 0.05, "steps": 1}, "maxDisruptions": 100},
+    })  # fmt: skip
+    assert status in (201, 409), answer
+
+
+def jobs(rig: Rig) -> list[dict[str, Any]]:
+    """All of them."""
+    return patiently(lambda: rig.plane.must("GET", rig.path))["items"]  # type: ignore[no-any-return]
+
+
+def open_jobs(rig: Rig) -> list[str]:
+    """Names of those that have not ended."""
+    return [job["metadata"]["name"] for job in jobs(rig) if job["status"]["phase"] in ("Pending", "Running")]
+
+
+def check_ends(rig: Rig) -> None:
+    """Exactly one end for each, and no attempt that nothing accounts for."""
+    found = jobs(rig)
+    assert {f"job-{number}" for number in range(JOBS)} == {job["metadata"]["name"] for job in found}
+    assert {"Succeeded": JOBS} == Counter(job["status"]["phase"] for job in found)
+    for job in found:
+        status = job["status"]
+        name = job["metadata"]["name"]
+        assert 1 + status["retries"] + status["disruptions"] == status["attempts"], (name, status)
+        ends = [entry for entry in status["history"] if entry["outcome"] == "succeeded"]
+        assert 1 == len(ends), (name, status)
+        assert ["True"] == [c["status"] for c in status["conditions"] if c["type"] == "Finished"]
