@@ -489,6 +489,28 @@ def test_all_namespaces_when_asked_for(control_plane: ControlPlane, namespace: s
     assert ([], 403) == (here, nowhere.status)
 
 
+def test_an_api_that_ends_answers_who_waits(
+    control_plane: ControlPlane, namespace: str, tmp_path: Path, eventually: Wait
+) -> None:
+    install_crds(control_plane)
+    service = ApiService(tmp_path, control_plane, namespace)
+    service.start()
+    try:
+        service.submit(name="slow")
+        with ThreadPoolExecutor(2) as pool:
+            wait = pool.submit(service.ask, "GET", "/v1/jobs/slow?wait=30")
+            stream = pool.submit(service.ask, "GET", "/v1/events", headers={"Accept": "text/event-stream"}, timeout=60)
+            eventually(lambda: "longshore_waiting_requests 1.0" in service.request("GET", "/metrics").body.decode())
+            eventually(lambda: "longshore_streams_open 1.0" in service.request("GET", "/metrics").body.decode())
+            code = service.stop(9)  # gunicorn would cut them off after 10 s
+            answers = wait.result(5), stream.result(5)
+    finally:
+        service.end()
+
+    assert (0, 200, "Pending") == (code, answers[0].status, answers[0].json()["status"]["phase"])
+    assert b"event: submitted" in answers[1].body
+
+
 # -- an API server of one's own -------------------------------------------------------------------------------
 
 
