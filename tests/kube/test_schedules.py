@@ -1,7 +1,7 @@
 """Schedules create their jobs, once each. Against a real API server, with the tests' own clock."""
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -30,12 +30,17 @@ class Stage:
         self.plane, self.namespace = plane, namespace
         self.now = datetime.now(UTC)
         self.results: list[tuple[str, str]] = []
+        self.on_answer: Callable[[str], None] = lambda _kind: None
         self.told: dict[str, Json] = {}
 
     @asynccontextmanager
     async def operator(self) -> AsyncIterator[Schedules]:
-        async with client_of(self.plane, counted=lambda *what: self.results.append(what)) as client:
+        async with client_of(self.plane, counted=self.counted) as client:
             yield self.schedules(client)
+
+    def counted(self, kind: str, result: str) -> None:
+        self.results.append((kind, result))
+        self.on_answer(kind)
 
     def schedules(self, client: KubeClient) -> Schedules:
         return Schedules(client, lambda: self.now)
@@ -105,6 +110,7 @@ def test_a_tick_makes_one_job_and_two_writes(control_plane: ControlPlane, namesp
             assert ("True", "Scheduled") == (status["conditions"][0]["status"], status["conditions"][0]["reason"])
 
             stage.results.clear()
+            control_plane.must("PATCH", path_of("schedules", namespace, "often"), {"metadata": {"labels": {"a": "b"}}})
             stage.tell(schedules)
             await schedules.turn()
             assert 0 == stage.writes(), "something was written though nothing has changed"
@@ -179,6 +185,27 @@ def test_forbid_leaves_a_tick_out_and_does_not_make_up_for_it(control_plane: Con
             stage.now += timedelta(seconds=30)
             await another.turn()
             assert 2 == len(stage.jobs())
+
+    run(test())
+
+
+def test_an_end_may_be_seen_before_the_creation_is_answered(control_plane: ControlPlane, namespace: str) -> None:
+    async def test() -> None:
+        stage = Stage(control_plane, namespace)
+        stage.create(concurrencyPolicy="Forbid")
+        async with stage.operator() as schedules:
+
+            def ends(kind: str) -> None:
+                if kind == "create":
+                    [job] = stage.jobs()
+                    stage.finish(job["metadata"]["name"])
+                    schedules.job_gone(job)
+
+            stage.on_answer = ends
+            await stage.minute(schedules)
+            assert "active" not in stage.status()
+            await schedules.turn()
+            assert stage.now == datetime.fromisoformat(stage.status()["lastSuccessfulTime"])
 
     run(test())
 
