@@ -80,6 +80,8 @@ class Desk:
 
     def drop(self, job: Job) -> None:
         """It ended well, was cancelled, or is gone."""
+        for attempt in list(job.running.values()):
+            self.end(job, attempt)
         self.jobs.pop(job.uid, None)
         if self.names.get((job.namespace, job.name)) == job.uid:
             del self.names[job.namespace, job.name]
@@ -201,12 +203,16 @@ class Desk:
         job.running[attempt.index] = attempt
         self.line(job.key, now).begin((job.uid, attempt.index), job.concurrency_key)
         if worker is not None:
-            attempt.worker, attempt.worker_name = worker.pod.uid, worker.pod.name
-            job.worker = worker.pod.name
-            worker.held[job.uid, attempt.index, attempt.number] = (job, attempt)
+            self.place(job, attempt, worker)
         if job.array is not None and attempt.index is not None:
             job.array.begin(attempt.index)
         self.queue(job, now)
+
+    def place(self, job: Job, attempt: Attempt, worker: Worker) -> None:
+        """That worker has it."""
+        attempt.worker, attempt.worker_name = worker.pod.uid, worker.pod.name
+        job.worker = worker.pod.name
+        worker.held[job.uid, attempt.index, attempt.number] = (job, attempt)
 
     def end(self, job: Job, attempt: Attempt) -> None:
         """The attempt is gone, or never began."""

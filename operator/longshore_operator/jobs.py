@@ -51,11 +51,12 @@ class Jobs:
             self._not_readable(resource, error)
             return
         job.seen = version
-        if not job.phase.terminal and job.phase is Phase.RUNNING and job.array is None:
-            # It ran when it was written: some worker will say that it has it, or it is lost.
-            job.running[None] = attempt = Attempt(job.attempts, None, job.started_at or self._now())
-            attempt.worker_name = job.worker
         self._desk.add(job)
+        if job.phase is Phase.RUNNING and job.array is None:
+            # It ran when it was written: some worker will say that it has it, or it is lost.
+            attempt = Attempt(job.attempts, None, job.started_at or self._now())
+            attempt.worker_name = job.worker
+            self._desk.begin(job, attempt, None, self._now())
         if self.leading:
             self.take_up(job)
 

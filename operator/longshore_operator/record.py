@@ -26,26 +26,24 @@ class Recorder:
                  counted: Callable[[str, str], None]) -> None:  # fmt: skip
         self._desk, self._writer, self._now = desk, writer, now
         self._ended, self._counted = ended, counted
-        self._later: dict[str, asyncio.TimerHandle] = {}
+        self._later: dict[str, tuple[asyncio.TimerHandle, asyncio.Future[None]]] = {}
 
     # -- attempts --------------------------------------------------------------------------------------------
 
-    def attempt_ended(self, job: Job, attempt: Attempt, entry: EndedEntry) -> asyncio.Future[None] | None:
-        """A worker says how an attempt ended; the future is done when that is on record, None when it may lag."""
+    def attempt_ended(self, job: Job, attempt: Attempt, entry: EndedEntry) -> asyncio.Future[None]:
+        """A worker says how an attempt ended; the future is done when that is on record."""
         entry = _kept(entry, array=job.array is not None)
         end = End(entry.number, entry.outcome, entry.reason, entry.error.type if entry.error else "",
                   entry.error.message if entry.error else "", entry.exit_code)  # fmt: skip
         attempt.started_at = entry.started_at.timestamp()
         return self._settle(job, attempt, end, entry)
 
-    def attempt_lost(self, job: Job, attempt: Attempt, message: str) -> asyncio.Future[None] | None:
+    def attempt_lost(self, job: Job, attempt: Attempt, message: str) -> asyncio.Future[None]:
         """The worker is gone with the attempt, or has forgotten it."""
         outcome = Outcome.CANCELLED if job.cancel else Outcome.LOST
         return self._settle(job, attempt, End(attempt.number, outcome, Reason.WORKER_LOST, Reason.WORKER_LOST, message))
 
-    def _settle(
-        self, job: Job, attempt: Attempt, end: End, entry: EndedEntry | None = None
-    ) -> asyncio.Future[None] | None:
+    def _settle(self, job: Job, attempt: Attempt, end: End, entry: EndedEntry | None = None) -> asyncio.Future[None]:
         now = self._now()
         self._desk.end(job, attempt)
         job.attempts = max(job.attempts, attempt.number)
@@ -65,7 +63,7 @@ class Recorder:
             self._counted("retry", end.reason)
         return self._apply(job, verdict, now)
 
-    def _item_ended(self, job: Job, attempt: Attempt, end: End, now: float) -> asyncio.Future[None] | None:
+    def _item_ended(self, job: Job, attempt: Attempt, end: End, now: float) -> asyncio.Future[None]:
         array, index = job.array, attempt.index
         assert array is not None
         assert index is not None
@@ -81,11 +79,12 @@ class Recorder:
         elif phase is Phase.PENDING:
             array.again(index, verdict.not_before or 0.0)
             job.budgets[index] = (verdict.course.retries, verdict.course.disruptions)
+            job.numbers[index] = attempt.number
         else:
             array.running.discard(index)
         if phase.terminal:
             job.budgets.pop(index, None)
-        course = job.course(job.attempts)
+            job.numbers.pop(index, None)
         if job.cancel and not job.running:
             return self.end(job, Phase.CANCELLED, Reason.CANCELLED, "cancelled while it ran")
         if array.ended:
@@ -94,19 +93,22 @@ class Recorder:
                 return self.end(job, Phase.FAILED, Reason.ITEMS_FAILED, f"{failed} of {array.size} items failed")
             return self.end(job, Phase.SUCCEEDED, "", "")
         self._desk.queue(job, now)
-        self._write_later(job)
-        return None
+        return self._write_later(job)
 
-    def _write_later(self, job: Job) -> None:
+    def _write_later(self, job: Job) -> asyncio.Future[None]:
         if job.uid in self._later:
-            return
+            return self._later[job.uid][1]
+        done = asyncio.get_running_loop().create_future()
 
         def write() -> None:
             del self._later[job.uid]
             if job.uid in self._desk.jobs and not job.phase.terminal:
-                self._writer.changed(job)
+                _after(self._writer.changed(job), done)
+            else:
+                done.set_result(None)
 
-        self._later[job.uid] = asyncio.get_running_loop().call_later(PROGRESS_SECONDS, write)
+        self._later[job.uid] = asyncio.get_running_loop().call_later(PROGRESS_SECONDS, write), done
+        return done
 
     def _policy(self, job: Job, end: End) -> Policy:
         if end.outcome is Outcome.SUCCEEDED:
@@ -147,15 +149,22 @@ class Recorder:
         job.not_before = verdict.not_before
         if job.phase.terminal:
             job.finished_at, job.not_before = now, None
-            if (later := self._later.pop(job.uid, None)) is not None:
-                later.cancel()
         else:
             job.ready_at = max(now, verdict.not_before or 0.0)
         self._desk.queue(job, now)
         done = self._writer.changed(job)
         if job.phase.terminal:
             done.add_done_callback(lambda _done: self._ended(job))
+            timer, waiting = self._later.pop(job.uid, (None, None))
+            if timer is not None and waiting is not None:
+                timer.cancel()
+                _after(done, waiting)
         return done
+
+
+def _after(first: asyncio.Future[None], then: asyncio.Future[None]) -> None:
+    """When the first is done, the other one is."""
+    first.add_done_callback(lambda _first: None if then.done() else then.set_result(None))
 
 
 def _kept(entry: EndedEntry, *, array: bool) -> EndedEntry:

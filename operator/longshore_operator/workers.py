@@ -140,15 +140,30 @@ class Workers:
         job = self._desk.jobs.get(entry.uid)
         if job is None or job.phase.terminal:
             return None
-        attempt = job.running.get(entry.index)
-        if attempt is None and entry.number > job.attempts:  # started by our predecessor, who did not write it down
-            attempt = self._adopt(worker, job, entry.number, entry.index)
-        if attempt is None or attempt.number != entry.number or attempt.worker not in ("", worker.pod.uid):
+        attempt = self._claimed(worker, job, entry.number, entry.index)
+        if attempt is None or attempt.worker != worker.pod.uid:
             self._log("outcome_stale", level="warning", job=job.name, attempt=entry.number, worker=worker.pod.name)
             return None
-        if not attempt.worker:
-            attempt.worker, attempt.worker_name = worker.pod.uid, worker.pod.name
         return self._recorder.attempt_ended(job, attempt, entry)
+
+    def _claimed(self, worker: Worker, job: Job, number: int, index: int | None) -> Attempt | None:
+        """The attempt that a worker names, which it has from now on unless another one has it; None if it is stale."""
+        held = job.running.get(index)
+        if not job.has(index) or not worker.pod.trusted(job.namespace):
+            return None
+        match recover.claim(number, worker.pod.uid, held=(held.number, held.worker) if held else None,
+                            latest=job.latest(index)):  # fmt: skip
+            case recover.Claim.STALE:
+                return None
+            case recover.Claim.NEW:
+                if held is not None:
+                    self._recorder.attempt_lost(job, held, f"attempt {number} took its place")
+                return self._adopt(worker, job, number, index) if job.has(index) else None
+        assert held is not None
+        if not held.worker:
+            self._desk.place(job, held, worker)
+            held.confirmed_at = time.monotonic()
+        return held
 
     def _compare(self, worker: Worker, feed: Feed, asked_at: float) -> None:
         """Hold what the worker says it runs against what we think it does."""
@@ -167,16 +182,8 @@ class Workers:
 
     def _unexpected(self, worker: Worker, uid: str, index: int | None, number: int) -> None:
         job = self._desk.jobs.get(uid)
-        if job is not None and not job.phase.terminal:
-            held = job.running.get(index)
-            if held is not None and held.number == number and not held.worker:
-                held.worker, held.worker_name = worker.pod.uid, worker.pod.name
-                held.confirmed_at = time.monotonic()
-                worker.held[uid, index, number] = (job, held)
-                return
-            if held is None and number > job.attempts:
-                self._adopt(worker, job, number, index)
-                return
+        if job is not None and self._claimed(worker, job, number, index) is not None:
+            return
         # Of a job that is gone, or an attempt that was given up.
         self._log("attempt_unwanted", level="warning", worker=worker.pod.name, uid=uid, attempt=number)
         spawn(self._ask_to_stop(worker, uid, number, index))
@@ -184,7 +191,7 @@ class Workers:
     def _adopt(self, worker: Worker, job: Job, number: int, index: int | None) -> Attempt:
         attempt = Attempt(number, index, self._now())
         attempt.confirmed_at = time.monotonic()
-        job.attempts = number
+        job.attempts = max(job.attempts, number)
         self._desk.begin(job, attempt, worker, self._now())
         self._log("attempt_adopted", job=job.name, attempt=number, worker=worker.pod.name)
         return attempt
