@@ -40,8 +40,8 @@ class Worker:
     defaults: dict[str, HandlerDefaults] = field(default_factory=dict)
     commands: bool = False
     draining: bool = False
-    heard_at: float = 0.0
-    """Monotonic time of its last answer."""
+    due_at: float = 0.0
+    """Monotonic time by which it should have answered the first question that it has not; 0 while nothing is asked."""
     refusals: int = 0
     full_until: float = 0.0
     """Monotonic time before which it is not asked again: it said that it takes nothing now."""

@@ -9,8 +9,8 @@ QUEUES = "longshore.dev/queues"  # annotation of a pod: the queues it serves, wi
 NAMESPACES = "longshore.dev/serves-namespaces"  # annotation: more namespaces, with commas, or *
 PORT_NAME = "http"
 
-SILENT_SECONDS = 15.0  # a feed that says nothing for so long, though its pod looks well
-SILENT_UNREADY_SECONDS = 5.0  # the same for a pod that is not ready either
+SILENT_SECONDS = 5.0  # a feed's answer that is so late (a poll may wait 10 s by itself), though its pod looks well
+SILENT_UNREADY_SECONDS = 2.0  # the same for a pod that is not ready either
 REFUSALS = 3  # refused connections in a row, a fraction of a second apart: no process listens any more
 
 
@@ -85,7 +85,8 @@ def lost(pod: Pod | None, *, silent_seconds: float, refusals: int) -> str:
     """Why everything that ran on the worker is lost; empty while there is hope.
 
     A pod that is gone or has ended is certain. A process that does not listen any more is as good as certain: the
-    engine holds the port to its last moment. Silence is a guess: a late result is refused by its number.
+    engine holds the port to its last moment. Silence is a guess: a late result is refused by its number. It counts
+    from when the feed should have answered, because a worker that runs one long job has nothing to tell for long.
     """
     if pod is None:
         return "its pod is gone"
@@ -95,7 +96,7 @@ def lost(pod: Pod | None, *, silent_seconds: float, refusals: int) -> str:
         return f"its process is gone{f' ({pod.last_end})' if pod.last_end else ''}"
     limit = SILENT_SECONDS if pod.ready else SILENT_UNREADY_SECONDS
     if silent_seconds > limit:
-        return f"its worker has said nothing for {silent_seconds:.0f} seconds"
+        return f"its worker's answer is {silent_seconds:.0f} seconds late"
     return ""
 
 

@@ -17,6 +17,7 @@ from longshore_operator.record import Recorder
 from longshore_operator.tasks import spawn
 
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.15, 1.0
+UNREADY_WAIT_SECONDS = 2.0
 LOOK_SECONDS = 1.0  # silence is looked at so often
 
 
@@ -87,21 +88,23 @@ class Workers:
     async def watch_silence(self) -> None:
         """For ever: a worker that says nothing is found here."""
         while True:
+            before = time.monotonic()
             await asyncio.sleep(LOOK_SECONDS)
+            slept = time.monotonic() - before
             for worker in list(self._desk.workers.values()):
+                if slept > 2 * LOOK_SECONDS and worker.due_at:
+                    worker.due_at += slept  # it was us who stood still, and could not listen
                 self._look(worker)
 
     # -- feeds -----------------------------------------------------------------------------------------------
 
     async def _follow(self, worker: Worker) -> None:
-        worker.heard_at = time.monotonic()
         pause = FIRST_PAUSE_SECONDS
         while self._desk.workers.get(worker.pod.uid) is worker:
-            asked_at = time.monotonic()
+            asked_at, wait = time.monotonic(), _patience(worker)
+            worker.due_at = worker.due_at or asked_at + wait
             try:
-                feed = await self._client.feed(
-                    worker.pod.address, worker.cursor, _recorded(worker), WAIT_SECONDS if worker.boot else 0.0
-                )
+                feed = await self._client.feed(worker.pod.address, worker.cursor, _recorded(worker), wait)
             except (WorkerUnreachable, ValidationError) as error:
                 self._unheard(worker, error)
                 await asyncio.sleep(pause)
@@ -116,13 +119,14 @@ class Workers:
         worker.refusals = worker.refusals + 1 if refused else 0
         detail = readable(error) if isinstance(error, ValidationError) else str(error)
         self._log("worker_unreachable", level="warning", worker=worker.pod.name, detail=detail)
-        self._look(worker)
+        if refused:
+            self._look(worker)
 
     def _heard(self, worker: Worker, feed: Feed, asked_at: float) -> None:
         if worker.boot and feed.boot != worker.boot:
             self._lose(worker, f"its worker was started again{_how(worker)}")
         first = worker.boot != feed.boot
-        worker.boot, worker.heard_at, worker.refusals = feed.boot, time.monotonic(), 0
+        worker.boot, worker.due_at, worker.refusals = feed.boot, 0.0, 0
         worker.slots, worker.draining, worker.commands = feed.slots.total, feed.draining, feed.commands
         worker.full_until = 0.0
         if feed.handlers is not None:
@@ -214,9 +218,9 @@ class Workers:
                 attempt.stopping = False  # its next word reminds us
 
     def _look(self, worker: Worker) -> None:
-        if not worker.heard_at or not self.on:
+        if not worker.due_at or not self.on:
             return
-        silent = time.monotonic() - worker.heard_at
+        silent = time.monotonic() - worker.due_at
         if why := recover.lost(worker.pod, silent_seconds=silent, refusals=worker.refusals):
             self._lose(worker, why)
 
@@ -238,6 +242,11 @@ class Workers:
         worker.boot = worker.cursor = worker.recorded = ""
         worker.recording.clear()
         self._stir()
+
+
+def _patience(worker: Worker) -> float:
+    """How long it may wait for something to tell: short while its pod is not ready, which may be the first sign."""
+    return (WAIT_SECONDS if worker.pod.ready else UNREADY_WAIT_SECONDS) if worker.boot else 0.0
 
 
 def _recorded(worker: Worker) -> str:
