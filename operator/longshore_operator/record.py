@@ -154,7 +154,8 @@ class Recorder:
         self._desk.queue(job, now)
         done = self._writer.changed(job)
         if job.phase.terminal:
-            done.add_done_callback(lambda _done: self._ended(job))
+            # Unless somebody else's record stands, or the job is gone.
+            done.add_done_callback(lambda _done: self._ended(job) if job.saved[0] is job.phase else None)
             timer, waiting = self._later.pop(job.uid, (None, None))
             if timer is not None and waiting is not None:
                 timer.cancel()
