@@ -1,6 +1,7 @@
 """Job resources as they come in: what is new, what somebody asked for, what is gone."""
 
 import asyncio
+from collections import OrderedDict
 from collections.abc import Callable
 
 from pydantic import ValidationError
@@ -16,6 +17,7 @@ from longshore_operator.workers import Workers
 
 # Ended jobs stay out of memory; failed ones are in view, so that a redrive is seen.
 SELECTOR = "status.phase!=Succeeded,status.phase!=Cancelled"
+REMEMBERED = 20_000  # uids of jobs that are over: minutes of them, and a list or a watch lags seconds at most
 
 
 class Jobs:
@@ -27,12 +29,15 @@ class Jobs:
         self._now, self._stir, self._log = now, stir, log
         self.leading = False
         self._unreadable: set[str] = set()
+        self._over: OrderedDict[str, None] = OrderedDict()
 
     # -- events ----------------------------------------------------------------------------------------------
 
     def seen(self, resource: Json) -> None:
         """A Job that is there, as a watch or a list shows it."""
         meta = resource["metadata"]
+        if meta["uid"] in self._over:  # an event, or a page of a list, from before its end
+            return
         version = int(meta["resourceVersion"])
         job = self._desk.jobs.get(meta["uid"])
         if job is None:
@@ -109,10 +114,17 @@ class Jobs:
         """A Job that the watch shows no more: it ended, or somebody deleted it."""
         uid = resource["metadata"]["uid"]
         self._unreadable.discard(uid)
+        self._remember(uid)
         if (job := self._desk.jobs.get(uid)) is not None and not job.phase.terminal:
             self.forget(job)
         elif job is not None and job.phase is Phase.FAILED:
             self._desk.drop(job)
+
+    def _remember(self, uid: str) -> None:
+        """It never comes back: it is deleted, or has ended as one that cannot be redriven."""
+        self._over[uid] = None
+        if len(self._over) > REMEMBERED:
+            self._over.popitem(last=False)
 
     def forget(self, job: Job) -> None:
         """It is gone, or somebody else has ended it: what runs of it is stopped."""
@@ -186,6 +198,7 @@ class Jobs:
             if not dependent.phase.terminal:
                 self._dependency_ended(dependent, job.name, job.phase.value)
         if job.phase is not Phase.FAILED:
+            self._remember(job.uid)
             self._desk.drop(job)
 
     def _dependency_gone(self, job: Job) -> None:
