@@ -33,7 +33,9 @@ class Recorder:
     def attempt_ended(self, job: Job, attempt: Attempt, entry: EndedEntry) -> asyncio.Future[None]:
         """A worker says how an attempt ended; the future is done when that is on record."""
         entry = _kept(entry, array=job.array is not None)
-        end = End(entry.number, entry.outcome, entry.reason, entry.error.type if entry.error else "",
+        # Stopped, and nobody wanted the job's end: another operator, which thinks that it leads, gave the attempt up.
+        stopped = entry.outcome is Outcome.CANCELLED and not job.cancel
+        end = End(entry.number, Outcome.LOST if stopped else entry.outcome, entry.reason, entry.error.type if entry.error else "",
                   entry.error.message if entry.error else "", entry.exit_code)  # fmt: skip
         attempt.started_at = entry.started_at.timestamp()
         return self._settle(job, attempt, end, entry)
