@@ -61,6 +61,8 @@ class Operator:
         self.elector: Elector | None = None
         self.synced = False
         self._stopping = asyncio.Event()
+        self._listed = asyncio.Event()
+        """A watch began anew with a list: what was deleted in between it did not say."""
 
     # -- life ------------------------------------------------------------------------------------------------
 
@@ -119,7 +121,12 @@ class Operator:
         await self._take_over()
         spawn(self.collector.run())
         while True:
-            await asyncio.sleep(NET_SECONDS)
+            try:
+                await asyncio.wait_for(self._listed.wait(), NET_SECONDS)
+                await asyncio.sleep(1.0)  # the rest of that list
+            except TimeoutError:
+                pass  # its time has come all the same
+            self._listed.clear()
             await self._sync()
 
     async def _take_over(self) -> None:
@@ -172,6 +179,8 @@ class Operator:
     # -- edges -----------------------------------------------------------------------------------------------
 
     def _job_edge(self, kind: str | None, resource: Json) -> None:
+        if kind is None and self.synced:
+            self._listed.set()
         if kind == "DELETED":
             self.jobs.gone(resource)
         else:

@@ -213,7 +213,9 @@ class Jobs:
 
         Raises KubeError, KubeUnavailable.
         """
-        known = {uid: job for uid, job in self._desk.jobs.items() if not job.version}
+        known = {
+            uid: job for uid, job in self._desk.jobs.items() if job.saved[0] is Phase.FAILED or not job.phase.terminal
+        }
         found: set[str] = set()
         for namespace in namespaces:
             async for page in self._client.pages(path_of("jobs", namespace), field_selector=SELECTOR):
@@ -221,9 +223,9 @@ class Jobs:
                     found.add(resource["metadata"]["uid"])
                     self.seen(resource)
         for uid, job in known.items():
-            # What was on the desk before the list began, is not in it, and has no write of ours on its way.
-            if uid not in found and self._desk.jobs.get(uid) is job and not job.running:
-                self.forget(job)
+            # It was on the desk before the list began and is not in it: deleted, or ended by somebody else.
+            if uid not in found and self._desk.jobs.get(uid) is job:
+                self.gone({"metadata": {"uid": uid}})
 
 
 async def _pause(error: KubeUnavailable | None) -> None:
