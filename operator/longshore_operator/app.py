@@ -50,7 +50,7 @@ class Operator:
         )
         self.dispatcher = Dispatcher(
             self.desk, self.workers_client, now=time.time, started=self._started,
-            long=self.recorder.running_for_long, log=self.journal,
+            long=self.recorder.running_for_long, stop=self.workers.stop, log=self.journal,
         )  # fmt: skip
         self.jobs = Jobs(self.desk, self.client, self.recorder, self.workers, now=time.time, stir=self._stir,
                          log=self.journal)  # fmt: skip

@@ -26,9 +26,9 @@ class Dispatcher:
 
     def __init__(self, desk: Desk, client: AttemptsClient, *, now: Callable[[], float],
                  started: Callable[[Job, float], None], long: Callable[[Job], None],
-                 log: Callable[..., None]) -> None:  # fmt: skip
+                 stop: Callable[[Job, Attempt], None], log: Callable[..., None]) -> None:  # fmt: skip
         self._desk, self._client, self._now = desk, client, now
-        self._started, self._long, self._log = started, long, log
+        self._started, self._long, self._stop, self._log = started, long, stop, log
         self._stirred = asyncio.Event()
         self.on = False
         """Whether attempts are started: only the leader does, after it has asked all workers what they hold."""
@@ -103,6 +103,8 @@ class Dispatcher:
             detail = readable(error) if isinstance(error, ValidationError) else str(error)
             self._log("offer_unanswered", level="warning", worker=worker.pod.name, detail=detail)
             worker.full_until = time.monotonic() + 1.0
+            if isinstance(error, WorkerUnreachable) and error.refused:  # nobody was there to take them
+                self._take_back(placed)
         else:
             self._answered(worker, placed, answer)
 
@@ -112,6 +114,8 @@ class Dispatcher:
         for (job, attempt, offer), said in zip(placed, answer.results, strict=False):
             if said.result in (Taken.ACCEPTED, Taken.KNOWN):
                 attempt.confirmed_at = clock
+                if job.cancel or job.running.get(attempt.index) is not attempt:
+                    self._stop(job, attempt)  # asked for meanwhile, when the worker did not have it yet
                 self._began(job, attempt, now)
             elif job.running.get(attempt.index) is attempt:
                 refused.append((job, attempt, offer))

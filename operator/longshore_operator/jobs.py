@@ -17,6 +17,7 @@ from longshore_operator.workers import Workers
 
 # Ended jobs stay out of memory; failed ones are in view, so that a redrive is seen.
 SELECTOR = "status.phase!=Succeeded,status.phase!=Cancelled"
+CLAIM_SECONDS = 15.0  # so long a worker has to name an attempt that runs by its job's status: more than a poll lasts
 REMEMBERED = 20_000  # uids of jobs that are over: minutes of them, and a list or a watch lags seconds at most
 
 
@@ -80,6 +81,8 @@ class Jobs:
                 self._recorder.redrive(job)
                 self._stir()
             return
+        if job.running:
+            asyncio.get_running_loop().call_later(CLAIM_SECONDS, self._unclaimed, job)
         if job.cancel:
             self._cancel(job)
             return
@@ -89,6 +92,12 @@ class Jobs:
             spawn(self._depend(job, after))
         self._desk.queue(job, now)
         self._stir()
+
+    def _unclaimed(self, job: Job) -> None:
+        for attempt in list(job.running.values()):
+            if not attempt.worker and self._desk.jobs.get(job.uid) is job:
+                self._recorder.attempt_lost(job, attempt, "no worker knows it")
+                self._stir()
 
     def _changed(self, job: Job, resource: Json) -> None:
         spec, status = resource["spec"], resource.get("status") or {}

@@ -110,9 +110,15 @@ class Workers:
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
                 continue
-            pause = FIRST_PAUSE_SECONDS
-            if self._desk.workers.get(worker.pod.uid) is worker:
-                self._heard(worker, feed, asked_at)
+            if self._desk.workers.get(worker.pod.uid) is not worker:
+                return
+            if time.monotonic() - asked_at < wait / 2 and (feed.cursor == worker.cursor or feed.boot != worker.boot):
+                # It answers at once and has no news, or is another one every time: do not ask it in a circle.
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
+            else:
+                pause = FIRST_PAUSE_SECONDS
+            self._heard(worker, feed, asked_at)
 
     def _unheard(self, worker: Worker, error: WorkerUnreachable | ValidationError) -> None:
         refused = isinstance(error, WorkerUnreachable) and error.refused
@@ -211,7 +217,8 @@ class Workers:
     async def _ask_to_stop(self, worker: Worker, uid: str, number: int, index: int | None,
                            attempt: Attempt | None = None) -> None:  # fmt: skip
         try:
-            await self._client.stop(worker.pod.address, uid, number, index)
+            if not await self._client.stop(worker.pod.address, uid, number, index) and attempt is not None:
+                attempt.stopping = False  # it has ended, or has yet to arrive there
         except WorkerUnreachable as error:
             self._log("stop_unanswered", level="warning", worker=worker.pod.name, detail=str(error))
             if attempt is not None:
