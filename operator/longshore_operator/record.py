@@ -3,6 +3,7 @@
 import asyncio
 import random
 from collections.abc import Callable
+from datetime import UTC, datetime
 
 import orjson
 
@@ -10,12 +11,13 @@ from longshore.job.attempts import EndedEntry, HandlerDefaults
 from longshore.job.lifecycle import End, Verdict, finish
 from longshore.job.limits import Defaults, Policy, QueuePolicy, resolve
 from longshore.job.spec import rfc3339_at
-from longshore.job.status import JobError, Outcome, Phase, Reason
+from longshore.job.status import MAX_LOG_TAIL_BYTES, JobError, Outcome, Phase, Reason
 from longshore_operator.desk import Desk
 from longshore_operator.job import Attempt, Job, Json
 from longshore_operator.write import Writer
 
 MAX_RESULT_BYTES = 16 * 1024  # of a result in the status; every write rewrites it, and etcd is no place for more
+DAY_SECONDS = 86_400.0
 PROGRESS_SECONDS = 5.0  # an array's progress is written so often at most
 
 
@@ -32,7 +34,7 @@ class Recorder:
 
     def attempt_ended(self, job: Job, attempt: Attempt, entry: EndedEntry) -> asyncio.Future[None]:
         """A worker says how an attempt ended; the future is done when that is on record."""
-        entry = _kept(entry, array=job.array is not None)
+        entry = kept(entry, array=job.array is not None, now=self._now())
         # Stopped, and nobody wanted the job's end: another operator, which thinks that it leads, gave the attempt up.
         stopped = entry.outcome is Outcome.CANCELLED and not job.cancel
         end = End(entry.number, Outcome.LOST if stopped else entry.outcome, entry.reason, entry.error.type if entry.error else "",
@@ -170,15 +172,34 @@ def _after(first: asyncio.Future[None], then: asyncio.Future[None]) -> None:
     first.add_done_callback(lambda _first: None if then.done() else then.set_result(None))
 
 
-def _kept(entry: EndedEntry, *, array: bool) -> EndedEntry:
-    """The end as it can be kept: a result that is too large for a status fails the attempt."""
-    if entry.result is None or array or len(size := orjson.dumps(entry.result)) <= MAX_RESULT_BYTES:
-        return entry
-    text = f"the result takes {len(size)} bytes of JSON; at most {MAX_RESULT_BYTES} are kept"
-    error = JobError(type=Reason.RESULT_TOO_LARGE, message=text)
-    return entry.model_copy(
-        update={"outcome": Outcome.FAILED, "reason": Reason.RESULT_TOO_LARGE, "error": error, "result": None}
-    )
+def kept(entry: EndedEntry, *, array: bool, now: float) -> EndedEntry:
+    """The end as it can be kept, whatever a worker says: a result that is none fails the attempt, the rest is cut."""
+    end = _time(entry.finished_at, now)
+    told: Json = {
+        "reason": entry.reason[:200], "log_tail": entry.log_tail[-MAX_LOG_TAIL_BYTES:], "finished_at": end,
+        "started_at": min(end, _time(entry.started_at, now)),
+        "exit_code": entry.exit_code if entry.exit_code is None or abs(entry.exit_code) < 2**31 else None,
+    }  # fmt: skip
+    if entry.result is not None and (refused := _objection(entry.result, limit=None if array else MAX_RESULT_BYTES)):
+        error = JobError(type=refused[0], message=refused[1])
+        told |= {"outcome": Outcome.FAILED, "reason": refused[0], "error": error, "result": None}
+    return entry.model_copy(update=told)
+
+
+def _time(told: datetime, now: float) -> datetime:
+    """A worker's clock may be wrong, but not by centuries: JSON has no words for some of them."""
+    return datetime.fromtimestamp(min(max(told.timestamp(), 0.0), now + DAY_SECONDS), UTC)
+
+
+def _objection(result: object, *, limit: int | None) -> tuple[str, str] | None:
+    """Why a result cannot be in a status: reason and message."""
+    try:
+        size = len(orjson.dumps([[[[result]]]]))  # as deep as it lies in the patch
+    except TypeError as error:
+        return Reason.RESULT_NOT_JSON, f"the result cannot be kept: {error}"
+    if limit is not None and size - 8 > limit:
+        return Reason.RESULT_TOO_LARGE, f"the result takes {size - 8} bytes of JSON; at most {limit} are kept"
+    return None
 
 
 def _error(end: End) -> Json:

@@ -112,13 +112,13 @@ class Workers:
                 continue
             if self._desk.workers.get(worker.pod.uid) is not worker:
                 return
-            if time.monotonic() - asked_at < wait / 2 and (feed.cursor == worker.cursor or feed.boot != worker.boot):
-                # It answers at once and has no news, or is another one every time: do not ask it in a circle.
-                await asyncio.sleep(pause)
-                pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
-            else:
-                pause = FIRST_PAUSE_SECONDS
+            # It answers at once and has no news, or is another one every time: do not ask it in a circle.
+            at_once = time.monotonic() - asked_at < wait / 2
+            circles = at_once and (feed.cursor == worker.cursor or feed.boot != worker.boot)
             self._heard(worker, feed, asked_at)
+            if circles:
+                await asyncio.sleep(pause)
+            pause = min(2 * pause, LONGEST_PAUSE_SECONDS) if circles else FIRST_PAUSE_SECONDS
 
     def _unheard(self, worker: Worker, error: WorkerUnreachable | ValidationError) -> None:
         refused = isinstance(error, WorkerUnreachable) and error.refused
