@@ -76,6 +76,8 @@ class Operator:
         self.synced = False
         self._watching = False
         self._stopping = asyncio.Event()
+        self._listed = asyncio.Event()
+        """A watch began anew with a list: what was deleted in between it did not say."""
 
     # -- life ------------------------------------------------------------------------------------------------
 
@@ -142,7 +144,12 @@ class Operator:
         spawn(self.collector.run())
         spawn(self.schedules.run())
         while True:
-            await asyncio.sleep(NET_SECONDS)
+            try:
+                await asyncio.wait_for(self._listed.wait(), NET_SECONDS)
+                await asyncio.sleep(1.0)  # the rest of that list
+            except TimeoutError:
+                pass  # its time has come all the same
+            self._listed.clear()
             await self._sync()
 
     async def _take_over(self) -> None:
@@ -197,6 +204,8 @@ class Operator:
     # -- edges -----------------------------------------------------------------------------------------------
 
     def _job_edge(self, kind: str | None, resource: Json) -> None:
+        if kind is None and self.synced:
+            self._listed.set()
         if kind == "DELETED":
             self.jobs.gone(resource)
             self.schedules.job_gone(resource)

@@ -41,8 +41,8 @@ class Worker:
     defaults: dict[str, HandlerDefaults] = field(default_factory=dict)
     commands: bool = False
     draining: bool = False
-    heard_at: float = 0.0
-    """Monotonic time of its last answer."""
+    due_at: float = 0.0
+    """Monotonic time by which it should have answered the first question that it has not; 0 while nothing is asked."""
     refusals: int = 0
     full_until: float = 0.0
     """Monotonic time before which it is not asked again: it said that it takes nothing now."""
@@ -81,6 +81,8 @@ class Desk:
 
     def drop(self, job: Job) -> None:
         """It ended well, was cancelled, or is gone."""
+        for attempt in list(job.running.values()):
+            self.end(job, attempt)
         self.jobs.pop(job.uid, None)
         if self.names.get((job.namespace, job.name)) == job.uid:
             del self.names[job.namespace, job.name]
@@ -216,12 +218,16 @@ class Desk:
         job.running[attempt.index] = attempt
         self.line(job.key, now).begin((job.uid, attempt.index), job.concurrency_key)
         if worker is not None:
-            attempt.worker, attempt.worker_name = worker.pod.uid, worker.pod.name
-            job.worker = worker.pod.name
-            worker.held[job.uid, attempt.index, attempt.number] = (job, attempt)
+            self.place(job, attempt, worker)
         if job.array is not None and attempt.index is not None:
             job.array.begin(attempt.index)
         self.queue(job, now)
+
+    def place(self, job: Job, attempt: Attempt, worker: Worker) -> None:
+        """That worker has it."""
+        attempt.worker, attempt.worker_name = worker.pod.uid, worker.pod.name
+        job.worker = worker.pod.name
+        worker.held[job.uid, attempt.index, attempt.number] = (job, attempt)
 
     def end(self, job: Job, attempt: Attempt) -> None:
         """The attempt is gone, or never began."""

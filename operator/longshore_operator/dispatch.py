@@ -104,6 +104,8 @@ class Dispatcher:
             detail = readable(error) if isinstance(error, ValidationError) else str(error)
             self._log("offer_unanswered", level="warning", worker=worker.pod.name, detail=detail)
             worker.full_until = time.monotonic() + 1.0
+            if isinstance(error, WorkerUnreachable) and error.refused:  # nobody was there to take them
+                self._take_back(placed)
         else:
             self._answered(worker, placed, answer)
 
