@@ -57,19 +57,12 @@ class Dispatcher:
         free = {worker: count for worker in self._desk.workers.values() if (count := worker.free(clock)) > 0}
         batches: dict[Worker, Placed] = {}
         blocked: set[LineKey] = set()
-        back: list[Job] = []
-        while free and (job := self._desk.pick(now, blocked)) is not None:
-            worker = self._choose(job, free)
-            if worker is None:  # its head cannot be placed now: the queue waits, for order is order
-                blocked.add(job.key)
-                back.append(job)
-                continue
+        while free and (picked := self._desk.pick(now, blocked, lambda job: self._choose(job, free))) is not None:
+            job, worker = picked
             free[worker] -= 1
             if not free[worker]:
                 del free[worker]
             batches.setdefault(worker, []).append(self._place(job, worker, now, clock))
-        for job in back:
-            self._desk.queue(job, now)
         for worker, placed in batches.items():
             for at in range(0, len(placed), MAX_ATTEMPTS):
                 spawn(self._offer(worker, placed[at : at + MAX_ATTEMPTS]))
