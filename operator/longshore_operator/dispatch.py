@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from pydantic import ValidationError
 
-from longshore.job.attempts import MAX_ATTEMPTS, Offer, Taken, TakenResults
+from longshore.job.attempts import MAX_ATTEMPTS, HandlerDefaults, Offer, Taken, TakenResults
 from longshore.job.spec import item_args
 from longshore.job.status import Phase
 from longshore_operator.attempts_client import AttemptsClient, WorkerRefused, readable
@@ -79,11 +79,12 @@ class Dispatcher:
         attempt = Attempt(job.attempts, index, now)
         attempt.offered_at = clock
         self._desk.begin(job, attempt, worker, now)
-        return job, attempt, _offer(job, attempt, self._timeout(job))
+        return job, attempt, _offer(job, attempt, self._timeout(job, worker))
 
-    def _timeout(self, job: Job) -> float | None:
-        line = self._desk.lines.get(job.key)
-        return line.policy.timeout_seconds if line is not None else None
+    def _timeout(self, job: Job, worker: Worker) -> float | None:
+        """Where the job is silent its handler's word holds, then its queue's."""
+        own = worker.defaults.get(job.handler, HandlerDefaults()).timeout_seconds
+        return own or self._desk.lines[job.key].policy.timeout_seconds
 
     async def _offer(self, worker: Worker, placed: Placed) -> None:
         try:
@@ -145,7 +146,7 @@ class Dispatcher:
             asyncio.get_running_loop().call_later(FULL_SECONDS, self.stir)
 
 
-def _offer(job: Job, attempt: Attempt, queue_timeout: float | None) -> Offer:
+def _offer(job: Job, attempt: Attempt, default_timeout: float | None) -> Offer:
     spec = job.spec()
     index = attempt.index
     given: dict[str, object] = {
@@ -159,7 +160,7 @@ def _offer(job: Job, attempt: Attempt, queue_timeout: float | None) -> Offer:
     else:
         given |= {"handler": spec.handler, "args": dict(spec.args if index is None else item_args(spec, index))}
     optional = {
-        "timeout_seconds": spec.timeout_seconds or queue_timeout, "traceparent": job.traceparent or None,
+        "timeout_seconds": spec.timeout_seconds or default_timeout, "traceparent": job.traceparent or None,
         "memory_bytes": spec.resources.memory_bytes if spec.resources else None,
     }  # fmt: skip
     given |= {name: value for name, value in optional.items() if value is not None}
