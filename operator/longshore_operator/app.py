@@ -137,6 +137,8 @@ class Operator:
             self.recorder.attempt_lost(job, attempt, "no worker knows it")
         for job in list(self.desk.jobs.values()):
             self.jobs.take_up(job)
+        for line in self.desk.lines.values():
+            line.restart_rate(time.time())
         self.synced = self.dispatcher.on = True
         gc.collect()
         gc.freeze()
