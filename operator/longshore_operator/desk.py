@@ -6,7 +6,7 @@ what lives, never counted up and down.
 
 import asyncio
 from collections import deque
-from collections.abc import Hashable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -172,14 +172,23 @@ class Desk:
             for uid in line.held(why):
                 self.queue(self.jobs[uid], now)
 
-    def pick(self, now: float, skip: set[LineKey]) -> Job | None:
-        """The next job that may start, out of its line; queues take turns. ``skip``: queues without a free worker."""
+    def pick(self, now: float, skip: set[LineKey], choose: Callable[[Job], Worker | None]) -> tuple[Job, Worker] | None:
+        """The next job that may start and its worker, out of its line; queues take turns.
+
+        ``skip`` grows by queues whose head has to wait for a worker: they wait with it, for order is order.
+        """
         for _ in range(len(self._turns)):
-            key = self._turns[0]
+            key, line = self._turns[0], self.lines[self._turns[0]]
             self._turns.rotate(-1)
-            entry = self.lines[key].pop(now) if key not in skip else None
-            if entry is not None:
-                return self.jobs[entry.uid]
+            while key not in skip and (entry := line.peek(now)) is not None:
+                job = self.jobs[entry.uid]
+                if (worker := choose(job)) is not None:
+                    line.pop(now)
+                    return job, worker
+                if self.runnable(job):
+                    skip.add(key)
+                else:  # the last worker that knew its handler has gone: those behind it need not wait
+                    self.queue(job, now)
         return None
 
     def next_wake(self, now: float) -> float | None:

@@ -121,7 +121,7 @@ class Recorder:
         if end.outcome is Outcome.SUCCEEDED:
             return Policy()  # a success asks for no budget
         found = next((worker.defaults[job.handler] for worker in self._desk.workers.values()
-                      if job.handler in worker.defaults), HandlerDefaults())  # fmt: skip
+                      if job.handler in worker.defaults and worker.pod.serves(*job.key)), HandlerDefaults())  # fmt: skip
         line = self._desk.lines.get(job.key)
         defaults = Defaults(found.timeout_seconds, found.max_retries, found.retry)
         return resolve(job.spec(), defaults, line.policy if line is not None else QueuePolicy())

@@ -66,9 +66,13 @@ class Writer:
         path = path_of("jobs", job.namespace, job.name, "status")
         pause = FIRST_PAUSE_SECONDS
         while True:
-            status = job.status()
-            target: Saved = (job.phase, job.attempts, job.redrives)
             phase, attempts, redrives = job.saved
+            status = job.status()
+            # A job can be faster than the word of its redrive, and the API server lets Failed become Pending alone.
+            first = phase is Phase.FAILED and redrives < job.redrives and job.phase is not Phase.PENDING
+            if first:
+                status = _reopened(status)
+            target: Saved = (Phase(status["phase"]), job.attempts, job.redrives)
             self._tried.setdefault(job, set()).add(target)
             try:
                 found = await self._client.request(
@@ -76,7 +80,8 @@ class Writer:
                     kind="status", content_type=JSON_PATCH,
                 )  # fmt: skip
                 job.saved, job.seen = target, max(job.seen, int(found["metadata"]["resourceVersion"]))
-                return
+                if not first:
+                    return
             except KubeUnavailable as error:
                 self._log("write_delayed", level="warning", job=job.name, namespace=job.namespace, detail=str(error))
                 await asyncio.sleep(max(error.retry_after, pause * random.uniform(0.5, 1.0)))
@@ -102,7 +107,7 @@ class Writer:
         there: Saved = (Phase(status.get("phase", "Pending")), status.get("attempts", 0), status.get("redrives", 0))
         if there == target:  # our own write, whose answer got lost
             job.saved = target
-            return False
+            return target[0] is not job.phase
         if there == job.saved:
             # Not a race: the status itself is refused. Without its free parts it is taken, or nothing ever is.
             self._log("status_refused", level="error", job=job.name, namespace=job.namespace, detail=error.message)
@@ -127,3 +132,9 @@ class Writer:
                     return None
                 self._log("read_refused", level="error", job=job.name, namespace=job.namespace, detail=error.message)
                 await asyncio.sleep(LONGEST_PAUSE_SECONDS)
+
+
+def _reopened(status: Json) -> Json:
+    """The same job, waiting: what says that it runs or has ended is left out."""
+    kept = ("attempts", "redrives", "retries", "disruptions", "history", "items")
+    return {"phase": Phase.PENDING.value} | {name: status[name] for name in kept if name in status}
