@@ -33,6 +33,7 @@ from longshore_operator.tasks import spawn
 from longshore_operator.workers import Workers
 from longshore_operator.write import Writer
 
+DELETES_PER_SECOND = 200.0  # more than an API server takes jobs
 ADOPT_SECONDS = 5.0  # a new leader waits so long for workers to say what they hold
 NET_SECONDS = 120.0  # a whole list is held against the desk so often
 SILENT_SECONDS = 60.0  # a watch that is proven to have missed something has so long to say anything at all
@@ -64,7 +65,8 @@ class Operator:
         self.jobs = Jobs(self.desk, self.client, self.recorder, self.workers, self.overdue, now=time.time,
                          stir=self._stir, log=self.journal)  # fmt: skip
         self.queues = Queues(self.desk, self.client, now=time.time, stir=self._stir, log=self.journal)
-        self.collector = Collector(self.client, namespaces=settings.lists, retention_seconds=settings.retention_seconds)
+        self.collector = Collector(self.client, namespaces=settings.lists, retention_seconds=settings.retention_seconds,
+                                   rate_per_second=DELETES_PER_SECOND)  # fmt: skip
         self.schedules = Schedules(self.client)
         edges = {
             JOBS: self._job_edge, QUEUES: self._queue_edge, SCHEDULES: self.schedules.seen, PODS: self._pod_edge,
@@ -76,6 +78,7 @@ class Operator:
         self._explainer = Explainer(self.desk, now=time.time)
         self.elector: Elector | None = None
         self.synced = False
+        self._leading: list[asyncio.Task[None]] = []
         self._watching = False
         self._stopping = asyncio.Event()
         self._listed = asyncio.Event()
@@ -134,7 +137,7 @@ class Operator:
             namespace = settings.lease_namespace or self.config.namespace
             self.elector = Elector(
                 self._lease_client, namespace, settings.lease_name,
-                identity_of(f"{settings.identity}-{os.getpid()}", f"{settings.host}:{self.health.port}"),
+                identity_of(f"{settings.identity}-{os.getpid()}", f"{settings.address or settings.host}:{self.health.port}"),
                 lease_seconds=settings.lease_seconds, renew_seconds=settings.lease_seconds * 2 / 3,
                 retry_seconds=max(0.5, settings.lease_seconds / 7.5),
             )  # fmt: skip
@@ -143,8 +146,7 @@ class Operator:
         self.journal("leading", identity=self.settings.identity)
         await self._take_over()
         spawn(self.overdue.run())
-        spawn(self.collector.run())
-        spawn(self.schedules.run())
+        self._leading = [spawn(self.collector.run()), spawn(self.schedules.run())]
         while True:
             try:
                 await asyncio.wait_for(self._listed.wait(), NET_SECONDS)
@@ -198,6 +200,8 @@ class Operator:
         """No new attempts; what is decided is written; somebody else may lead. Running attempts run on."""
         self.journal("stopping")
         self.dispatcher.on = False
+        for task in self._leading:
+            task.cancel()
         try:
             await asyncio.wait_for(self.writer.idle(), FLUSH_SECONDS)
         except TimeoutError:

@@ -41,6 +41,8 @@ class OperatorSettings(BaseModel):
     """A leader that has not renewed for so long is replaced."""
     identity: str = Field(default_factory=socket.gethostname)
     """Name of this operator in the Lease; the pod's."""
+    address: str = ""
+    """Address at which others reach this operator, the pod's IP; `host` without one."""
     host: str = "127.0.0.1"
     """Address of the operator's own HTTP port."""
     port: Annotated[int, Field(ge=0, le=65535)] = 8082
