@@ -299,7 +299,8 @@ def test_explain_says_what_the_api_can_know(api: ApiService) -> None:
 
     assert ["NotBefore", "Suspended", "Unknown", "Running"] == [reason(n) for n in ("later", "held", "plain", "runs")]
     assert "operator" in api.ask("GET", "/v1/jobs/plain/explain").json()["message"]
-    assert 503 == api.ask("GET", "/v1/workers").status
+    workers = api.ask("GET", "/v1/workers")
+    assert (503, True) == (workers.status, "operator_token_file" in workers.json()["detail"])
 
 
 def test_logs_are_the_tail_or_a_hint(api: ApiService) -> None:
@@ -442,8 +443,10 @@ def test_the_whole_way(
     service = ApiService(tmp_path / "api", control_plane, namespace, commands=True)
     try:
         worker = rig.worker(commands=True)
-        rig.leader()
-        service.change(worker_tokens_file=worker.tokens)
+        tokens = tmp_path / "tokens-of-the-operator"
+        tokens.write_text("of-the-operator\n")
+        leader = rig.leader(token_file=tokens)
+        service.change(worker_tokens_file=worker.tokens, operator_token_file=tokens)
         service.start()
         wait = {"Prefer": "wait=20"}
         done = service.ask("POST", "/v1/jobs", {"handler": "primes", "args": {"limit": 100}}, headers=wait)
@@ -453,6 +456,9 @@ def test_the_whole_way(
         cancelled = service.ask("POST", "/v1/jobs/talks:cancel")
         ended = service.ask("GET", "/v1/jobs/talks?wait=20")
         after = service.ask("GET", "/v1/jobs/talks/logs")
+        asked = service.ask("GET", "/v1/workers").status
+        leader.kill()
+        unasked = service.ask("GET", "/v1/workers")
     finally:
         service.end()
         rig.close()
@@ -462,6 +468,8 @@ def test_the_whole_way(
     assert (200, "false", True) == (live.status, live.headers["Longshore-Complete"], b"still here" in live.body)
     assert (202, "Cancelled") == (cancelled.status, ended.json()["status"]["phase"])
     assert (200, "true") == (after.status, after.headers["Longshore-Complete"]), after.body
+    assert (200, 503) == (asked, unasked.status)
+    assert "does not answer" in unasked.json()["detail"]
 
 
 def test_all_namespaces_when_asked_for(control_plane: ControlPlane, namespace: str, tmp_path: Path) -> None:

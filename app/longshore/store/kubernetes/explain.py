@@ -1,19 +1,19 @@
-"""Why a job stands where it stands, as far as its own resource tells.
+"""Why a job stands where it stands: as far as its own resource tells, else in the words of the operator's leader.
 
-Its place in the line and the free slots are known to the operator alone; until it can be asked, the answer says so.
+Its place in the line and the free slots are known to the leader alone; when that cannot be asked, the answer says so.
 """
 
 from datetime import UTC, datetime
 from typing import Any
 
+from longshore.errors import NotFound, StoreUnavailable
 from longshore.job.spec import rfc3339
 from longshore.store.kubernetes.documents import Resource, ended
+from longshore.store.kubernetes.leader import Leader
 from longshore.store.kubernetes.queues import Queues
 
-UNASKED = "it waits; the operator, who knows the lines and the free slots, could not be asked"
 
-
-def explain(job: Resource, queues: Queues, now: float) -> dict[str, object]:
+def explain(job: Resource, queues: Queues, leader: Leader, now: float) -> dict[str, object]:
     """``{id, phase, queue, reason, message, waitsUntil?, waitsFor?}``."""
     spec, status = job.get("spec") or {}, job.get("status") or {}
     phase, name = status.get("phase", "Pending"), spec.get("queue", "default")
@@ -29,11 +29,15 @@ def explain(job: Resource, queues: Queues, now: float) -> dict[str, object]:
         return whole | {"reason": "NotBefore", "message": f"it does not start before {until}", "waitsUntil": until}
     if (queues.known(name).get("spec") or {}).get("paused"):
         return whole | {"reason": "Paused", "message": "its queue is paused"}
-    return whole | {
-        "reason": "Unknown",
-        "message": UNASKED,
-        **({"waitsFor": spec["after"]} if spec.get("after") else {}),
-    }
+    return whole | _asked(leader, job) | ({"waitsFor": spec["after"]} if spec.get("after") else {})
+
+
+def _asked(leader: Leader, job: Resource) -> dict[str, object]:
+    metadata = job["metadata"]
+    try:
+        return leader.ask(f"/v1/explain/{metadata['namespace']}/{metadata['name']}")
+    except (NotFound, StoreUnavailable) as error:
+        return {"reason": "Unknown", "message": f"it waits; {error.message}"}
 
 
 def _waits_until(spec: dict[str, Any], status: dict[str, Any], now: float) -> datetime | None:
