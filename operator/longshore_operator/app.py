@@ -8,12 +8,13 @@ import signal
 import time
 
 from longshore.job.status import Outcome
-from longshore_operator import overview, recover
+from longshore_operator import gauges, overview, recover
 from longshore_operator.attempts_client import AttemptsClient
 from longshore_operator.collect import Collector
 from longshore_operator.desk import Desk
 from longshore_operator.dispatch import Dispatcher
-from longshore_operator.errors import ConfigError, KubeError, KubeUnavailable
+from longshore_operator.errors import KubeError, KubeUnavailable
+from longshore_operator.explain import Explainer
 from longshore_operator.health import Callbacks, HealthServer, Silence
 from longshore_operator.job import Attempt, Job, Json
 from longshore_operator.jobs import SELECTOR, Jobs
@@ -72,10 +73,13 @@ class Operator:
         asked = Callbacks(metrics=self.metrics.render, silences=self._silences, unsynced=self._unsynced,
                           explain=self._explain, workers=self._workers, queues=self._queues)  # fmt: skip
         self.health = HealthServer(settings.host, settings.port, asked, token_file=settings.token_file)
+        self._explainer = Explainer(self.desk, now=time.time)
         self.elector: Elector | None = None
         self.synced = False
         self._watching = False
         self._stopping = asyncio.Event()
+        self._listed = asyncio.Event()
+        """A watch began anew with a list: what was deleted in between it did not say."""
 
     # -- life ------------------------------------------------------------------------------------------------
 
@@ -142,7 +146,12 @@ class Operator:
         spawn(self.collector.run())
         spawn(self.schedules.run())
         while True:
-            await asyncio.sleep(NET_SECONDS)
+            try:
+                await asyncio.wait_for(self._listed.wait(), NET_SECONDS)
+                await asyncio.sleep(1.0)  # the rest of that list
+            except TimeoutError:
+                pass  # its time has come all the same
+            self._listed.clear()
             await self._sync()
 
     async def _take_over(self) -> None:
@@ -156,6 +165,8 @@ class Operator:
             self.recorder.attempt_lost(job, attempt, "no worker knows it")
         for job in list(self.desk.jobs.values()):
             self.jobs.take_up(job)
+        for line in self.desk.lines.values():
+            line.restart_rate(time.time())
         self.synced = self.dispatcher.on = True
         gc.collect()
         gc.freeze()
@@ -197,6 +208,8 @@ class Operator:
     # -- edges -----------------------------------------------------------------------------------------------
 
     def _job_edge(self, kind: str | None, resource: Json) -> None:
+        if kind is None and self.synced:
+            self._listed.set()
         if kind == "DELETED":
             self.jobs.gone(resource)
             self.schedules.job_gone(resource)
@@ -258,32 +271,17 @@ class Operator:
     def _snapshot(self) -> Snapshot:
         clock = time.monotonic()
         return Snapshot(
-            **overview.lines_and_workers(self.desk, time.time(), clock), leading=self.dispatcher.on,
+            **gauges.lines_and_workers(self.desk, time.time(), clock), leading=self.dispatcher.on,
             loop_late_seconds=self.health.loop_late_seconds,
             watch_age_seconds={kind: clock - at for kind, at in self.watches.heard_at.items()},
-            desk=overview.sizes(self.desk) | {"schedules": len(self.schedules), "writes": len(self.writer)},
+            desk=gauges.sizes(self.desk) | {"schedules": len(self.schedules), "writes": len(self.writer)},
         )  # fmt: skip
 
-    async def _explain(self, _namespace: str, _name: str) -> Json | None:
-        return None
+    async def _explain(self, namespace: str, name: str) -> Json | None:
+        return self._explainer.explain(namespace, name)
 
     async def _workers(self) -> Json:
-        return {"items": []}
+        return {"items": overview.workers(self.desk, now=time.time(), clock=time.monotonic())}
 
     async def _queues(self) -> Json:
-        return {"items": []}
-
-
-def main(settings: OperatorSettings) -> int:
-    """Run it; raises ConfigError when it cannot start."""
-    import uvloop
-
-    async def run() -> int:
-        code = await Operator(settings).run()
-        # kopf and its tasks need seconds to end, and there is nothing left that they would have to do.
-        os._exit(code)
-
-    try:
-        return uvloop.run(run())
-    except KubeError as error:
-        raise ConfigError(error.message) from error
+        return {"items": overview.queues(self.desk, now=time.time())}

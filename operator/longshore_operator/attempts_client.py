@@ -81,10 +81,10 @@ class AttemptsClient:
         try:
             async with self._session.request(
                 method, f"http://{address}{path}", data=orjson.dumps(body) if body is not None else None,
-                headers=headers, timeout=aiohttp.ClientTimeout(total=TIMEOUT_SECONDS + wait, sock_connect=2),
+                allow_redirects=False, headers=headers, timeout=aiohttp.ClientTimeout(total=TIMEOUT_SECONDS + wait, sock_connect=2),
             ) as answer:  # fmt: skip
-                text = await answer.content.read(MAX_BYTES)
-                if answer.status >= 400:
+                text = await _body(answer)
+                if answer.status >= 300:  # a worker that sends us elsewhere is not followed
                     raise WorkerRefused(f"{answer.status} from {address}: {text[:200].decode('utf-8', 'replace')}")
                 return text
         except aiohttp.ClientConnectorError as error:
@@ -92,6 +92,16 @@ class AttemptsClient:
             raise WorkerUnreachable(f"{address}: {error.os_error or error}", refused=refused) from error
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise WorkerUnreachable(f"{address}: {error or type(error).__name__}") from error
+
+
+async def _body(answer: aiohttp.ClientResponse) -> bytes:
+    parts, size = [], 0
+    async for part in answer.content.iter_any():
+        parts.append(part)
+        size += len(part)
+        if size > MAX_BYTES:
+            raise WorkerRefused(f"an answer of more than {MAX_BYTES} bytes from {answer.host}")
+    return b"".join(parts)
 
 
 def readable(error: ValidationError) -> str:

@@ -6,7 +6,7 @@ what lives, never counted up and down.
 
 import asyncio
 from collections import deque
-from collections.abc import Hashable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -41,8 +41,8 @@ class Worker:
     defaults: dict[str, HandlerDefaults] = field(default_factory=dict)
     commands: bool = False
     draining: bool = False
-    heard_at: float = 0.0
-    """Monotonic time of its last answer."""
+    due_at: float = 0.0
+    """Monotonic time by which it should have answered the first question that it has not; 0 while nothing is asked."""
     refusals: int = 0
     full_until: float = 0.0
     """Monotonic time before which it is not asked again: it said that it takes nothing now."""
@@ -81,6 +81,8 @@ class Desk:
 
     def drop(self, job: Job) -> None:
         """It ended well, was cancelled, or is gone."""
+        for attempt in list(job.running.values()):
+            self.end(job, attempt)
         self.jobs.pop(job.uid, None)
         if self.names.get((job.namespace, job.name)) == job.uid:
             del self.names[job.namespace, job.name]
@@ -170,14 +172,23 @@ class Desk:
             for uid in line.held(why):
                 self.queue(self.jobs[uid], now)
 
-    def pick(self, now: float, skip: set[LineKey]) -> Job | None:
-        """The next job that may start, out of its line; queues take turns. ``skip``: queues without a free worker."""
+    def pick(self, now: float, skip: set[LineKey], choose: Callable[[Job], Worker | None]) -> tuple[Job, Worker] | None:
+        """The next job that may start and its worker, out of its line; queues take turns.
+
+        ``skip`` grows by queues whose head has to wait for a worker: they wait with it, for order is order.
+        """
         for _ in range(len(self._turns)):
-            key = self._turns[0]
+            key, line = self._turns[0], self.lines[self._turns[0]]
             self._turns.rotate(-1)
-            entry = self.lines[key].pop(now) if key not in skip else None
-            if entry is not None:
-                return self.jobs[entry.uid]
+            while key not in skip and (entry := line.peek(now)) is not None:
+                job = self.jobs[entry.uid]
+                if (worker := choose(job)) is not None:
+                    line.pop(now)
+                    return job, worker
+                if self.runnable(job):
+                    skip.add(key)
+                else:  # the last worker that knew its handler has gone: those behind it need not wait
+                    self.queue(job, now)
         return None
 
     def next_wake(self, now: float) -> float | None:
@@ -216,12 +227,16 @@ class Desk:
         job.running[attempt.index] = attempt
         self.line(job.key, now).begin((job.uid, attempt.index), job.concurrency_key)
         if worker is not None:
-            attempt.worker, attempt.worker_name = worker.pod.uid, worker.pod.name
-            job.worker = worker.pod.name
-            worker.held[job.uid, attempt.index, attempt.number] = (job, attempt)
+            self.place(job, attempt, worker)
         if job.array is not None and attempt.index is not None:
             job.array.begin(attempt.index)
         self.queue(job, now)
+
+    def place(self, job: Job, attempt: Attempt, worker: Worker) -> None:
+        """That worker has it."""
+        attempt.worker, attempt.worker_name = worker.pod.uid, worker.pod.name
+        job.worker = worker.pod.name
+        worker.held[job.uid, attempt.index, attempt.number] = (job, attempt)
 
     def end(self, job: Job, attempt: Attempt) -> None:
         """The attempt is gone, or never began."""

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from pydantic import ValidationError
 
-from longshore.job.attempts import MAX_ATTEMPTS, Offer, Taken, TakenResults
+from longshore.job.attempts import MAX_ATTEMPTS, HandlerDefaults, Offer, Taken, TakenResults
 from longshore.job.spec import item_args
 from longshore.job.status import Phase
 from longshore_operator.attempts_client import AttemptsClient, WorkerRefused, readable
@@ -57,19 +57,12 @@ class Dispatcher:
         free = {worker: count for worker in self._desk.workers.values() if (count := worker.free(clock)) > 0}
         batches: dict[Worker, Placed] = {}
         blocked: set[LineKey] = set()
-        back: list[Job] = []
-        while free and (job := self._desk.pick(now, blocked)) is not None:
-            worker = self._choose(job, free)
-            if worker is None:  # its head cannot be placed now: the queue waits, for order is order
-                blocked.add(job.key)
-                back.append(job)
-                continue
+        while free and (picked := self._desk.pick(now, blocked, lambda job: self._choose(job, free))) is not None:
+            job, worker = picked
             free[worker] -= 1
             if not free[worker]:
                 del free[worker]
             batches.setdefault(worker, []).append(self._place(job, worker, now, clock))
-        for job in back:
-            self._desk.queue(job, now)
         for worker, placed in batches.items():
             for at in range(0, len(placed), MAX_ATTEMPTS):
                 spawn(self._offer(worker, placed[at : at + MAX_ATTEMPTS]))
@@ -86,11 +79,12 @@ class Dispatcher:
         attempt = Attempt(job.attempts, index, now)
         attempt.offered_at = clock
         self._desk.begin(job, attempt, worker, now)
-        return job, attempt, _offer(job, attempt, self._timeout(job))
+        return job, attempt, _offer(job, attempt, self._timeout(job, worker))
 
-    def _timeout(self, job: Job) -> float | None:
-        line = self._desk.lines.get(job.key)
-        return line.policy.timeout_seconds if line is not None else None
+    def _timeout(self, job: Job, worker: Worker) -> float | None:
+        """Where the job is silent its handler's word holds, then its queue's."""
+        own = worker.defaults.get(job.handler, HandlerDefaults()).timeout_seconds
+        return own or self._desk.lines[job.key].policy.timeout_seconds
 
     async def _offer(self, worker: Worker, placed: Placed) -> None:
         try:
@@ -104,6 +98,8 @@ class Dispatcher:
             detail = readable(error) if isinstance(error, ValidationError) else str(error)
             self._log("offer_unanswered", level="warning", worker=worker.pod.name, detail=detail)
             worker.full_until = time.monotonic() + 1.0
+            if isinstance(error, WorkerUnreachable) and error.refused:  # nobody was there to take them
+                self._take_back(placed)
         else:
             self._answered(worker, placed, answer)
 
@@ -153,7 +149,7 @@ class Dispatcher:
             asyncio.get_running_loop().call_later(FULL_SECONDS, self.stir)
 
 
-def _offer(job: Job, attempt: Attempt, queue_timeout: float | None) -> Offer:
+def _offer(job: Job, attempt: Attempt, default_timeout: float | None) -> Offer:
     spec = job.spec()
     index = attempt.index
     given: dict[str, object] = {
@@ -167,7 +163,7 @@ def _offer(job: Job, attempt: Attempt, queue_timeout: float | None) -> Offer:
     else:
         given |= {"handler": spec.handler, "args": dict(spec.args if index is None else item_args(spec, index))}
     optional = {
-        "timeout_seconds": spec.timeout_seconds or queue_timeout, "traceparent": job.traceparent or None,
+        "timeout_seconds": spec.timeout_seconds or default_timeout, "traceparent": job.traceparent or None,
         "memory_bytes": spec.resources.memory_bytes if spec.resources else None,
     }  # fmt: skip
     given |= {name: value for name, value in optional.items() if value is not None}

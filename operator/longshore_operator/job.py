@@ -50,7 +50,7 @@ class Job:
 
     __slots__ = (
         "array", "attempts", "budgets", "cancel", "concurrency_key", "created_at", "disruptions", "error", "fairness_key",
-        "finished_at", "handler", "history", "invalid", "labels", "log_tail", "message", "name", "namespace", "not_before", "phase",
+        "finished_at", "handler", "history", "invalid", "labels", "log_tail", "message", "name", "namespace", "not_before", "numbers", "phase",
         "priority", "queue", "ready_at", "reason", "redrive", "redrives", "result", "retries", "running", "saved", "seen",
         "spec_json", "start_after", "start_deadline", "started_at", "suspend", "traceparent", "uid", "version", "worker",
     )  # fmt: skip
@@ -75,6 +75,8 @@ class Job:
         self.array = ArrayState(whole.size, whole.parallelism) if whole.is_array else None
         self.budgets: dict[int, tuple[int, int]] = {}
         """Retries and disruptions of items that have spent any; forgotten with the operator."""
+        self.numbers: dict[int, int] = {}
+        """Numbers of the latest attempts of the same items."""
         self.running: dict[int | None, Attempt] = {}
         self.version = 0
         """Grows with everything that has to be written down."""
@@ -116,6 +118,17 @@ class Job:
     def key(self) -> tuple[str, str]:
         """Namespace and queue: its line."""
         return self.namespace, self.queue
+
+    def has(self, index: int | None) -> bool:
+        """Whether an attempt of that item (None: of the job) may be told of: it has not ended, and there is such an item."""
+        if self.array is None or index is None:
+            return self.array is None and index is None and not self.phase.terminal
+        ended = index in self.array.succeeded or index in self.array.failed
+        return index < self.array.size and not ended and not self.phase.terminal
+
+    def latest(self, index: int | None) -> int:
+        """The highest attempt number that it is known to have used. Items use numbers of the whole job, in any order."""
+        return self.attempts if index is None else self.numbers.get(index, 0)
 
     def course(self, number: int, budgets: tuple[int, int] | None = None) -> Course:
         """For the rules of ``longshore.job.lifecycle``: attempt ``number`` runs; budgets are an item's own."""

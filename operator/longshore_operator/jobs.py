@@ -1,5 +1,7 @@
 """Job resources as they come in: what is new, what somebody asked for, what is gone."""
 
+import asyncio
+from collections import OrderedDict
 from collections.abc import Callable
 
 from longshore.job.status import Phase, Reason
@@ -13,6 +15,8 @@ from longshore_operator.workers import Workers
 
 # Ended jobs stay out of memory; failed ones are in view, so that a redrive is seen.
 SELECTOR = "status.phase!=Succeeded,status.phase!=Cancelled"
+CLAIM_SECONDS = 15.0  # so long a worker has to name an attempt that runs by its job's status: more than a poll lasts
+REMEMBERED = 20_000  # uids of jobs that are over: minutes of them, and a list or a watch lags seconds at most
 
 
 class Jobs:
@@ -24,12 +28,15 @@ class Jobs:
         self._overdue, self._now, self._stir, self._log = overdue, now, stir, log
         self.leading = False
         self._dependencies = Dependencies(desk, client, recorder, now=now, ready=self._ready, log=log)
+        self._over: OrderedDict[str, None] = OrderedDict()
 
     # -- events ----------------------------------------------------------------------------------------------
 
     def seen(self, resource: Json) -> bool:
         """A Job that is there, as a watch or a list shows it; whether that is news."""
         meta = resource["metadata"]
+        if meta["uid"] in self._over:  # an event, or a page of a list, from before its end
+            return False
         version = int(meta["resourceVersion"])
         job = self._desk.jobs.get(meta["uid"])
         if job is None:
@@ -49,11 +56,12 @@ class Jobs:
         except (ValueError, TypeError) as error:  # pydantic's refusals, and what is too deep even to be written
             job = Job.unreadable(resource, error)
         job.seen = version
-        if not job.phase.terminal and job.phase is Phase.RUNNING and job.array is None:
-            # It ran when it was written: some worker will say that it has it, or it is lost.
-            job.running[None] = attempt = Attempt(job.attempts, None, job.started_at or self._now())
-            attempt.worker_name = job.worker
         self._desk.add(job)
+        if job.phase is Phase.RUNNING and job.array is None:
+            # It ran when it was written: some worker will say that it has it, or it is lost.
+            attempt = Attempt(job.attempts, None, job.started_at or self._now())
+            attempt.worker_name = job.worker
+            self._desk.begin(job, attempt, None, self._now())
         if self.leading:
             self.take_up(job)
         return True
@@ -67,6 +75,8 @@ class Jobs:
         if job.invalid:
             self._recorder.end(job, Phase.FAILED, Reason.INVALID_SPEC, job.invalid)
             return
+        if job.running:
+            asyncio.get_running_loop().call_later(CLAIM_SECONDS, self._unclaimed, job)
         if job.cancel:
             self._cancel(job)
             return
@@ -88,8 +98,14 @@ class Jobs:
 
     def started(self, job: Job, attempt: Attempt) -> None:
         """A worker has the attempt; a wish for its end that was faster than the attempt found nothing there."""
-        if job.cancel:
+        if job.cancel or job.running.get(attempt.index) is not attempt:
             self._workers.stop(job, attempt)
+
+    def _unclaimed(self, job: Job) -> None:
+        for attempt in list(job.running.values()):
+            if not attempt.worker and self._desk.jobs.get(job.uid) is job:
+                self._recorder.attempt_lost(job, attempt, "no worker knows it")
+                self._stir()
 
     def _changed(self, job: Job, resource: Json) -> None:
         spec, status = resource["spec"], resource.get("status") or {}
@@ -114,10 +130,17 @@ class Jobs:
     def gone(self, resource: Json) -> None:
         """A Job that the watch shows no more: it ended, or somebody deleted it."""
         uid = resource["metadata"]["uid"]
+        self._remember(uid)
         if (job := self._desk.jobs.get(uid)) is not None and not job.phase.terminal:
             self.forget(job)
         elif job is not None and job.phase is Phase.FAILED:
             self._desk.drop(job)
+
+    def _remember(self, uid: str) -> None:
+        """It never comes back: it is deleted, or has ended as one that cannot be redriven."""
+        self._over[uid] = None
+        if len(self._over) > REMEMBERED:
+            self._over.popitem(last=False)
 
     def forget(self, job: Job) -> None:
         """It is gone, or somebody else has ended it: what runs of it is stopped."""
@@ -151,6 +174,7 @@ class Jobs:
         """Its end is on record."""
         self._dependencies.ended(job)
         if job.phase is not Phase.FAILED:
+            self._remember(job.uid)
             self._desk.drop(job)
         elif job.redrive > job.redrives:  # raised before it had failed
             self.take_up(job)
@@ -162,7 +186,9 @@ class Jobs:
 
         Returns how much was news. Raises KubeError, KubeUnavailable.
         """
-        known = {uid: job for uid, job in self._desk.jobs.items() if not job.version}
+        known = {
+            uid: job for uid, job in self._desk.jobs.items() if job.saved[0] is Phase.FAILED or not job.phase.terminal
+        }
         found: set[str] = set()
         news = 0
         for namespace in namespaces:
@@ -171,8 +197,8 @@ class Jobs:
                     found.add(resource["metadata"]["uid"])
                     news += self.seen(resource)
         for uid, job in known.items():
-            # What was on the desk before the list began, is not in it, and has no write of ours on its way.
-            if uid not in found and self._desk.jobs.get(uid) is job and not job.running:
-                self.forget(job)
+            # It was on the desk before the list began and is not in it: deleted, or ended by somebody else.
+            if uid not in found and self._desk.jobs.get(uid) is job:
+                self.gone({"metadata": {"uid": uid}})
                 news += 1
         return news

@@ -9,6 +9,7 @@ HELD = {
     "suspended": "it is suspended; resume it",
     "dependencies": "it waits for other jobs to succeed",
     "handler": "no worker knows its handler",
+    "ending": "it is being cancelled",
     "items": "all its items are running or have ended, or parallelism is reached",
 }
 
@@ -18,7 +19,7 @@ class Explanation(Frozen):
 
     reason: str
     """In one word: Next, InLine, NotBefore, Paused, ConcurrencyReached, KeyConcurrencyReached, RateLimited, NoFreeSlot,
-    Suspended, Dependencies, UnknownHandler, Items, Running, Ended."""
+    Suspended, Dependencies, UnknownHandler, Items, Running, Ending, Ended; in a cluster also NoWorker, Starting."""
     message: str
     """In a sentence."""
     position: int | None = None
@@ -51,9 +52,12 @@ def explain(
 
 
 def _held(entry: Entry, waits_for: tuple[str, ...]) -> Explanation:
-    reason = {"suspended": "Suspended", "dependencies": "Dependencies", "handler": "UnknownHandler"}.get(
-        entry.why, "Items"
-    )
+    reason = {
+        "suspended": "Suspended",
+        "dependencies": "Dependencies",
+        "handler": "UnknownHandler",
+        "ending": "Ending",
+    }.get(entry.why, "Items")
     message = HELD[entry.why] if not waits_for else f"it waits for {', '.join(waits_for)} to succeed"
     return Explanation(reason=reason, message=message, waits_for=waits_for)
 
