@@ -453,10 +453,15 @@ def test_the_whole_way(
         said = service.ask("POST", "/v1/jobs", {"command": ["sh", "-c", "echo still here; sleep 600"], "name": "talks"})
         eventually(lambda: service.resource("talks")["status"]["phase"] == "Running")
         live = service.ask("GET", "/v1/jobs/talks/logs")
+        for name in ("second", "third"):
+            service.ask("POST", "/v1/jobs", {"command": ["sleep", "600"], "name": name})
+        eventually(
+            lambda: service.ask("GET", "/v1/jobs/third/explain").json()["reason"] == "NoFreeSlot", what="the reason"
+        )
+        (there,) = service.ask("GET", "/v1/workers").json()["items"]
         cancelled = service.ask("POST", "/v1/jobs/talks:cancel")
         ended = service.ask("GET", "/v1/jobs/talks?wait=20")
         after = service.ask("GET", "/v1/jobs/talks/logs")
-        asked = service.ask("GET", "/v1/workers").status
         leader.kill()
         unasked = service.ask("GET", "/v1/workers")
     finally:
@@ -468,7 +473,8 @@ def test_the_whole_way(
     assert (200, "false", True) == (live.status, live.headers["Longshore-Complete"], b"still here" in live.body)
     assert (202, "Cancelled") == (cancelled.status, ended.json()["status"]["phase"])
     assert (200, "true") == (after.status, after.headers["Longshore-Complete"]), after.body
-    assert (200, 503) == (asked, unasked.status)
+    assert ("worker-0", {"talks", "second"}) == (there["name"], {one["job"] for one in there["running"]})
+    assert 503 == unasked.status
     assert "does not answer" in unasked.json()["detail"]
 
 

@@ -39,6 +39,14 @@ class Leader:
         found: Json = orjson.loads(answer.data)
         return found
 
+    def workers(self, namespace: str) -> list[dict[str, object]]:
+        """Who may run jobs of the namespace, and what of it runs there; the leader knows of others, which is not told."""
+        return [
+            {**worker, "running": [one for one in worker.get("running", ()) if one.get("namespace") == namespace]}
+            for worker in self.ask("/v1/workers")["items"]
+            if {worker.get("namespace"), *worker.get("servesNamespaces", ())} & {namespace, "*"}
+        ]
+
     def _address(self) -> str:
         try:
             lease = self._client.get(self._lease)

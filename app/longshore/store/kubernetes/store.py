@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TypeVar, cast
+from typing import TypeVar
 
 from longshore.errors import Conflict, InvalidRequest, NotFound, StoreUnavailable
 from longshore.handlers import Handler
@@ -228,7 +228,7 @@ class KubernetesStore:
         return [self._cluster.handlers[name].describe() for name in sorted(self._cluster.handlers)]
 
     def workers(self) -> list[dict[str, object]]:
-        return cast("list[dict[str, object]]", self._cluster.leader.ask("/v1/workers")["items"])
+        return self._cluster.leader.workers(self.namespace)
 
     def status(self, *, details: bool = False) -> dict[str, object]:
         # A read of one key of etcd: proves that both answer, and that our account may read jobs.
