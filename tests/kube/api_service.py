@@ -16,6 +16,7 @@ API_RIGHTS: list[dict[str, Any]] = [
     {"apiGroups": [GROUP], "resources": ["jobs"], "verbs": ["get", "list", "watch", "create", "patch", "delete"]},
     {"apiGroups": [GROUP], "resources": ["queues"], "verbs": ["get", "list", "create", "patch"]},
     {"apiGroups": [""], "resources": ["pods"], "verbs": ["get"]},
+    {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": ["get"]},
 ]
 USER_RIGHTS: list[dict[str, Any]] = [{"apiGroups": [GROUP], "resources": ["jobs", "queues"], "verbs": ["*"]}]
 

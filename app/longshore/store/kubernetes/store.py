@@ -14,6 +14,7 @@ from longshore.store.kubernetes import documents
 from longshore.store.kubernetes.client import KubeClient, longshore
 from longshore.store.kubernetes.explain import explain
 from longshore.store.kubernetes.history import ENDS, History, event
+from longshore.store.kubernetes.leader import Leader
 from longshore.store.kubernetes.lists import count, find
 from longshore.store.kubernetes.logs import Logs
 from longshore.store.kubernetes.measures import Measures
@@ -37,6 +38,7 @@ class Cluster:
     history: History
     measures: Measures
     logs: Logs
+    leader: Leader
     handlers: Mapping[str, Handler]
     own_namespace: str
     all_namespaces: bool
@@ -209,7 +211,7 @@ class KubernetesStore:
 
     def explain(self, id: str) -> dict[str, object]:
         job = self._resource(id)
-        return explain(job, self._queues, time.time())
+        return explain(job, self._queues, self._cluster.leader, time.time())
 
     # -- the service -----------------------------------------------------------------------------------------
 
@@ -226,7 +228,7 @@ class KubernetesStore:
         return [self._cluster.handlers[name].describe() for name in sorted(self._cluster.handlers)]
 
     def workers(self) -> list[dict[str, object]]:
-        raise StoreUnavailable("the operator, who knows the workers, could not be asked", retry_after=30)
+        return self._cluster.leader.workers(self.namespace)
 
     def status(self, *, details: bool = False) -> dict[str, object]:
         # A read of one key of etcd: proves that both answer, and that our account may read jobs.
