@@ -17,6 +17,7 @@ from longshore_operator.job import Attempt, Job, Json
 from longshore_operator.write import Writer
 
 MAX_RESULT_BYTES = 16 * 1024  # of a result in the status; every write rewrites it, and etcd is no place for more
+MAX_DEPTH = 100  # of a result's lists and objects; who reads the status may have a limit, pydantic's is about 200
 DAY_SECONDS = 86_400.0
 PROGRESS_SECONDS = 5.0  # an array's progress is written so often at most
 
@@ -199,12 +200,19 @@ def _time(told: datetime, now: float) -> datetime:
 def _objection(result: object, *, limit: int | None) -> tuple[str, str] | None:
     """Why a result cannot be in a status: reason and message."""
     try:
-        size = len(orjson.dumps([[[[result]]]]))  # as deep as it lies in the patch
+        size = len(orjson.dumps(result))
     except TypeError as error:
         return Reason.RESULT_NOT_JSON, f"the result cannot be kept: {error}"
-    if limit is not None and size - 8 > limit:
-        return Reason.RESULT_TOO_LARGE, f"the result takes {size - 8} bytes of JSON; at most {limit} are kept"
+    if limit is not None and size > limit:
+        return Reason.RESULT_TOO_LARGE, f"the result takes {size} bytes of JSON; at most {limit} are kept"
+    if _deeper(result, MAX_DEPTH):
+        return Reason.RESULT_NOT_JSON, f"the result is nested deeper than {MAX_DEPTH} levels"
     return None
+
+
+def _deeper(value: object, levels: int) -> bool:
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return any(levels == 0 or _deeper(part, levels - 1) for part in inner)
 
 
 def _error(end: End) -> Json:
