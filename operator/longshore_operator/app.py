@@ -25,6 +25,7 @@ from longshore_operator.queues import Queues
 from longshore_operator.record import Recorder
 from longshore_operator.settings import OperatorSettings
 from longshore_operator.tasks import spawn
+from longshore_operator.webhooks import Webhooks
 from longshore_operator.workers import Workers
 from longshore_operator.write import Writer
 
@@ -57,7 +58,10 @@ class Operator:
         self.jobs = Jobs(self.desk, self.client, self.recorder, self.workers, self.overdue, now=time.time,
                          stir=self._stir, log=self.journal)  # fmt: skip
         self.queues = Queues(self.desk, self.client, now=time.time, stir=self._stir, log=self.journal)
-        self.collector = Collector(self.client, namespaces=settings.lists, retention_seconds=settings.retention_seconds)
+        self.webhooks = Webhooks(self.client, secrets_dir=settings.secrets_dir,
+                                 allow_local=settings.webhook_allow_local, log=self.journal)  # fmt: skip
+        self.collector = Collector(self.client, namespaces=settings.lists, retention_seconds=settings.retention_seconds,
+                                   finished=self.webhooks.ended)  # fmt: skip
         edges = {JOBS: self._job_edge, QUEUES: self._queue_edge, PODS: self._pod_edge}
         self.watches = Watches(self.config, settings.namespaces, edges, SELECTOR)
         self.elector: Elector | None = None
@@ -206,6 +210,8 @@ class Operator:
         pass
 
     def _ended(self, job: Job) -> None:
+        if b'"webhook":' in job.spec_json:  # most have none, and need not be parsed for that
+            self.webhooks.ended(job.resource())
         self.jobs.ended(job)
         ttl = job.spec().ttl_seconds_after_finished
         kept = self.settings.retention_seconds if ttl is None else ttl

@@ -357,10 +357,11 @@ def deep(levels: int) -> dict[str, Any]:
     [
         ("args", {"args": {"x": "y" * 70_000}}),
         ("args", {"args": deep(80)}),
+        ("", {"args": deep(300)}),
         ("command", {"command": ["/bin/echo", "zero\0byte"]}),
         ("env", {"command": ["/bin/echo"], "env": {"A": "zero\0byte"}}),
     ],
-    ids=["large", "deep", "command", "env"],
+    ids=["large", "deep", "deeper", "command", "env"],
 )
 def test_a_specification_that_only_the_model_refuses_fails_and_names_the_field(
     rig: Rig, request: pytest.FixtureRequest, field: str, spec: dict[str, Any]
@@ -370,7 +371,7 @@ def test_a_specification_that_only_the_model_refuses_fails_and_names_the_field(
     status = rig.end_of(name)
 
     assert ("Failed", "InvalidSpec", 0) == (status["phase"], status["reason"], status["attempts"])
-    assert status["message"].startswith(f"spec.{field}")
+    assert status["message"].startswith(f"spec.{field}" if field else "spec")
 
 
 def test_a_job_that_is_invalid_fails_those_behind_it_and_is_not_redriven(rig: Rig) -> None:
