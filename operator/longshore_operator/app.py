@@ -5,6 +5,7 @@ import gc
 import logging
 import os
 import signal
+import sys
 import time
 
 from longshore_operator import recover
@@ -31,6 +32,7 @@ from longshore_operator.write import Writer
 
 ADOPT_SECONDS = 5.0  # a new leader waits so long for workers to say what they hold
 NET_SECONDS = 120.0  # a whole list is held against the desk so often
+MAX_LEVELS = 40_000  # a few for each level of JSON
 FLUSH_SECONDS = 10.0  # at the end: so long for writes that are on their way
 
 
@@ -224,6 +226,10 @@ class Operator:
 def main(settings: OperatorSettings) -> int:
     """Run it; raises ConfigError when it cannot start."""
     import uvloop
+
+    # The API server takes JSON of 10,000 levels. kopf reads it with Python's parser, which gives up at this limit, and
+    # with it the watch of everybody's jobs; a level takes a few hundred bytes of the main thread's stack.
+    sys.setrecursionlimit(MAX_LEVELS)
 
     async def run() -> int:
         code = await Operator(settings).run()

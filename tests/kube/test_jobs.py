@@ -374,6 +374,32 @@ def test_a_specification_that_only_the_model_refuses_fails_and_names_the_field(
     assert status["message"].startswith(f"spec.{field}" if field else "spec")
 
 
+@pytest.mark.parametrize("levels", [1200, 9900])
+def test_a_job_too_deep_for_most_parsers_harms_nobody_else(rig: Rig, levels: int) -> None:
+    args = '{"a":' * levels + "{}" + "}" * levels
+    meta = f'{{"name": "abyss-{levels}", "namespace": "{rig.namespace}"}}'
+    text = f'{{"apiVersion": "longshore.dev/v1alpha1", "kind": "Job", "metadata": {meta}, "spec": {{"handler": "echo", "args": {args}}}}}'
+    rig.plane.kubectl("create", "-f", "-", input=text, check=True)
+    rig.submit(f"beside-{levels}")
+
+    assert "Succeeded" == rig.end_of(f"beside-{levels}")["phase"]
+    rig.plane.kubectl(
+        "wait",
+        "--for=jsonpath={.status.reason}=InvalidSpec",
+        f"lsj/abyss-{levels}",
+        "-n",
+        rig.namespace,
+        "--timeout=20s",
+        check=True,
+    )
+    # A new leader reads it from a list.
+    assert 0 == rig.operators[-1].terminate()
+    rig.leader(unknown_handler_seconds=1.5)
+    rig.submit(f"behind-{levels}")
+    assert "Succeeded" == rig.end_of(f"behind-{levels}")["phase"]
+    rig.plane.kubectl("delete", f"lsj/abyss-{levels}", "-n", rig.namespace, check=True)
+
+
 def test_a_job_that_is_invalid_fails_those_behind_it_and_is_not_redriven(rig: Rig) -> None:
     rig.submit("too-large", args={"x": "y" * 70_000})
     rig.submit("behind-it", after=["too-large"])
@@ -588,7 +614,7 @@ def test_no_kubernetes_event_is_ever_written(rig: Rig) -> None:
 
 
 def _stat(rig: Rig) -> list[str]:
-    process = rig.operators[0].process
+    process = rig.operators[-1].process
     assert process is not None
     return Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
 
