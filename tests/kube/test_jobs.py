@@ -1,6 +1,5 @@
 """What a Job promises, on a real API server with real workers: one test for each behaviour."""
 
-import os
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -594,15 +593,15 @@ def test_a_thousand_jobs_at_once_all_succeed(rig: Rig, capsys: pytest.CaptureFix
         f"---\napiVersion: longshore.dev/v1alpha1\nkind: Job\nmetadata: {{name: crowd-{number}, labels: {{crowd: the}}}}\n{spec}"
         for number in range(1000)
     )
-    before = _cpu_seconds(rig)
+    before = rig.operators[-1].cpu_seconds()
     rig.plane.kubectl("create", "-n", rig.namespace, "-f", "-", input=text, check=True)
 
     rest = f"{rig.path}?labelSelector=crowd%3Dthe&fieldSelector=status.phase!%3DSucceeded&limit=1"
     rig.until(lambda: not rig.plane.must("GET", rest)["items"], "the end of the crowd", 90)
     assert 1000 == len(rig.plane.must("GET", f"{rig.path}?labelSelector=crowd%3Dthe")["items"])
     with capsys.disabled():
-        used = _cpu_seconds(rig) - before
-        print(f"\n1,000 jobs: {used:.2f} s of the operator's CPU, {_resident_mib(rig):.0f} MiB resident")
+        used = rig.operators[-1].cpu_seconds() - before
+        print(f"\n1,000 jobs: {used:.2f} s of the operator's CPU, {rig.operators[-1].resident_mib():.0f} MiB resident")
 
 
 def test_no_kubernetes_event_is_ever_written(rig: Rig) -> None:
@@ -611,17 +610,3 @@ def test_no_kubernetes_event_is_ever_written(rig: Rig) -> None:
     events = rig.plane.must("GET", f"/api/v1/namespaces/{rig.namespace}/events")["items"]
 
     assert [] == [event for event in events if event["involvedObject"].get("kind") in ("Job", "Queue")]
-
-
-def _stat(rig: Rig) -> list[str]:
-    process = rig.operators[-1].process
-    assert process is not None
-    return Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
-
-
-def _cpu_seconds(rig: Rig) -> float:
-    return sum(map(int, _stat(rig)[11:13])) / os.sysconf("SC_CLK_TCK")
-
-
-def _resident_mib(rig: Rig) -> float:
-    return int(_stat(rig)[21]) * os.sysconf("SC_PAGE_SIZE") / 2**20
