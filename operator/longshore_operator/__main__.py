@@ -8,12 +8,18 @@ from typing import NoReturn
 from longshore_operator import settings
 from longshore_operator.errors import ConfigError, KubeError, OperatorError
 
+MAX_LEVELS = 40_000  # a few for each level of JSON
+
 
 def run(found: settings.OperatorSettings) -> NoReturn:
     """Until it has ended; raises ConfigError when it cannot start."""
     import uvloop
 
     from longshore_operator.app import Operator
+
+    # The API server takes JSON of 10,000 levels. kopf reads it with Python's parser, which gives up at this limit, and
+    # with it the watch of everybody's jobs; a level takes a few hundred bytes of the main thread's stack.
+    sys.setrecursionlimit(MAX_LEVELS)
 
     async def work() -> NoReturn:
         code = await Operator(found).run()

@@ -30,6 +30,7 @@ from longshore_operator.record import Recorder
 from longshore_operator.schedules import Schedules
 from longshore_operator.settings import OperatorSettings
 from longshore_operator.tasks import spawn
+from longshore_operator.webhooks import Webhooks
 from longshore_operator.workers import Workers
 from longshore_operator.write import Writer
 
@@ -65,8 +66,10 @@ class Operator:
         self.jobs = Jobs(self.desk, self.client, self.recorder, self.workers, self.overdue, now=time.time,
                          stir=self._stir, log=self.journal)  # fmt: skip
         self.queues = Queues(self.desk, self.client, now=time.time, stir=self._stir, log=self.journal)
+        self.webhooks = Webhooks(self.client, secrets_dir=settings.secrets_dir,
+                                 allow_local=settings.webhook_allow_local, log=self.journal)  # fmt: skip
         self.collector = Collector(self.client, namespaces=settings.lists, retention_seconds=settings.retention_seconds,
-                                   rate_per_second=DELETES_PER_SECOND)  # fmt: skip
+                                   rate_per_second=DELETES_PER_SECOND, finished=self.webhooks.ended)  # fmt: skip
         self.schedules = Schedules(self.client)
         edges = {
             JOBS: self._job_edge, QUEUES: self._queue_edge, SCHEDULES: self.schedules.seen, PODS: self._pod_edge,
@@ -255,6 +258,8 @@ class Operator:
             self.metrics.retried()
 
     def _ended(self, job: Job) -> None:
+        if b'"webhook":' in job.spec_json:  # most have none, and need not be parsed for that
+            self.webhooks.ended(job.resource())
         self.jobs.ended(job)
         ttl = job.spec().ttl_seconds_after_finished
         kept = self.settings.retention_seconds if ttl is None else ttl

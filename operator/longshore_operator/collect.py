@@ -55,10 +55,14 @@ class Collector:
     def __init__(
         self, client: KubeClient, *, namespaces: Sequence[str], retention_seconds: float,
         now: Callable[[], float] = time.time, rate_per_second: float = 50,
+        finished: Callable[[Json], None] = lambda _job: None,
     ) -> None:  # fmt: skip
-        """``namespaces``: those to look after, all when empty. ``retention_seconds``: for jobs that say nothing."""
+        """``namespaces``: those to look after, all when empty. ``retention_seconds``: for jobs that say nothing.
+
+        ``finished`` is called with every ended job that a sweep finds.
+        """
         self._client, self._namespaces, self._retention = client, tuple(namespaces) or ("",), retention_seconds
-        self._now, self._gap = now, 1 / rate_per_second
+        self._now, self._gap, self._finished = now, 1 / rate_per_second, finished
         self._most = int(rate_per_second * SWEEP_SECONDS)  # more cannot be deleted before the next sweep finds them
         self._heap: list[Expiry] = []
         self._known: set[str] = set()
@@ -105,6 +109,7 @@ class Collector:
     async def _sweep(self, namespace: str) -> None:
         async for page in self._client.pages(path_of("jobs", namespace), field_selector=ENDED):
             for job in page["items"]:
+                self._finished(job)
                 self._consider(job)
 
     def _consider(self, job: Json) -> None:

@@ -191,9 +191,10 @@ class Desk:
                     self.queue(job, now)
         return None
 
-    def next_wake(self, now: float) -> float | None:
-        """When a job may become able to start by time alone."""
-        wakes = [wake for line in self.lines.values() if (wake := line.next_wake(now)) is not None]
+    def next_wake(self, now: float, skip: set[LineKey]) -> float | None:
+        """When a job may become able to start by time alone; ``skip``: queues that wait for a worker."""
+        lines = (line for key, line in self.lines.items() if key not in skip)
+        wakes = [wake for line in lines if (wake := line.next_wake(now)) is not None]
         return min(wakes, default=None)
 
     # -- dependencies ----------------------------------------------------------------------------------------

@@ -40,19 +40,18 @@ class Dispatcher:
 
     async def run(self) -> None:
         """For ever."""
+        wake: float | None = None
         while True:
-            wake = self._desk.next_wake(self._now()) if self.on else None
             patience = None if wake is None else min(CLOCK_SECONDS, max(0.0, wake - self._now()))
             try:
                 await asyncio.wait_for(self._stirred.wait(), patience)
             except TimeoutError:
                 pass  # a job's time has come
             self._stirred.clear()
-            if self.on:
-                self._fill()
+            wake = self._fill() if self.on else None
 
-    def _fill(self) -> None:
-        """One round: pick until no slot is free, then hand each worker its batch."""
+    def _fill(self) -> float | None:
+        """One round: pick until no slot is free, then hand each worker its batch. Returns when time alone brings more."""
         now, clock = self._now(), time.monotonic()
         free = {worker: count for worker in self._desk.workers.values() if (count := worker.free(clock)) > 0}
         batches: dict[Worker, Placed] = {}
@@ -66,6 +65,7 @@ class Dispatcher:
         for worker, placed in batches.items():
             for at in range(0, len(placed), MAX_ATTEMPTS):
                 spawn(self._offer(worker, placed[at : at + MAX_ATTEMPTS]))
+        return self._desk.next_wake(now, blocked) if free else None  # a slot that becomes free stirs
 
     @staticmethod
     def _choose(job: Job, free: dict[Worker, int]) -> Worker | None:

@@ -88,7 +88,9 @@ class Job:
     @classmethod
     def unreadable(cls, resource: Json, error: Exception) -> "Job":
         """One that can only fail, because its specification is refused; raises ValueError when even that is impossible."""
-        kept = {name: value for name, value in resource["spec"].items() if name in ("cancel", "redrive", TTL)}
+        kept = {
+            name: value for name, value in resource["spec"].items() if name in ("cancel", "redrive", "webhook", TTL)
+        }
         job = cls({**resource, "spec": {"handler": "none", **kept}})
         job.invalid = refusal(error)
         return job
@@ -113,6 +115,11 @@ class Job:
     def spec(self) -> JobSpec:
         """The specification; parsed anew, because most jobs wait most of their life."""
         return parse_spec(self.spec_json)
+
+    def resource(self) -> Json:
+        """As the API server has it when the status is written, as far as anybody here asks."""
+        metadata = {"namespace": self.namespace, "name": self.name, "uid": self.uid, "labels": self.labels}
+        return {"metadata": metadata, "spec": orjson.loads(self.spec_json), "status": self.status()}
 
     @property
     def key(self) -> tuple[str, str]:

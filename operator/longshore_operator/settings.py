@@ -51,6 +51,10 @@ class OperatorSettings(BaseModel):
     """File with the tokens that may ask explain, workers and queues; nobody may without one."""
     unknown_handler_seconds: Annotated[float, Field(ge=0)] = 60.0
     """A job whose handler is known to no worker fails when workers of its queue have been there for so long."""
+    secrets_dir: Path | None = None
+    """Folder of webhook secrets: one folder for each namespace, in it a file for each `webhook.secretRef`."""
+    webhook_allow_local: bool = False
+    """Whether webhooks may go to loopback and link-local addresses."""
     retention_seconds: Annotated[float, Field(ge=0)] = 7 * 86_400.0
     """Ended jobs that do not say how long they are kept are kept so long."""
     log_level: str = "info"

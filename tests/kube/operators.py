@@ -66,6 +66,18 @@ class Operator:
             assert self.process.poll() is None, self.log.read_text()[-4000:]
             time.sleep(0.05)
 
+    def cpu_seconds(self) -> float:
+        """What it has used since its start, user and system."""
+        return sum(map(int, self._stat()[11:13])) / os.sysconf("SC_CLK_TCK")
+
+    def resident_mib(self) -> float:
+        """Its resident memory."""
+        return int(self._stat()[21]) * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+    def _stat(self) -> list[str]:
+        assert self.process is not None
+        return Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
+
     def kill(self) -> None:
         """SIGKILL."""
         if self.process is not None:

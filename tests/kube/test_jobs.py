@@ -1,6 +1,5 @@
 """What a Job promises, on a real API server with real workers: one test for each behaviour."""
 
-import os
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -357,10 +356,11 @@ def deep(levels: int) -> dict[str, Any]:
     [
         ("args", {"args": {"x": "y" * 70_000}}),
         ("args", {"args": deep(80)}),
+        ("", {"args": deep(300)}),
         ("command", {"command": ["/bin/echo", "zero\0byte"]}),
         ("env", {"command": ["/bin/echo"], "env": {"A": "zero\0byte"}}),
     ],
-    ids=["large", "deep", "command", "env"],
+    ids=["large", "deep", "deeper", "command", "env"],
 )
 def test_a_specification_that_only_the_model_refuses_fails_and_names_the_field(
     rig: Rig, request: pytest.FixtureRequest, field: str, spec: dict[str, Any]
@@ -370,7 +370,33 @@ def test_a_specification_that_only_the_model_refuses_fails_and_names_the_field(
     status = rig.end_of(name)
 
     assert ("Failed", "InvalidSpec", 0) == (status["phase"], status["reason"], status["attempts"])
-    assert status["message"].startswith(f"spec.{field}")
+    assert status["message"].startswith(f"spec.{field}" if field else "spec")
+
+
+@pytest.mark.parametrize("levels", [1200, 9900])
+def test_a_job_too_deep_for_most_parsers_harms_nobody_else(rig: Rig, levels: int) -> None:
+    args = '{"a":' * levels + "{}" + "}" * levels
+    meta = f'{{"name": "abyss-{levels}", "namespace": "{rig.namespace}"}}'
+    text = f'{{"apiVersion": "longshore.dev/v1alpha1", "kind": "Job", "metadata": {meta}, "spec": {{"handler": "echo", "args": {args}}}}}'
+    rig.plane.kubectl("create", "-f", "-", input=text, check=True)
+    rig.submit(f"beside-{levels}")
+
+    assert "Succeeded" == rig.end_of(f"beside-{levels}")["phase"]
+    rig.plane.kubectl(
+        "wait",
+        "--for=jsonpath={.status.reason}=InvalidSpec",
+        f"lsj/abyss-{levels}",
+        "-n",
+        rig.namespace,
+        "--timeout=20s",
+        check=True,
+    )
+    # A new leader reads it from a list.
+    assert 0 == rig.operators[-1].terminate()
+    rig.leader(unknown_handler_seconds=1.5)
+    rig.submit(f"behind-{levels}")
+    assert "Succeeded" == rig.end_of(f"behind-{levels}")["phase"]
+    rig.plane.kubectl("delete", f"lsj/abyss-{levels}", "-n", rig.namespace, check=True)
 
 
 def test_a_job_that_is_invalid_fails_those_behind_it_and_is_not_redriven(rig: Rig) -> None:
@@ -567,15 +593,15 @@ def test_a_thousand_jobs_at_once_all_succeed(rig: Rig, capsys: pytest.CaptureFix
         f"---\napiVersion: longshore.dev/v1alpha1\nkind: Job\nmetadata: {{name: crowd-{number}, labels: {{crowd: the}}}}\n{spec}"
         for number in range(1000)
     )
-    before = _cpu_seconds(rig)
+    before = rig.operators[-1].cpu_seconds()
     rig.plane.kubectl("create", "-n", rig.namespace, "-f", "-", input=text, check=True)
 
     rest = f"{rig.path}?labelSelector=crowd%3Dthe&fieldSelector=status.phase!%3DSucceeded&limit=1"
     rig.until(lambda: not rig.plane.must("GET", rest)["items"], "the end of the crowd", 90)
     assert 1000 == len(rig.plane.must("GET", f"{rig.path}?labelSelector=crowd%3Dthe")["items"])
     with capsys.disabled():
-        used = _cpu_seconds(rig) - before
-        print(f"\n1,000 jobs: {used:.2f} s of the operator's CPU, {_resident_mib(rig):.0f} MiB resident")
+        used = rig.operators[-1].cpu_seconds() - before
+        print(f"\n1,000 jobs: {used:.2f} s of the operator's CPU, {rig.operators[-1].resident_mib():.0f} MiB resident")
 
 
 def test_no_kubernetes_event_is_ever_written(rig: Rig) -> None:
@@ -584,17 +610,3 @@ def test_no_kubernetes_event_is_ever_written(rig: Rig) -> None:
     events = rig.plane.must("GET", f"/api/v1/namespaces/{rig.namespace}/events")["items"]
 
     assert [] == [event for event in events if event["involvedObject"].get("kind") in ("Job", "Queue")]
-
-
-def _stat(rig: Rig) -> list[str]:
-    process = rig.operators[0].process
-    assert process is not None
-    return Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
-
-
-def _cpu_seconds(rig: Rig) -> float:
-    return sum(map(int, _stat(rig)[11:13])) / os.sysconf("SC_CLK_TCK")
-
-
-def _resident_mib(rig: Rig) -> float:
-    return int(_stat(rig)[21]) * os.sysconf("SC_PAGE_SIZE") / 2**20

@@ -160,6 +160,22 @@ def test_a_rate_spaces_the_starts(rig: Rig) -> None:
     assert 1.0 - 0.1 <= times[-1] - times[0]  # four gaps of a quarter, but for what the hand-over may take
 
 
+def test_an_operator_that_waits_for_a_slot_sleeps(rig: Rig, tmp_path: Path) -> None:
+    queue(rig, "line", rateLimit={"jobs": 100, "burst": 10})
+    gate = tmp_path / "gate"
+    for number in range(3):  # of one slot, and with tokens to spare
+        rig.submit(f"slot-{number}", "held_until", queue="line", args={"path": str(gate)})
+    rig.phase("slot-0", "Running")
+    before = rig.operators[0].cpu_seconds()
+    time.sleep(2)
+    used = rig.operators[0].cpu_seconds() - before
+    gate.touch()
+    for number in range(3):
+        rig.end_of(f"slot-{number}")
+
+    assert used < 0.3  # looking without end took all that the machine gave
+
+
 def test_a_queue_that_is_deleted_has_the_default_policy(rig: Rig) -> None:
     queue(rig, "gone", paused=True)
     rig.submit("freed", queue="gone")
