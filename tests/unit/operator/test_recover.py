@@ -170,7 +170,9 @@ def test_of_a_job_that_is_no_array_no_item_may_be_told() -> None:
 def make_jobs(desk: Desk) -> Jobs:
     """As on a standby: it only watches."""
     nothing: Any = None
-    return Jobs(desk, nothing, nothing, nothing, now=lambda: NOW, stir=lambda: None, log=lambda *_args, **_fields: None)
+    return Jobs(
+        desk, nothing, nothing, nothing, nothing, now=lambda: NOW, stir=lambda: None, log=lambda *_args, **_fields: None
+    )
 
 
 def test_an_event_from_before_a_jobs_end_does_not_bring_it_back() -> None:
