@@ -121,6 +121,8 @@ class Jobs:
             return
         if job.phase is Phase.FAILED:
             self.take_up(job)
+        elif job.phase.terminal:
+            return  # its end is decided and on its way to the API server: what was first stands
         elif cancel:
             self._cancel(job)
         else:
