@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeVar
+from urllib.parse import urlencode
 
 import aiohttp
 import orjson
@@ -65,9 +66,13 @@ class AttemptsClient:
         path = f"/v1/attempts?wait={wait:g}&after={cursor}&ack={recorded}"
         return _read(Feed, await self._ask("GET", address, path, wait=wait))
 
-    async def stop(self, address: str, uid: str, number: int, index: int | None) -> bool:
-        """Ask for the end of an attempt, which its feed will tell; False when the worker does not have it."""
-        path = f"/v1/attempts/{uid}/{number}" + (f"?index={index}" if index is not None else "")
+    async def stop(self, address: str, uid: str, number: int, index: int | None, grace: float | None = None) -> bool:
+        """Ask for the end of an attempt, which its feed will tell; False when the worker does not have it.
+
+        ``grace``: seconds between SIGTERM and SIGKILL; the worker's own without one.
+        """
+        asked = {name: value for name, value in (("index", index), ("graceSeconds", grace)) if value is not None}
+        path = f"/v1/attempts/{uid}/{number}" + (f"?{urlencode(asked)}" if asked else "")
         try:
             await self._ask("DELETE", address, path)
         except WorkerRefused as error:

@@ -12,7 +12,9 @@ from longshore.job.spec import JobSpec, parse_spec, rfc3339_at
 from longshore.job.status import MAX_HISTORY, ItemsStatus, Phase
 
 Json = dict[str, Any]
+MAX_GRACE_SECONDS = 3600.0  # as a worker takes it
 TTL = "ttlSecondsAfterFinished"
+GRACE = "longshore.dev/cancel-grace-seconds"  # annotation that the api sets with a cancel
 TRACEPARENT = "longshore.dev/traceparent"  # annotation that the api sets
 
 
@@ -50,7 +52,7 @@ class Job:
 
     __slots__ = (
         "array", "attempts", "budgets", "cancel", "concurrency_key", "created_at", "disruptions", "error", "fairness_key",
-        "finished_at", "handler", "history", "invalid", "labels", "log_tail", "message", "name", "namespace", "not_before", "numbers", "phase",
+        "finished_at", "grace", "handler", "history", "invalid", "labels", "log_tail", "message", "name", "namespace", "not_before", "numbers", "phase",
         "priority", "queue", "ready_at", "reason", "redrive", "redrives", "result", "retries", "running", "saved", "seen",
         "spec_json", "start_after", "start_deadline", "started_at", "suspend", "traceparent", "uid", "version", "worker",
     )  # fmt: skip
@@ -62,6 +64,7 @@ class Job:
         self.created_at = seconds(meta["creationTimestamp"]) or 0.0
         self.labels: dict[str, str] = meta.get("labels") or {}
         self.traceparent = str((meta.get("annotations") or {}).get(TRACEPARENT, ""))
+        self.grace = grace(meta)
         # A copy of its own size: orjson's buffer is larger, and waiting jobs are many.
         self.spec_json = bytes(memoryview(orjson.dumps(spec)))
         whole = self.spec()
@@ -175,6 +178,15 @@ def refusal(error: Exception) -> str:
     first = error.errors(include_url=False, include_context=False, include_input=False)[0]
     field = ".".join(["spec", *map(str, first["loc"])])
     return f"{field} {first['msg'].removeprefix('Value error, ')}"
+
+
+def grace(metadata: Json) -> float | None:
+    """Seconds between SIGTERM and SIGKILL of a cancel; None where nobody said so, or what he said is no such time."""
+    try:
+        found = float((metadata.get("annotations") or {}).get(GRACE, "nan"))
+    except ValueError:
+        return None
+    return found if 0 <= found <= MAX_GRACE_SECONDS else None
 
 
 def seconds(text: object) -> float | None:

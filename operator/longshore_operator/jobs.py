@@ -7,7 +7,7 @@ from collections.abc import Callable
 from longshore.job.status import Phase, Reason
 from longshore_operator.dependencies import Dependencies
 from longshore_operator.desk import Desk
-from longshore_operator.job import Attempt, Job, Json
+from longshore_operator.job import Attempt, Job, Json, grace
 from longshore_operator.kube.client import KubeClient, path_of
 from longshore_operator.overdue import Overdue
 from longshore_operator.record import Recorder
@@ -111,7 +111,7 @@ class Jobs:
         spec, status = resource["spec"], resource.get("status") or {}
         cancel, suspend, redrive = bool(spec.get("cancel")), bool(spec.get("suspend")), int(spec.get("redrive", 0))
         asked = (cancel, suspend, redrive) != (job.cancel, job.suspend, job.redrive)
-        job.cancel, job.suspend, job.redrive = cancel, suspend, redrive
+        job.cancel, job.suspend, job.redrive, job.grace = cancel, suspend, redrive, grace(resource["metadata"])
         there = (Phase(status.get("phase", "Pending")), status.get("attempts", 0), status.get("redrives", 0))
         if there != job.saved and not self.leading:
             self._desk.drop(job)  # the leader has written: begin anew from there

@@ -217,12 +217,13 @@ class Workers:
         """Ask the worker for the end of an attempt; its feed tells when it is gone."""
         attempt.stopping = True
         if (worker := self._desk.workers.get(attempt.worker)) is not None:
-            spawn(self._ask_to_stop(worker, job.uid, attempt.number, attempt.index, attempt))
+            spawn(self._ask_to_stop(worker, job.uid, attempt.number, attempt.index, attempt, job.grace))
 
     async def _ask_to_stop(self, worker: Worker, uid: str, number: int, index: int | None,
-                           attempt: Attempt | None = None) -> None:  # fmt: skip
+                           attempt: Attempt | None = None, grace: float | None = None) -> None:  # fmt: skip
         try:
-            if not await self._client.stop(worker.pod.address, uid, number, index) and attempt is not None:
+            there = await self._client.stop(worker.pod.address, uid, number, index, grace)
+            if not there and attempt is not None:
                 attempt.stopping = False  # it has ended, or has yet to arrive there
         except WorkerUnreachable as error:
             self._log("stop_unanswered", level="warning", worker=worker.pod.name, detail=str(error))

@@ -146,6 +146,17 @@ def test_a_running_job_is_cancelled_when_its_process_has_stopped(
     assert "result" not in status
 
 
+def test_a_cancel_may_say_how_long_a_process_that_does_not_listen_has(rig: Rig, tmp_path: Path) -> None:
+    rig.submit("graced", "stays", args={"path": str(tmp_path / "pid"), "deaf": True})
+    running_pid(rig, tmp_path / "pid")
+    asked = datetime.now(UTC)
+    annotations = {"longshore.dev/cancel-grace-seconds": "2"}
+    rig.plane.must("PATCH", f"{rig.path}/graced", {"metadata": {"annotations": annotations}, "spec": {"cancel": True}})
+    status = rig.end_of("graced")
+
+    assert timedelta(seconds=2) <= times(status["history"][0])[1] - asked  # the worker's own grace is 0.3 s
+
+
 def test_a_cancel_right_after_the_creation_is_never_forgotten(rig: Rig, tmp_path: Path) -> None:
     for number in range(20):
         rig.submit(f"hasty-{number}", "stays", args={"path": str(tmp_path / f"{number}"), "listens": True})
