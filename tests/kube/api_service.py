@@ -23,8 +23,7 @@ USER_RIGHTS: list[dict[str, Any]] = [{"apiGroups": [GROUP], "resources": ["jobs"
 
 def install_crds(plane: ControlPlane) -> None:
     """Make Jobs known; may be called again."""
-    plane.kubectl("apply", "--server-side", f"--filename={CRDS}", check=True)
-    plane.kubectl("wait", "--for=condition=Established", f"--filename={CRDS}", "--timeout=30s", check=True)
+    plane.install_crds(CRDS)
 
 
 def account(plane: ControlPlane, namespace: str, name: str, rules: list[dict[str, Any]]) -> None:

@@ -1,5 +1,6 @@
 """What the operator makes of workers, pods, nodes and API servers that go away: nothing lost, nothing run twice."""
 
+import itertools
 import json
 import os
 import signal
@@ -765,6 +766,64 @@ def test_a_boot_id_that_changes_all_the_time_costs_no_more_than_its_jobs(rig: Ri
     check(rig, "other", "succeeded")
     assert operator.process is not None
     assert operator.process.poll() is None
+
+
+@pytest.mark.parametrize("boots", [itertools.repeat(1), itertools.count()], ids=["the same", "another"])
+def test_a_worker_that_answers_at_once_is_not_asked_in_a_circle(rig: Rig, liar: Liar, boots: Iterator[int]) -> None:
+
+    def feed() -> bytes:
+        boot = f"{next(boots):08x}"
+        return json.dumps({**liar.feed, "boot": boot, "cursor": f"{boot}:1"}).encode()
+
+    liar.answer, liar.patience = feed, 0.0
+    lead(rig)
+    has_asked(rig, liar)
+    before, since = liar.polls, time.monotonic()
+    rig.until(lambda: time.monotonic() - since > 2, "two seconds")
+
+    assert liar.polls - before < 20
+
+
+def test_an_attempt_that_nobody_here_stopped_is_a_disruption(rig: Rig, liar: Liar) -> None:
+    lead(rig)
+    liar.say(handlers=["echo"], cursor=f"{BOOT}:2")
+    uid = rig.submit("job")["metadata"]["uid"]
+    rig.until(lambda: liar.offers, "the offer")
+    liar.ends(uid, 1, outcome="cancelled", reason="Cancelled")
+    rig.until(lambda: len(liar.offers) == 2, "the second offer")
+    liar.ends(uid, 2)
+
+    check(rig, "job", "lost", "succeeded", disruptions=1)
+
+
+@pytest.mark.parametrize("deleted", [False, True], ids=["cancelled", "deleted"])
+def test_what_is_given_up_before_it_arrived_is_stopped_then(rig: Rig, liar: Liar, *, deleted: bool) -> None:
+    lead(rig)
+    liar.takes.clear()
+    liar.say(handlers=["echo"], cursor=f"{BOOT}:2")
+    rig.submit("job")
+    rig.until(lambda: liar.offers, "the offer")
+    if deleted:
+        rig.plane.must("DELETE", f"{rig.path}/job")
+    else:
+        rig.patch("job", cancel=True)
+    rig.until(lambda: liar.stops, "the wish to stop it")
+    before = len(liar.stops)
+    liar.takes.set()
+
+    rig.until(lambda: len(liar.stops) > before, "the second wish to stop it", 5)
+
+
+def test_a_status_that_somebody_else_wrote_stands(rig: Rig) -> None:
+    lead(rig)
+    rig.submit("job")
+    rig.plane.must(
+        "PATCH", f"{rig.path}/job/status", {"status": {"phase": "Running", "attempts": 1, "worker": "ghost"}}
+    )
+    start_worker(rig)
+
+    status = check(rig, "job", "lost", "succeeded", disruptions=1)
+    assert "ghost" == status["history"][0]["worker"]
 
 
 def test_an_attempt_that_never_ends_ends_with_its_pod(rig: Rig, liar: Liar) -> None:
