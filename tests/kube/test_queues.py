@@ -210,15 +210,11 @@ def test_the_status_of_a_queue_is_written_when_it_changes_alone(rig: Rig) -> Non
     rig.submit("stands-still", queue="wide")
     rig.until(lambda: standing(rig, "wide").get("depth") == 1, "the depth")
     between = status_patches(rig.plane, "queues")
-    first = standing(rig, "wide")
-    rig.submit("last", queue="still")
-    rig.until(
-        lambda: standing(rig, "wide").get("oldestAgeSeconds", 0) >= 2 * (first.get("oldestAgeSeconds") or 1), "age"
-    )
+    rig.until(lambda: standing(rig, "wide").get("oldestAgeSeconds", 0) >= 5, "a line that has grown older")
 
     # One line moved and is written; the others stand still, and a line that only grows older is written ever more seldom.
     assert 1 <= between - before <= 2
-    assert 3 >= status_patches(rig.plane, "queues") - between
+    assert 2 >= status_patches(rig.plane, "queues") - between
     queue(rig, "wide", paused=False)
     rig.end_of("stands-still")
 
