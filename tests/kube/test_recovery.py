@@ -728,17 +728,20 @@ def test_garbage_is_no_answer(rig: Rig, liar: Liar, answer: bytes) -> None:
 def test_an_end_that_is_nonsense_is_recorded_as_far_as_it_makes_sense(rig: Rig, liar: Liar) -> None:
     operator = lead(rig)
     liar.say(handlers=["echo"], cursor=f"{BOOT}:2")
-    nonsense: list[Json] = [
-        {"result": 2**80}, {"result": "x" * 50_000}, {"startedAt": "0001-01-01T00:00:00+14:00"},
-        {"finishedAt": "9999-12-31T23:59:59-14:00"}, {"logTail": "x" * 2_000_000, "outcome": "failed"},
-        {"reason": "r" * 100_000, "outcome": "failed"}, {"exitCode": 2**62, "outcome": "failed"},
-    ]  # fmt: skip
-    for number, said in enumerate(nonsense):
+    nonsense: list[tuple[Json, str]] = [
+        ({"result": 2**80}, "Succeeded"),  # as near as a double comes
+        ({"result": "x" * 50_000}, "Failed"),
+        ({"startedAt": "0001-01-01T00:00:00+14:00"}, "Succeeded"),
+        ({"finishedAt": "9999-12-31T23:59:59-14:00"}, "Succeeded"),
+        ({"logTail": "x" * 2_000_000, "outcome": "failed"}, "Failed"),
+        ({"reason": "r" * 100_000, "outcome": "failed"}, "Failed"),
+        ({"exitCode": 2**62, "outcome": "failed"}, "Failed"),
+    ]
+    for number, (said, phase) in enumerate(nonsense):
         uid = rig.submit(f"job-{number}")["metadata"]["uid"]
         rig.until(lambda uid=uid: any(offer["uid"] == uid for offer in liar.offers), "the offer")  # type: ignore[misc]
         liar.ends(uid, 1, **said)
-        phase = rig.end_of(f"job-{number}", 10)["phase"]
-        assert phase == ("Succeeded" if "At" in "".join(said) else "Failed"), said
+        assert phase == rig.end_of(f"job-{number}", 10)["phase"], str(said)[:200]
 
     assert not operator.lines("status_refused")
     assert len(nonsense) == len(liar.offers), "none is run again"
