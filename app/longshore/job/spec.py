@@ -31,6 +31,7 @@ MAX_ARGS_BYTES = 64 * 1024
 MAX_ITEMS = 10_000
 MAX_ITEMS_BYTES = 512 * 1024
 MAX_JSON_DEPTH = 64  # deeper data is a mistake or an attack; orjson itself stops at 255 when writing
+MAX_MEMORY_BYTES = 2**60  # more than any machine has, and an integer that every JSON writer takes
 MAX_SECONDS = 10 * 365 * 86_400  # ten years: beyond it a number is a typing error
 
 _DNS_LABEL = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
@@ -199,11 +200,11 @@ class Resources(Frozen):
 
     @property
     def memory_bytes(self) -> int | None:
-        """The limit in bytes, or ``None`` when there is none."""
+        """The limit in bytes, at most ``MAX_MEMORY_BYTES``; ``None`` when there is none."""
         if self.memory is None:
             return None
         digits = self.memory.rstrip("KMGTik")
-        return int(digits) * _MEMORY_UNITS[self.memory[len(digits) :]]
+        return min(int(digits) * _MEMORY_UNITS[self.memory[len(digits) :]], MAX_MEMORY_BYTES)
 
 
 class JobSpec(Frozen):
