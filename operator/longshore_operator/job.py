@@ -28,6 +28,7 @@ class Attempt:
         "index",
         "number",
         "offered_at",
+        "over",
         "stale",
         "started_at",
         "stopping",
@@ -45,6 +46,8 @@ class Attempt:
         self.confirmed_at = 0.0
         """Monotonic time since which the worker is known to have it; 0 while its answer is awaited or was lost."""
         self.stopping = False
+        self.over = False
+        """Whether its worker has told how it ended, which may be sooner than the answer to the offer is read."""
         self.stale = False
         """Whether its worker has seen this number, or a later one, before: it is used up."""
 

@@ -98,7 +98,7 @@ class Jobs:
 
     def started(self, job: Job, attempt: Attempt) -> None:
         """A worker has the attempt; a wish for its end that was faster than the attempt found nothing there."""
-        if job.cancel or job.running.get(attempt.index) is not attempt:
+        if not attempt.over and (job.cancel or job.running.get(attempt.index) is not attempt):
             self._workers.stop(job, attempt)
 
     def _unclaimed(self, job: Job) -> None:

@@ -35,6 +35,7 @@ class Recorder:
 
     def attempt_ended(self, job: Job, attempt: Attempt, entry: EndedEntry) -> asyncio.Future[None]:
         """A worker says how an attempt ended; the future is done when that is on record."""
+        attempt.over = True
         entry = kept(entry, array=job.array is not None, now=self._now())
         # Stopped, and nobody wanted the job's end: another operator, which thinks that it leads, gave the attempt up.
         stopped = entry.outcome is Outcome.CANCELLED and not job.cancel
