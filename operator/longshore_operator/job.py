@@ -1,11 +1,13 @@
 """A job as the operator holds it: what was asked for, what has been decided, what runs."""
 
+import re
 from datetime import datetime
 from typing import Any
 
 import orjson
 from pydantic import ValidationError
 
+from longshore.job import attempts
 from longshore.job.items import ArrayState
 from longshore.job.lifecycle import Course, conditions
 from longshore.job.spec import JobSpec, parse_spec, rfc3339_at
@@ -66,7 +68,9 @@ class Job:
         self.namespace, self.name, self.uid = str(meta["namespace"]), str(meta["name"]), str(meta["uid"])
         self.created_at = seconds(meta["creationTimestamp"]) or 0.0
         self.labels: dict[str, str] = meta.get("labels") or {}
-        self.traceparent = str((meta.get("annotations") or {}).get(TRACEPARENT, ""))
+        traceparent = str((meta.get("annotations") or {}).get(TRACEPARENT, ""))
+        # Anybody may write an annotation, and a worker refuses every attempt of a request with a wrong one.
+        self.traceparent = traceparent if re.fullmatch(attempts.TRACEPARENT, traceparent) else ""
         self.grace = grace(meta)
         # A copy of its own size: orjson's buffer is larger, and waiting jobs are many.
         self.spec_json = bytes(memoryview(orjson.dumps(spec)))

@@ -410,6 +410,18 @@ def test_a_job_too_deep_for_most_parsers_harms_nobody_else(rig: Rig, levels: int
     rig.plane.kubectl("delete", f"lsj/abyss-{levels}", "-n", rig.namespace, check=True)
 
 
+def test_a_job_that_no_worker_would_take_as_it_stands_runs_all_the_same(rig: Rig) -> None:
+    body = {
+        "apiVersion": "longshore.dev/v1alpha1", "kind": "Job", "spec": {"handler": "echo"},
+        "metadata": {"name": "odd-trace", "annotations": {"longshore.dev/traceparent": "hello"}},
+    }  # fmt: skip
+    rig.plane.must("POST", rig.path, body)
+    rig.submit("odd-memory", resources={"memory": "999999999999Ti"})
+    rig.submit("after-the-odd")
+
+    assert {"Succeeded"} == {rig.end_of(name)["phase"] for name in ("odd-trace", "odd-memory", "after-the-odd")}
+
+
 def test_a_job_that_is_invalid_fails_those_behind_it_and_is_not_redriven(rig: Rig) -> None:
     rig.submit("too-large", args={"x": "y" * 70_000})
     rig.submit("behind-it", after=["too-large"])

@@ -150,6 +150,22 @@ def test_a_concurrency_key_shares_a_limit_of_its_own(rig: Rig, tmp_path: Path) -
     assert (1, 1) == (most_at_a_time(tmp_path / "left"), most_at_a_time(tmp_path / "right"))
 
 
+def test_a_queue_that_cannot_be_read_says_so_and_keeps_its_policy(rig: Rig, tmp_path: Path) -> None:
+    queue(rig, "rated", concurrency=1)
+    queue(rig, "rated", concurrency=4, fairnessWeights={"x" * 300: 1})
+    condition = standing(rig, "rated")["conditions"][0]
+    for number in range(4):
+        rig.submit(f"kept-{number}", "spans", queue="rated", args={"path": str(tmp_path / "spans"), "seconds": 0.1})
+    for number in range(4):
+        rig.end_of(f"kept-{number}")
+
+    assert ("False", "Invalid") == (condition["status"], condition["reason"])
+    assert "fairnessWeights" in condition["message"]
+    assert 1 == most_at_a_time(tmp_path / "spans")
+    queue(rig, "rated", fairnessWeights=None, concurrency=None)
+    assert "True" == standing(rig, "rated")["conditions"][0]["status"]
+
+
 def test_a_rate_spaces_the_starts(rig: Rig) -> None:
     queue(rig, "rated", rateLimit={"jobs": 4, "perSeconds": 1, "burst": 1})
     names = [f"rated-{number}" for number in range(5)]

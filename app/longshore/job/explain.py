@@ -1,9 +1,7 @@
 """Why a job stands where it stands: its line, read aloud. Computed when asked, never written down."""
 
-from datetime import UTC, datetime
-
 from longshore.job.line import Entry, Line
-from longshore.job.spec import Frozen, Time, rfc3339_at
+from longshore.job.spec import Frozen, Time, rfc3339_at, utc
 
 HELD = {
     "suspended": "it is suspended; resume it",
@@ -94,4 +92,4 @@ def _before(other: Entry, entry: Entry) -> bool:
 
 
 def _time(when: float) -> Time:
-    return datetime.fromtimestamp(when, UTC)
+    return utc(when)

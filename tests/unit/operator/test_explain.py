@@ -48,6 +48,7 @@ def explained(desk: Desk, name: str = "job") -> dict[str, Any]:
         ({}, {}, "Next"),
         ({"suspend": True}, {}, "Suspended"),
         ({"startAfter": "2099-01-01T00:00:00Z"}, {}, "NotBefore"),
+        ({"startAfter": "9999-12-31T23:59:59-14:00"}, {}, "NotBefore"),
         ({"handler": "nobody.knows"}, {}, "UnknownHandler"),
         ({"command": ["/bin/true"]}, {}, "UnknownHandler"),
         ({"queue": "elsewhere"}, {}, "NoWorker"),
