@@ -18,10 +18,12 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 from bench.load import load
+from longshore.engine.attempt import Attempt, AttemptKey
 from longshore.job.limits import QueuePolicy
 from longshore.job.line import Entry, Line
 from longshore.store.ledger import Batch, ClaimRow, EndRow, EventRow, JobRow, Standing
 from longshore.store.sqlite.ledger import SqliteLedger
+from real_pool import RealPool
 from service import Service, descendants, free_port
 
 ROUNDS = 3
@@ -63,10 +65,12 @@ def http_figures(service: Service, echo_port: int) -> None:
         "HTTP → fsynced → run in a process → fsynced → reply (Prefer: wait), and a bare Flask echo under the same gunicorn"
     )
     for clients in (1, 8, 32):
-        echo, ours, middle, ratio = [], [], [], []
+        echo, ours, middle, ratio, commits = [], [], [], [], []
         for _ in range(ROUNDS):
             e, _ = load(echo_port, clients, body, {}, SECONDS)
+            before = commits_of(service)
             o, latencies = load(service.port, clients, body, {"Prefer": "wait=10"}, SECONDS)
+            commits.append((commits_of(service) - before) / len(latencies))
             echo.append(e)
             ours.append(o)
             ratio.append(o / e)
@@ -75,6 +79,7 @@ def http_figures(service: Service, echo_port: int) -> None:
         told(f"{clients} clients: waited jobs", ours, "jobs/s")
         told(f"{clients} clients: ratio", ratio, "×     ")
         told(f"{clients} clients: p50", middle, "ms    ")
+        told(f"{clients} clients: commits a job", commits, "      ")
     batch = json.dumps({"jobs": [{"handler": "echo", "args": {"x": 1}}] * 100}).encode()
     accepted, done = [], []
     for _ in range(ROUNDS):
@@ -87,6 +92,35 @@ def http_figures(service: Service, echo_port: int) -> None:
     print("Batches of 100, 4 clients")
     told("accepted and fsynced", accepted, "jobs/s")
     told("run and recorded, attempts and events included", done, "jobs/s")
+
+
+def commits_of(service: Service) -> float:
+    """Transactions so far; a waited job needs two when it is alone, its submit with its claim and its end."""
+    text = service.request("GET", "/metrics").body.decode()
+    return float(
+        next(
+            line for line in text.splitlines() if line.startswith('longshore_store_seconds_count{op="commit"}')
+        ).split()[1]
+    )
+
+
+def slot_figures() -> None:
+    """An attempt into a slot and back, one at a time in each of two slots, with nothing around it."""
+    pool = RealPool(count=2, apps=("longshore_samples.echo",))
+    pool.until(lambda: pool.slots.free() == 2)
+    rates: list[float] = []
+    for _ in range(ROUNDS):
+        began, first, number = time.perf_counter(), len(pool.listener.ends), 0
+        while (done := len(pool.listener.ends) - first) < 20_000:
+            while pool.slots.free() and number < 20_000:
+                number += 1
+                key = AttemptKey("uid", None, number + 1_000_000 * len(rates))
+                pool.slots.run(Attempt(key, "job", "echo", b"{}"))
+            pool.loop.turn()
+        rates.append(done / (time.perf_counter() - began))
+    pool.end()
+    print("Slots alone, two of them")
+    told("attempts run", rates, "/s    ")
 
 
 def store_figures(folder: Path) -> None:
@@ -202,6 +236,7 @@ def main() -> None:
         folder = Path(name)
         restarted(idle_figures, folder / "idle")
         line_figures()
+        slot_figures()
         store_figures(folder)
         echo, port = bare_echo(folder)
         try:

@@ -4,6 +4,7 @@ import os
 import signal
 import time
 from collections.abc import Callable
+from typing import Any
 
 from longshore.engine.attempt import Attempt, AttemptKey, Ended
 from longshore.engine.loop import Loop
@@ -76,12 +77,12 @@ class RealPool:
             self.loop.turn()
         alarm.cancel()
 
-    def start(self, handler: str = "", args: bytes = b"{}", **fields: object) -> AttemptKey:
+    def start(self, handler: str = "", args: bytes = b"{}", **fields: Any) -> AttemptKey:
         """Give an attempt to a free place."""
         self.until(self.slots.free, what="a free place")
         self._number += 1
         key = AttemptKey("uid", None, self._number)
-        self.slots.run(Attempt(key, "job", handler, args, **fields))  # type: ignore[arg-type]  # fields by name
+        self.slots.run(Attempt(key, "job", handler, args, **fields))
         return key
 
     def end_of(self, key: AttemptKey) -> Ended:
@@ -89,11 +90,11 @@ class RealPool:
         self.until(lambda: any(end.key == key for end in self.listener.ends), what="the end of the attempt")
         return next(end for end in self.listener.ends if end.key == key)
 
-    def run(self, handler: str = "", args: bytes = b"{}", **fields: object) -> Ended:
+    def run(self, handler: str = "", args: bytes = b"{}", **fields: Any) -> Ended:
         """Run an attempt to its end."""
         return self.end_of(self.start(handler, args, **fields))
 
-    def command(self, script: str, **fields: object) -> Ended:
+    def command(self, script: str, **fields: Any) -> Ended:
         """Run a shell script as a command job to its end."""
         return self.run(command=("sh", "-c", script), runner="command", **fields)
 

@@ -116,6 +116,12 @@ class Settings(BaseModel):
     """Of `longshore api`: namespace of jobs when a request names none; empty: the pod's own, else `default`."""
     all_namespaces: bool = False
     """Of `longshore api`: serve other namespaces too; its account needs rights in the whole cluster."""
+    operator_namespace: str = ""
+    """Of `longshore api`: namespace of the operator's Lease; empty: its own."""
+    operator_lease: str = "longshore-operator"
+    """Of `longshore api`: name of the operator's Lease, which tells who leads."""
+    operator_token_file: File = None
+    """Of `longshore api`: file with the token that the operator's leader answers to; without one it is not asked."""
     worker_tokens_file: File = None
     """File with the one or two tokens (a line each) that the operator may come to a worker with; `longshore worker` needs it."""
     api_url: str = ""
@@ -224,10 +230,7 @@ def load(
     file: Path | None = None,
     defaults: Mapping[str, object] | None = None,
 ) -> Effective:
-    """Read the settings; raises SettingsError that names the setting, where it came from and what is allowed.
-
-    ``defaults`` are those of the command, where they differ from the service's.
-    """
+    """Read the settings, over the command's own ``defaults``; raises SettingsError that names the setting and its source."""
     environment = os.environ if environment is None else environment
     given: dict[str, object] = dict(defaults or {})
     sources = dict.fromkeys(Settings.model_fields, "default")

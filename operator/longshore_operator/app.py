@@ -8,14 +8,15 @@ import signal
 import time
 
 from longshore.job.status import Outcome
-from longshore_operator import overview, recover
+from longshore_operator import gauges, overview, recover
 from longshore_operator.attempts_client import AttemptsClient
 from longshore_operator.collect import Collector
 from longshore_operator.desk import Desk
 from longshore_operator.dispatch import Dispatcher
-from longshore_operator.errors import ConfigError, KubeError, KubeUnavailable
+from longshore_operator.errors import KubeError, KubeUnavailable
+from longshore_operator.explain import Explainer
 from longshore_operator.health import Callbacks, HealthServer, Silence
-from longshore_operator.job import Job, Json
+from longshore_operator.job import Attempt, Job, Json
 from longshore_operator.jobs import SELECTOR, Jobs
 from longshore_operator.journal import Handler, Journal
 from longshore_operator.kopf_app import JOBS, PODS, QUEUES, SCHEDULES, Watches
@@ -23,14 +24,17 @@ from longshore_operator.kube import config
 from longshore_operator.kube.client import KubeClient, path_of
 from longshore_operator.kube.lease import Elector, identity_of
 from longshore_operator.metrics import OperatorMetrics, Snapshot
+from longshore_operator.overdue import Overdue
 from longshore_operator.queues import Queues
 from longshore_operator.record import Recorder
 from longshore_operator.schedules import Schedules
 from longshore_operator.settings import OperatorSettings
 from longshore_operator.tasks import spawn
+from longshore_operator.webhooks import Webhooks
 from longshore_operator.workers import Workers
 from longshore_operator.write import Writer
 
+DELETES_PER_SECOND = 200.0  # more than an API server takes jobs
 ADOPT_SECONDS = 5.0  # a new leader waits so long for workers to say what they hold
 NET_SECONDS = 120.0  # a whole list is held against the desk so often
 SILENT_SECONDS = 60.0  # a watch that is proven to have missed something has so long to say anything at all
@@ -55,13 +59,17 @@ class Operator:
             self.desk, self.workers_client, self.recorder, now=time.time, stir=self._stir, log=self.journal
         )
         self.dispatcher = Dispatcher(
-            self.desk, self.workers_client, now=time.time, started=self._started,
+            self.desk, self.workers_client, now=time.time, started=self._started, returned=self._returned,
             long=self.recorder.running_for_long, log=self.journal,
         )  # fmt: skip
-        self.jobs = Jobs(self.desk, self.client, self.recorder, self.workers, now=time.time, stir=self._stir,
-                         log=self.journal)  # fmt: skip
+        self.overdue = Overdue(self.desk, self.recorder, grace_seconds=settings.unknown_handler_seconds, now=time.time)
+        self.jobs = Jobs(self.desk, self.client, self.recorder, self.workers, self.overdue, now=time.time,
+                         stir=self._stir, log=self.journal)  # fmt: skip
         self.queues = Queues(self.desk, self.client, now=time.time, stir=self._stir, log=self.journal)
-        self.collector = Collector(self.client, namespaces=settings.lists, retention_seconds=settings.retention_seconds)
+        self.webhooks = Webhooks(self.client, secrets_dir=settings.secrets_dir,
+                                 allow_local=settings.webhook_allow_local, log=self.journal)  # fmt: skip
+        self.collector = Collector(self.client, namespaces=settings.lists, retention_seconds=settings.retention_seconds,
+                                   rate_per_second=DELETES_PER_SECOND, finished=self.webhooks.ended)  # fmt: skip
         self.schedules = Schedules(self.client)
         edges = {
             JOBS: self._job_edge, QUEUES: self._queue_edge, SCHEDULES: self.schedules.seen, PODS: self._pod_edge,
@@ -70,10 +78,14 @@ class Operator:
         asked = Callbacks(metrics=self.metrics.render, silences=self._silences, unsynced=self._unsynced,
                           explain=self._explain, workers=self._workers, queues=self._queues)  # fmt: skip
         self.health = HealthServer(settings.host, settings.port, asked, token_file=settings.token_file)
+        self._explainer = Explainer(self.desk, now=time.time)
         self.elector: Elector | None = None
         self.synced = False
+        self._leading: list[asyncio.Task[None]] = []
         self._watching = False
         self._stopping = asyncio.Event()
+        self._listed = asyncio.Event()
+        """A watch began anew with a list: what was deleted in between it did not say."""
 
     # -- life ------------------------------------------------------------------------------------------------
 
@@ -128,7 +140,7 @@ class Operator:
             namespace = settings.lease_namespace or self.config.namespace
             self.elector = Elector(
                 self._lease_client, namespace, settings.lease_name,
-                identity_of(f"{settings.identity}-{os.getpid()}", f"{settings.host}:{self.health.port}"),
+                identity_of(f"{settings.identity}-{os.getpid()}", f"{settings.address or settings.host}:{self.health.port}"),
                 lease_seconds=settings.lease_seconds, renew_seconds=settings.lease_seconds * 2 / 3,
                 retry_seconds=max(0.5, settings.lease_seconds / 7.5),
             )  # fmt: skip
@@ -136,10 +148,15 @@ class Operator:
             spawn(self.elector.hold(self._lost))
         self.journal("leading", identity=self.settings.identity)
         await self._take_over()
-        spawn(self.collector.run())
-        spawn(self.schedules.run())
+        spawn(self.overdue.run())
+        self._leading = [spawn(self.collector.run()), spawn(self.schedules.run())]
         while True:
-            await asyncio.sleep(NET_SECONDS)
+            try:
+                await asyncio.wait_for(self._listed.wait(), NET_SECONDS)
+                await asyncio.sleep(1.0)  # the rest of that list
+            except TimeoutError:
+                pass  # its time has come all the same
+            self._listed.clear()
             await self._sync()
 
     async def _take_over(self) -> None:
@@ -153,6 +170,8 @@ class Operator:
             self.recorder.attempt_lost(job, attempt, "no worker knows it")
         for job in list(self.desk.jobs.values()):
             self.jobs.take_up(job)
+        for line in self.desk.lines.values():
+            line.restart_rate(time.time())
         self.synced = self.dispatcher.on = True
         gc.collect()
         gc.freeze()
@@ -184,6 +203,8 @@ class Operator:
         """No new attempts; what is decided is written; somebody else may lead. Running attempts run on."""
         self.journal("stopping")
         self.dispatcher.on = False
+        for task in self._leading:
+            task.cancel()
         try:
             await asyncio.wait_for(self.writer.idle(), FLUSH_SECONDS)
         except TimeoutError:
@@ -194,6 +215,8 @@ class Operator:
     # -- edges -----------------------------------------------------------------------------------------------
 
     def _job_edge(self, kind: str | None, resource: Json) -> None:
+        if kind is None and self.synced:
+            self._listed.set()
         if kind == "DELETED":
             self.jobs.gone(resource)
             self.schedules.job_gone(resource)
@@ -218,9 +241,13 @@ class Operator:
     def _stir(self) -> None:
         self.dispatcher.stir()
 
-    def _started(self, job: Job, now: float) -> None:
-        if job.attempts == 1:
-            self.metrics.dispatched(now - job.ready_at)
+    def _started(self, job: Job, attempt: Attempt) -> None:
+        if attempt.number == 1:
+            self.metrics.dispatched(time.time() - job.ready_at)
+        self.jobs.started(job, attempt)
+
+    def _returned(self, job: Job) -> None:
+        self.jobs.returned(job)
 
     def _counted(self, what: str, detail: str) -> None:
         if what == "ended":
@@ -231,10 +258,12 @@ class Operator:
             self.metrics.retried()
 
     def _ended(self, job: Job) -> None:
+        if b'"webhook":' in job.spec_json:  # most have none, and need not be parsed for that
+            self.webhooks.ended(job.resource())
         self.jobs.ended(job)
         ttl = job.spec().ttl_seconds_after_finished
         kept = self.settings.retention_seconds if ttl is None else ttl
-        self.collector.expects(job.namespace, job.name, job.uid, (job.finished_at or time.time()) + kept)
+        self.collector.expects(job.namespace, job.name, job.uid, (job.finished_at or time.time()) + kept, str(job.seen))
 
     def _overtaken(self, job: Job, resource: Json | None) -> None:
         self.jobs.overtaken(job, resource)
@@ -251,32 +280,17 @@ class Operator:
     def _snapshot(self) -> Snapshot:
         clock = time.monotonic()
         return Snapshot(
-            **overview.lines_and_workers(self.desk, time.time(), clock), leading=self.dispatcher.on,
+            **gauges.lines_and_workers(self.desk, time.time(), clock), leading=self.dispatcher.on,
             loop_late_seconds=self.health.loop_late_seconds,
             watch_age_seconds={kind: clock - at for kind, at in self.watches.heard_at.items()},
-            desk=overview.sizes(self.desk) | {"schedules": len(self.schedules), "writes": len(self.writer)},
+            desk=gauges.sizes(self.desk) | {"schedules": len(self.schedules), "writes": len(self.writer)},
         )  # fmt: skip
 
-    async def _explain(self, _namespace: str, _name: str) -> Json | None:
-        return None
+    async def _explain(self, namespace: str, name: str) -> Json | None:
+        return self._explainer.explain(namespace, name)
 
     async def _workers(self) -> Json:
-        return {"items": []}
+        return {"items": overview.workers(self.desk, now=time.time(), clock=time.monotonic())}
 
     async def _queues(self) -> Json:
-        return {"items": []}
-
-
-def main(settings: OperatorSettings) -> int:
-    """Run it; raises ConfigError when it cannot start."""
-    import uvloop
-
-    async def run() -> int:
-        code = await Operator(settings).run()
-        # kopf and its tasks need seconds to end, and there is nothing left that they would have to do.
-        os._exit(code)
-
-    try:
-        return uvloop.run(run())
-    except KubeError as error:
-        raise ConfigError(error.message) from error
+        return {"items": overview.queues(self.desk, now=time.time())}

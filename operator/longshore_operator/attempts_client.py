@@ -2,17 +2,21 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TypeVar
+from urllib.parse import urlencode
 
 import aiohttp
 import orjson
 from pydantic import ValidationError
 
-from longshore.job.attempts import VERSION, Feed, Offer, TakenResults
+from longshore.job.attempts import VERSION, Answer, Feed, Offer, TakenResults
 from longshore_operator.errors import ConfigError, WorkerUnreachable
 
 TIMEOUT_SECONDS = 5.0
 WAIT_SECONDS = 10.0  # of one poll: a connection that died without a word is noticed so late at the latest
 MAX_BYTES = 64 * 1024 * 1024
+
+Said = TypeVar("Said", bound=Answer)
 
 
 class WorkerRefused(WorkerUnreachable):
@@ -55,16 +59,20 @@ class AttemptsClient:
         """Hand attempts over; each is answered for itself."""
         body = {"version": VERSION, "attempts": [
             offer.model_dump(mode="json", by_alias=True, exclude_unset=True) for offer in offers]}  # fmt: skip
-        return TakenResults.model_validate_json(await self._ask("POST", address, "/v1/attempts", body), by_alias=True)
+        return _read(TakenResults, await self._ask("POST", address, "/v1/attempts", body))
 
     async def feed(self, address: str, cursor: str, recorded: str, wait: float) -> Feed:
         """What happened since the cursor; everything up to ``recorded``, a cursor too, is forgotten by the worker."""
         path = f"/v1/attempts?wait={wait:g}&after={cursor}&ack={recorded}"
-        return Feed.model_validate_json(await self._ask("GET", address, path, wait=wait), by_alias=True)
+        return _read(Feed, await self._ask("GET", address, path, wait=wait))
 
-    async def stop(self, address: str, uid: str, number: int, index: int | None) -> bool:
-        """Ask for the end of an attempt, which its feed will tell; False when the worker does not have it."""
-        path = f"/v1/attempts/{uid}/{number}" + (f"?index={index}" if index is not None else "")
+    async def stop(self, address: str, uid: str, number: int, index: int | None, grace: float | None = None) -> bool:
+        """Ask for the end of an attempt, which its feed will tell; False when the worker does not have it.
+
+        ``grace``: seconds between SIGTERM and SIGKILL; the worker's own without one.
+        """
+        asked = {name: value for name, value in (("index", index), ("graceSeconds", grace)) if value is not None}
+        path = f"/v1/attempts/{uid}/{number}" + (f"?{urlencode(asked)}" if asked else "")
         try:
             await self._ask("DELETE", address, path)
         except WorkerRefused as error:
@@ -81,10 +89,10 @@ class AttemptsClient:
         try:
             async with self._session.request(
                 method, f"http://{address}{path}", data=orjson.dumps(body) if body is not None else None,
-                headers=headers, timeout=aiohttp.ClientTimeout(total=TIMEOUT_SECONDS + wait, sock_connect=2),
+                allow_redirects=False, headers=headers, timeout=aiohttp.ClientTimeout(total=TIMEOUT_SECONDS + wait, sock_connect=2),
             ) as answer:  # fmt: skip
-                text = await answer.content.read(MAX_BYTES)
-                if answer.status >= 400:
+                text = await _body(answer)
+                if answer.status >= 300:  # a worker that sends us elsewhere is not followed
                     raise WorkerRefused(f"{answer.status} from {address}: {text[:200].decode('utf-8', 'replace')}")
                 return text
         except aiohttp.ClientConnectorError as error:
@@ -92,6 +100,25 @@ class AttemptsClient:
             raise WorkerUnreachable(f"{address}: {error.os_error or error}", refused=refused) from error
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise WorkerUnreachable(f"{address}: {error or type(error).__name__}") from error
+
+
+def _read(kind: type[Said], text: bytes) -> Said:
+    """What a worker said; raises ValidationError. By orjson, which reads deeper than pydantic: results are anybody's."""
+    try:
+        said = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        said = None
+    return kind.model_validate(said, strict=False, by_alias=True)
+
+
+async def _body(answer: aiohttp.ClientResponse) -> bytes:
+    parts, size = [], 0
+    async for part in answer.content.iter_any():
+        parts.append(part)
+        size += len(part)
+        if size > MAX_BYTES:
+            raise WorkerRefused(f"an answer of more than {MAX_BYTES} bytes from {answer.host}")
+    return b"".join(parts)
 
 
 def readable(error: ValidationError) -> str:

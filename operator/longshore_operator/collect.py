@@ -14,7 +14,7 @@ from contextlib import suppress
 from datetime import datetime
 from typing import Final, NamedTuple
 
-from longshore.job.status import TERMINAL
+from longshore.job.status import TERMINAL, Phase
 from longshore_operator.errors import KubeError, KubeUnavailable
 from longshore_operator.kube.client import Json, KubeClient, path_of
 
@@ -22,6 +22,8 @@ SWEEP_SECONDS: Final = 600.0
 AGAIN_SECONDS: Final = 2.0  # after the API server could not be asked
 REFUSED_SECONDS: Final = 60.0  # after it refused a sweep: a right is missing, or a list was cut off
 LOOK_SECONDS: Final = 5.0  # the clock of the wall may be set meanwhile
+# Not one list for each end: the API server looks at every job for each.
+ENDED: Final = ",".join(f"status.phase!={phase}" for phase in Phase if not phase.terminal)
 AT_ONCE: Final = 16  # deletes that wait for an answer; the rest of the client's places belong to running jobs
 
 log = logging.getLogger("longshore.operator.collect")
@@ -53,10 +55,14 @@ class Collector:
     def __init__(
         self, client: KubeClient, *, namespaces: Sequence[str], retention_seconds: float,
         now: Callable[[], float] = time.time, rate_per_second: float = 50,
+        finished: Callable[[Json], None] = lambda _job: None,
     ) -> None:  # fmt: skip
-        """``namespaces``: those to look after, all when empty. ``retention_seconds``: for jobs that say nothing."""
+        """``namespaces``: those to look after, all when empty. ``retention_seconds``: for jobs that say nothing.
+
+        ``finished`` is called with every ended job that a sweep finds.
+        """
         self._client, self._namespaces, self._retention = client, tuple(namespaces) or ("",), retention_seconds
-        self._now, self._gap = now, 1 / rate_per_second
+        self._now, self._gap, self._finished = now, 1 / rate_per_second, finished
         self._most = int(rate_per_second * SWEEP_SECONDS)  # more cannot be deleted before the next sweep finds them
         self._heap: list[Expiry] = []
         self._known: set[str] = set()
@@ -101,10 +107,10 @@ class Collector:
             await asyncio.sleep(pause)
 
     async def _sweep(self, namespace: str) -> None:
-        for phase in sorted(TERMINAL):
-            async for page in self._client.pages(path_of("jobs", namespace), field_selector=f"status.phase={phase}"):
-                for job in page["items"]:
-                    self._consider(job)
+        async for page in self._client.pages(path_of("jobs", namespace), field_selector=ENDED):
+            for job in page["items"]:
+                self._finished(job)
+                self._consider(job)
 
     def _consider(self, job: Json) -> None:
         at, metadata = expires_at(job, self._retention), job["metadata"]
@@ -157,15 +163,14 @@ class Collector:
             if error.status not in (404, 409):
                 raise
             if error.status == 409 and expiry.version:
-                return await self._now_called(path, expiry.uid)
+                return await self._now_called(path)
         return None
 
-    async def _now_called(self, path: str, uid: str) -> Json | None:
-        """What has the name now, if it is still the same job: what it says decides whether it goes."""
+    async def _now_called(self, path: str) -> Json | None:
+        """What has the name now, this job or another: what it says decides whether it goes."""
         try:
-            job = await self._client.request("GET", path, kind="get")
+            return await self._client.request("GET", path, kind="get")
         except KubeError as error:
             if error.status != 404:
                 raise
             return None
-        return job if job["metadata"]["uid"] == uid else None

@@ -6,9 +6,9 @@ what lives, never counted up and down.
 
 import asyncio
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from longshore.job.attempts import HandlerDefaults
 from longshore.job.limits import QueuePolicy
@@ -20,6 +20,7 @@ from longshore_operator.recover import Pod
 SUSPENDED, DEPENDENCIES, HANDLER, ITEMS, ENDING = "suspended", "dependencies", "handler", "items", "ending"
 AttemptKey = tuple[str, int | None, int]
 LineKey = tuple[str, str]
+Key = TypeVar("Key", bound=Hashable)
 
 
 @dataclass(eq=False, slots=True)
@@ -40,8 +41,8 @@ class Worker:
     defaults: dict[str, HandlerDefaults] = field(default_factory=dict)
     commands: bool = False
     draining: bool = False
-    heard_at: float = 0.0
-    """Monotonic time of its last answer."""
+    due_at: float = 0.0
+    """Monotonic time by which it should have answered the first question that it has not; 0 while nothing is asked."""
     refusals: int = 0
     full_until: float = 0.0
     """Monotonic time before which it is not asked again: it said that it takes nothing now."""
@@ -80,12 +81,13 @@ class Desk:
 
     def drop(self, job: Job) -> None:
         """It ended well, was cancelled, or is gone."""
+        for attempt in list(job.running.values()):
+            self.end(job, attempt)
         self.jobs.pop(job.uid, None)
         if self.names.get((job.namespace, job.name)) == job.uid:
             del self.names[job.namespace, job.name]
         self.leave(job)
-        for name in self._waiting_for.pop(job.uid, ()):
-            self._dependents.get((job.namespace, name), set()).discard(job.uid)
+        self.wait_for(job, ())
 
     def named(self, namespace: str, name: str) -> Job | None:
         """The job of that name."""
@@ -160,32 +162,49 @@ class Desk:
             worker.boot and worker.pod.serves(*job.key) and worker.runs(job.handler) for worker in self.workers.values()
         )
 
+    def served(self, job: Job) -> bool:
+        """Whether some worker serves its queue, whatever it knows."""
+        return any(worker.boot and worker.pod.serves(*job.key) for worker in self.workers.values())
+
     def look_again(self, why: str, now: float) -> None:
         """What held these may be over."""
         for line in self.lines.values():
             for uid in line.held(why):
                 self.queue(self.jobs[uid], now)
 
-    def pick(self, now: float, skip: set[LineKey]) -> Job | None:
-        """The next job that may start, out of its line; queues take turns. ``skip``: queues without a free worker."""
+    def pick(self, now: float, skip: set[LineKey], choose: Callable[[Job], Worker | None]) -> tuple[Job, Worker] | None:
+        """The next job that may start and its worker, out of its line; queues take turns.
+
+        ``skip`` grows by queues whose head has to wait for a worker: they wait with it, for order is order.
+        """
         for _ in range(len(self._turns)):
-            key = self._turns[0]
+            key, line = self._turns[0], self.lines[self._turns[0]]
             self._turns.rotate(-1)
-            entry = self.lines[key].pop(now) if key not in skip else None
-            if entry is not None:
-                return self.jobs[entry.uid]
+            while key not in skip and (entry := line.peek(now)) is not None:
+                job = self.jobs[entry.uid]
+                if (worker := choose(job)) is not None:
+                    line.pop(now)
+                    return job, worker
+                if self.runnable(job):
+                    skip.add(key)
+                else:  # the last worker that knew its handler has gone: those behind it need not wait
+                    self.queue(job, now)
         return None
 
-    def next_wake(self, now: float) -> float | None:
-        """When a job may become able to start by time alone."""
-        wakes = [wake for line in self.lines.values() if (wake := line.next_wake(now)) is not None]
+    def next_wake(self, now: float, skip: set[LineKey]) -> float | None:
+        """When a job may become able to start by time alone; ``skip``: queues that wait for a worker."""
+        lines = (line for key, line in self.lines.items() if key not in skip)
+        wakes = [wake for line in lines if (wake := line.next_wake(now)) is not None]
         return min(wakes, default=None)
 
     # -- dependencies ----------------------------------------------------------------------------------------
 
     def wait_for(self, job: Job, names: Iterable[str]) -> None:
         """The job may not start before these have succeeded."""
-        self._waiting_for[job.uid] = set(names)
+        for name in list(self.waits_for(job)):
+            self.satisfied(job, name)
+        if names := set(names):
+            self._waiting_for[job.uid] = names
         for name in names:
             self._dependents.setdefault((job.namespace, name), set()).add(job.uid)
 
@@ -199,8 +218,8 @@ class Desk:
 
     def satisfied(self, job: Job, name: str) -> None:
         """A job that it waited for has succeeded."""
-        self._waiting_for[job.uid].discard(name)
-        self._dependents[job.namespace, name].discard(job.uid)
+        _discard(self._waiting_for, job.uid, name)
+        _discard(self._dependents, (job.namespace, name), job.uid)
 
     # -- attempts --------------------------------------------------------------------------------------------
 
@@ -209,12 +228,16 @@ class Desk:
         job.running[attempt.index] = attempt
         self.line(job.key, now).begin((job.uid, attempt.index), job.concurrency_key)
         if worker is not None:
-            attempt.worker, attempt.worker_name = worker.pod.uid, worker.pod.name
-            job.worker = worker.pod.name
-            worker.held[job.uid, attempt.index, attempt.number] = (job, attempt)
+            self.place(job, attempt, worker)
         if job.array is not None and attempt.index is not None:
             job.array.begin(attempt.index)
         self.queue(job, now)
+
+    def place(self, job: Job, attempt: Attempt, worker: Worker) -> None:
+        """That worker has it."""
+        attempt.worker, attempt.worker_name = worker.pod.uid, worker.pod.name
+        job.worker = worker.pod.name
+        worker.held[job.uid, attempt.index, attempt.number] = (job, attempt)
 
     def end(self, job: Job, attempt: Attempt) -> None:
         """The attempt is gone, or never began."""
@@ -241,3 +264,11 @@ class Desk:
             phase = Phase.RUNNING if job.running and not job.phase.terminal else job.phase
             found[phase] = found.get(phase, 0) + 1
         return found
+
+
+def _discard(sets: dict[Key, set[str]], key: Key, entry: str) -> None:
+    """Take one out, and the set with the last."""
+    if (found := sets.get(key)) is not None:
+        found.discard(entry)
+        if not found:
+            del sets[key]

@@ -6,8 +6,9 @@ from collections.abc import Callable
 
 from pydantic import ValidationError
 
-from longshore.job.attempts import MAX_ATTEMPTS, Offer, Taken, TakenResults
+from longshore.job.attempts import MAX_ATTEMPTS, HandlerDefaults, Offer, Taken, TakenResults
 from longshore.job.spec import item_args
+from longshore.job.status import Phase
 from longshore_operator.attempts_client import AttemptsClient, WorkerRefused, readable
 from longshore_operator.desk import Desk, LineKey, Worker
 from longshore_operator.errors import WorkerUnreachable
@@ -25,10 +26,10 @@ class Dispatcher:
     """Fills free slots, best job first. ``stir`` whenever something changed; ``now`` is seconds since the epoch."""
 
     def __init__(self, desk: Desk, client: AttemptsClient, *, now: Callable[[], float],
-                 started: Callable[[Job, float], None], long: Callable[[Job], None],
+                 started: Callable[[Job, Attempt], None], returned: Callable[[Job], None], long: Callable[[Job], None],
                  log: Callable[..., None]) -> None:  # fmt: skip
         self._desk, self._client, self._now = desk, client, now
-        self._started, self._long, self._log = started, long, log
+        self._started, self._returned, self._long, self._log = started, returned, long, log
         self._stirred = asyncio.Event()
         self.on = False
         """Whether attempts are started: only the leader does, after it has asked all workers what they hold."""
@@ -39,39 +40,32 @@ class Dispatcher:
 
     async def run(self) -> None:
         """For ever."""
+        wake: float | None = None
         while True:
-            wake = self._desk.next_wake(self._now()) if self.on else None
             patience = None if wake is None else min(CLOCK_SECONDS, max(0.0, wake - self._now()))
             try:
                 await asyncio.wait_for(self._stirred.wait(), patience)
             except TimeoutError:
                 pass  # a job's time has come
             self._stirred.clear()
-            if self.on:
-                self._fill()
+            wake = self._fill() if self.on else None
 
-    def _fill(self) -> None:
-        """One round: pick until no slot is free, then hand each worker its batch."""
+    def _fill(self) -> float | None:
+        """One round: pick until no slot is free, then hand each worker its batch. Returns when time alone brings more."""
         now, clock = self._now(), time.monotonic()
         free = {worker: count for worker in self._desk.workers.values() if (count := worker.free(clock)) > 0}
         batches: dict[Worker, Placed] = {}
         blocked: set[LineKey] = set()
-        back: list[Job] = []
-        while free and (job := self._desk.pick(now, blocked)) is not None:
-            worker = self._choose(job, free)
-            if worker is None:  # its head cannot be placed now: the queue waits, for order is order
-                blocked.add(job.key)
-                back.append(job)
-                continue
+        while free and (picked := self._desk.pick(now, blocked, lambda job: self._choose(job, free))) is not None:
+            job, worker = picked
             free[worker] -= 1
             if not free[worker]:
                 del free[worker]
             batches.setdefault(worker, []).append(self._place(job, worker, now, clock))
-        for job in back:
-            self._desk.queue(job, now)
         for worker, placed in batches.items():
             for at in range(0, len(placed), MAX_ATTEMPTS):
                 spawn(self._offer(worker, placed[at : at + MAX_ATTEMPTS]))
+        return self._desk.next_wake(now, blocked) if free else None  # a slot that becomes free stirs
 
     @staticmethod
     def _choose(job: Job, free: dict[Worker, int]) -> Worker | None:
@@ -85,11 +79,12 @@ class Dispatcher:
         attempt = Attempt(job.attempts, index, now)
         attempt.offered_at = clock
         self._desk.begin(job, attempt, worker, now)
-        return job, attempt, _offer(job, attempt, self._timeout(job))
+        return job, attempt, _offer(job, attempt, self._timeout(job, worker))
 
-    def _timeout(self, job: Job) -> float | None:
-        line = self._desk.lines.get(job.key)
-        return line.policy.timeout_seconds if line is not None else None
+    def _timeout(self, job: Job, worker: Worker) -> float | None:
+        """Where the job is silent its handler's word holds, then its queue's."""
+        own = worker.defaults.get(job.handler, HandlerDefaults()).timeout_seconds
+        return own or self._desk.lines[job.key].policy.timeout_seconds
 
     async def _offer(self, worker: Worker, placed: Placed) -> None:
         try:
@@ -103,20 +98,23 @@ class Dispatcher:
             detail = readable(error) if isinstance(error, ValidationError) else str(error)
             self._log("offer_unanswered", level="warning", worker=worker.pod.name, detail=detail)
             worker.full_until = time.monotonic() + 1.0
+            if isinstance(error, WorkerUnreachable) and error.refused:  # nobody was there to take them
+                self._take_back(placed)
         else:
             self._answered(worker, placed, answer)
 
     def _answered(self, worker: Worker, placed: Placed, answer: TakenResults) -> None:
-        clock, now = time.monotonic(), self._now()
+        clock = time.monotonic()
         refused: Placed = []
         for (job, attempt, offer), said in zip(placed, answer.results, strict=False):
             if said.result in (Taken.ACCEPTED, Taken.KNOWN):
                 attempt.confirmed_at = clock
-                self._began(job, attempt, now)
+                self._began(job, attempt)
             elif job.running.get(attempt.index) is attempt:
                 refused.append((job, attempt, offer))
                 if said.result is Taken.STALE:
                     attempt.stale = True
+                    job.disruptions += job.array is None  # somebody ran it who did not write it down
                     self._log("attempt_stale", level="warning", job=job.name, attempt=attempt.number)
                 elif said.result is Taken.UNKNOWN_HANDLER:
                     worker.handlers -= {job.handler}
@@ -124,34 +122,34 @@ class Dispatcher:
                     worker.full_until = clock + FULL_SECONDS
         self._take_back(refused)
 
-    def _began(self, job: Job, attempt: Attempt, now: float) -> None:
-        self._started(job, now)
+    def _began(self, job: Job, attempt: Attempt) -> None:
+        self._started(job, attempt)
         if job.started_at is None:
             job.started_at = attempt.started_at
 
         def look() -> None:
-            if job.running.get(attempt.index) is attempt and job.phase.value == "Pending":
+            runs = bool(job.running) if job.array is not None else job.running.get(attempt.index) is attempt
+            if runs and job.phase is Phase.PENDING:
                 self._long(job)
 
-        if job.phase.value == "Pending":
+        if job.phase is Phase.PENDING:
             asyncio.get_running_loop().call_later(LONG_SECONDS, look)
 
     def _take_back(self, placed: Placed) -> None:
         """These never began: the worker said so."""
-        now = self._now()
-        for job, attempt, _ in placed:
+        for job, attempt, _ in reversed(placed):  # the last number first: it is the one that can be used again
             if job.running.get(attempt.index) is attempt:
                 self._desk.end(job, attempt)
                 if attempt.number == job.attempts and not attempt.stale:
                     job.attempts -= 1
                 if job.array is not None and attempt.index is not None:
                     job.array.again(attempt.index, 0.0)
-                self._desk.queue(job, now)
+                self._returned(job)
         if placed:
             asyncio.get_running_loop().call_later(FULL_SECONDS, self.stir)
 
 
-def _offer(job: Job, attempt: Attempt, queue_timeout: float | None) -> Offer:
+def _offer(job: Job, attempt: Attempt, default_timeout: float | None) -> Offer:
     spec = job.spec()
     index = attempt.index
     given: dict[str, object] = {
@@ -165,7 +163,7 @@ def _offer(job: Job, attempt: Attempt, queue_timeout: float | None) -> Offer:
     else:
         given |= {"handler": spec.handler, "args": dict(spec.args if index is None else item_args(spec, index))}
     optional = {
-        "timeout_seconds": spec.timeout_seconds or queue_timeout, "traceparent": job.traceparent or None,
+        "timeout_seconds": spec.timeout_seconds or default_timeout, "traceparent": job.traceparent or None,
         "memory_bytes": spec.resources.memory_bytes if spec.resources else None,
     }  # fmt: skip
     given |= {name: value for name, value in optional.items() if value is not None}

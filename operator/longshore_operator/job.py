@@ -1,16 +1,22 @@
 """A job as the operator holds it: what was asked for, what has been decided, what runs."""
 
+import re
 from datetime import datetime
 from typing import Any
 
 import orjson
+from pydantic import ValidationError
 
+from longshore.job import attempts
 from longshore.job.items import ArrayState
 from longshore.job.lifecycle import Course, conditions
 from longshore.job.spec import JobSpec, parse_spec, rfc3339_at
 from longshore.job.status import MAX_HISTORY, ItemsStatus, Phase
 
 Json = dict[str, Any]
+MAX_GRACE_SECONDS = 3600.0  # as a worker takes it
+TTL = "ttlSecondsAfterFinished"
+GRACE = "longshore.dev/cancel-grace-seconds"  # annotation that the api sets with a cancel
 TRACEPARENT = "longshore.dev/traceparent"  # annotation that the api sets
 
 
@@ -22,6 +28,7 @@ class Attempt:
         "index",
         "number",
         "offered_at",
+        "over",
         "stale",
         "started_at",
         "stopping",
@@ -39,6 +46,8 @@ class Attempt:
         self.confirmed_at = 0.0
         """Monotonic time since which the worker is known to have it; 0 while its answer is awaited or was lost."""
         self.stopping = False
+        self.over = False
+        """Whether its worker has told how it ended, which may be sooner than the answer to the offer is read."""
         self.stale = False
         """Whether its worker has seen this number, or a later one, before: it is used up."""
 
@@ -48,9 +57,9 @@ class Job:
 
     __slots__ = (
         "array", "attempts", "budgets", "cancel", "concurrency_key", "created_at", "disruptions", "error", "fairness_key",
-        "finished_at", "handler", "history", "labels", "log_tail", "message", "name", "namespace", "not_before", "phase",
+        "finished_at", "grace", "handler", "history", "invalid", "labels", "log_tail", "message", "name", "namespace", "not_before", "numbers", "phase",
         "priority", "queue", "ready_at", "reason", "redrive", "redrives", "result", "retries", "running", "saved", "seen",
-        "spec_json", "start_after", "started_at", "suspend", "traceparent", "uid", "version", "worker",
+        "spec_json", "start_after", "start_deadline", "started_at", "suspend", "traceparent", "uid", "version", "worker",
     )  # fmt: skip
 
     def __init__(self, resource: Json) -> None:
@@ -59,17 +68,25 @@ class Job:
         self.namespace, self.name, self.uid = str(meta["namespace"]), str(meta["name"]), str(meta["uid"])
         self.created_at = seconds(meta["creationTimestamp"]) or 0.0
         self.labels: dict[str, str] = meta.get("labels") or {}
-        self.traceparent = str((meta.get("annotations") or {}).get(TRACEPARENT, ""))
+        traceparent = str((meta.get("annotations") or {}).get(TRACEPARENT, ""))
+        # Anybody may write an annotation, and a worker refuses every attempt of a request with a wrong one.
+        self.traceparent = traceparent if re.fullmatch(attempts.TRACEPARENT, traceparent) else ""
+        self.grace = grace(meta)
         # A copy of its own size: orjson's buffer is larger, and waiting jobs are many.
         self.spec_json = bytes(memoryview(orjson.dumps(spec)))
         whole = self.spec()
         self.queue, self.handler, self.priority = whole.queue, whole.handler or "", whole.priority
         self.fairness_key, self.concurrency_key = whole.fairness_key or "", whole.concurrency_key or ""
         self.start_after = whole.start_after.timestamp() if whole.start_after else 0.0
+        self.start_deadline = whole.start_deadline_seconds
+        self.invalid = ""
+        """What is wrong with a specification that the API server took and we do not; such a job never runs."""
         self.cancel, self.suspend, self.redrive = whole.cancel, whole.suspend, whole.redrive
         self.array = ArrayState(whole.size, whole.parallelism) if whole.is_array else None
         self.budgets: dict[int, tuple[int, int]] = {}
         """Retries and disruptions of items that have spent any; forgotten with the operator."""
+        self.numbers: dict[int, int] = {}
+        """Numbers of the latest attempts of the same items."""
         self.running: dict[int | None, Attempt] = {}
         self.version = 0
         """Grows with everything that has to be written down."""
@@ -77,6 +94,16 @@ class Job:
         """resourceVersion of the latest object that we have looked at."""
         self._take(resource.get("status") or {})
         self.ready_at = max(self.created_at, self.start_after)
+
+    @classmethod
+    def unreadable(cls, resource: Json, error: Exception) -> "Job":
+        """One that can only fail, because its specification is refused; raises ValueError when even that is impossible."""
+        kept = {
+            name: value for name, value in resource["spec"].items() if name in ("cancel", "redrive", "webhook", TTL)
+        }
+        job = cls({**resource, "spec": {"handler": "none", **kept}})
+        job.invalid = refusal(error)
+        return job
 
     def _take(self, status: Json) -> None:
         self.phase = Phase(status.get("phase", "Pending"))
@@ -99,10 +126,26 @@ class Job:
         """The specification; parsed anew, because most jobs wait most of their life."""
         return parse_spec(self.spec_json)
 
+    def resource(self) -> Json:
+        """As the API server has it when the status is written, as far as anybody here asks."""
+        metadata = {"namespace": self.namespace, "name": self.name, "uid": self.uid, "labels": self.labels}
+        return {"metadata": metadata, "spec": orjson.loads(self.spec_json), "status": self.status()}
+
     @property
     def key(self) -> tuple[str, str]:
         """Namespace and queue: its line."""
         return self.namespace, self.queue
+
+    def has(self, index: int | None) -> bool:
+        """Whether an attempt of that item (None: of the job) may be told of: it has not ended, and there is such an item."""
+        if self.array is None or index is None:
+            return self.array is None and index is None and not self.phase.terminal
+        ended = index in self.array.succeeded or index in self.array.failed
+        return index < self.array.size and not ended and not self.phase.terminal
+
+    def latest(self, index: int | None) -> int:
+        """The highest attempt number that it is known to have used. Items use numbers of the whole job, in any order."""
+        return self.attempts if index is None else self.numbers.get(index, 0)
 
     def course(self, number: int, budgets: tuple[int, int] | None = None) -> Course:
         """For the rules of ``longshore.job.lifecycle``: attempt ``number`` runs; budgets are an item's own."""
@@ -133,6 +176,24 @@ class Job:
                 for condition in conditions(self.phase, self.reason, self.message, finished_at=self.finished_at)
             ]
         return whole
+
+
+def refusal(error: Exception) -> str:
+    """What is wrong with a specification, beginning with the field."""
+    if not isinstance(error, ValidationError):
+        return f"spec: {error}"
+    first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    field = ".".join(["spec", *map(str, first["loc"])])
+    return f"{field} {first['msg'].removeprefix('Value error, ')}"
+
+
+def grace(metadata: Json) -> float | None:
+    """Seconds between SIGTERM and SIGKILL of a cancel; None where nobody said so, or what he said is no such time."""
+    try:
+        found = float((metadata.get("annotations") or {}).get(GRACE, "nan"))
+    except ValueError:
+        return None
+    return found if 0 <= found <= MAX_GRACE_SECONDS else None
 
 
 def seconds(text: object) -> float | None:

@@ -1,39 +1,45 @@
-"""The desk as others see it: gauges, states, sizes. Reads and changes nothing."""
+"""All workers and all queues as the leader sees them: what ``GET /v1/workers`` and ``/v1/queues`` answer in a cluster."""
 
-from collections import Counter
-from typing import Any
-
+from longshore.job.spec import rfc3339_at
 from longshore_operator.desk import Desk, Worker
-from longshore_operator.metrics import QueueLine
-
-STATES = ("ready", "draining", "unready", "unreachable")
+from longshore_operator.job import Attempt, Job, Json
 
 
-def state(worker: Worker) -> str:
-    """A worker in one word."""
-    if not worker.boot or worker.refusals:
-        return "unreachable"
-    if worker.draining or worker.pod.ending:
-        return "draining"
-    return "ready" if worker.pod.ready else "unready"
+def workers(desk: Desk, *, now: float, clock: float) -> list[Json]:
+    """Every worker that is known, by name; ``now`` is seconds since the epoch, ``clock`` monotonic."""
+    found = sorted(desk.workers.values(), key=lambda worker: (worker.pod.namespace, worker.pod.name))
+    return [_worker(worker, now, clock) for worker in found]
 
 
-def lines_and_workers(desk: Desk, now: float, clock: float) -> dict[str, Any]:
-    """Queues, workers and slots of a ``metrics.Snapshot``; ``clock`` is monotonic."""
-    states = Counter(state(worker) for worker in desk.workers.values())
+def _worker(worker: Worker, now: float, clock: float) -> Json:
+    pod = worker.pod
     return {
-        "queues": [
-            QueueLine(*key, line.depth(now), line.running, None if (since := line.oldest(now)) is None else now - since)
-            for key, line in desk.lines.items()
-        ],
-        "workers": {name: states[name] for name in STATES},
-        "slots": {
-            "free": sum(worker.free(clock) for worker in desk.workers.values()),
-            "busy": sum(len(worker.held) for worker in desk.workers.values()),
-        },
+        "name": pod.name, "namespace": pod.namespace, "pool": pod.pool, "boot": worker.boot, "ready": pod.ready,
+        "draining": worker.draining or pod.ending, "slots": worker.slots, "free": worker.free(clock),
+        "handlers": sorted(worker.handlers), "commands": worker.commands,
+        "queues": sorted(pod.queues), "servesNamespaces": sorted(pod.namespaces),
+        "lateSeconds": round(max(0.0, clock - worker.due_at), 3) if worker.due_at else 0.0,
+        "running": [_attempt(job, attempt, now) for job, attempt in worker.held.values()],
     }  # fmt: skip
 
 
-def sizes(desk: Desk) -> dict[str, int]:
-    """Jobs on the desk by phase."""
-    return {f"jobs_{phase.value.lower()}": count for phase, count in desk.counts().items()}
+def _attempt(job: Job, attempt: Attempt, now: float) -> Json:
+    return {
+        "job": job.name, "namespace": job.namespace, "attempt": attempt.number, "index": attempt.index,
+        "handler": job.handler, "startedAt": rfc3339_at(attempt.started_at), "seconds": round(now - attempt.started_at, 3),
+    }  # fmt: skip
+
+
+def queues(desk: Desk, *, now: float) -> list[Json]:
+    """Every queue that has a policy or has had a job, by name; ``now`` is seconds since the epoch."""
+    return [_queue(desk, *key, now=now) for key in sorted(desk.lines)]
+
+
+def _queue(desk: Desk, namespace: str, name: str, *, now: float) -> Json:
+    line = desk.lines[namespace, name]
+    oldest = line.oldest(now)
+    return {
+        "name": name, "namespace": namespace, "policy": line.policy.model_dump(mode="json", exclude_none=True),
+        "waiting": len(line), "ready": line.depth(now), "running": line.running, "paused": line.policy.paused,
+        "oldestAgeSeconds": round(max(0.0, now - oldest), 3) if oldest is not None else 0.0,
+    }  # fmt: skip

@@ -3,6 +3,7 @@
 import asyncio
 import random
 from collections.abc import Callable
+from datetime import UTC, datetime
 
 import orjson
 
@@ -10,12 +11,14 @@ from longshore.job.attempts import EndedEntry, HandlerDefaults
 from longshore.job.lifecycle import End, Verdict, finish
 from longshore.job.limits import Defaults, Policy, QueuePolicy, resolve
 from longshore.job.spec import rfc3339_at
-from longshore.job.status import JobError, Outcome, Phase, Reason
+from longshore.job.status import MAX_LOG_TAIL_BYTES, JobError, Outcome, Phase, Reason
 from longshore_operator.desk import Desk
 from longshore_operator.job import Attempt, Job, Json
 from longshore_operator.write import Writer
 
 MAX_RESULT_BYTES = 16 * 1024  # of a result in the status; every write rewrites it, and etcd is no place for more
+MAX_DEPTH = 100  # of a result's lists and objects; who reads the status may have a limit, pydantic's is about 200
+DAY_SECONDS = 86_400.0
 PROGRESS_SECONDS = 5.0  # an array's progress is written so often at most
 
 
@@ -26,26 +29,27 @@ class Recorder:
                  counted: Callable[[str, str], None]) -> None:  # fmt: skip
         self._desk, self._writer, self._now = desk, writer, now
         self._ended, self._counted = ended, counted
-        self._later: dict[str, asyncio.TimerHandle] = {}
+        self._later: dict[str, tuple[asyncio.TimerHandle, asyncio.Future[None]]] = {}
 
     # -- attempts --------------------------------------------------------------------------------------------
 
-    def attempt_ended(self, job: Job, attempt: Attempt, entry: EndedEntry) -> asyncio.Future[None] | None:
-        """A worker says how an attempt ended; the future is done when that is on record, None when it may lag."""
-        entry = _kept(entry, array=job.array is not None)
-        end = End(entry.number, entry.outcome, entry.reason, entry.error.type if entry.error else "",
+    def attempt_ended(self, job: Job, attempt: Attempt, entry: EndedEntry) -> asyncio.Future[None]:
+        """A worker says how an attempt ended; the future is done when that is on record."""
+        attempt.over = True
+        entry = kept(entry, array=job.array is not None, now=self._now())
+        # Stopped, and nobody wanted the job's end: another operator, which thinks that it leads, gave the attempt up.
+        stopped = entry.outcome is Outcome.CANCELLED and not job.cancel
+        end = End(entry.number, Outcome.LOST if stopped else entry.outcome, entry.reason, entry.error.type if entry.error else "",
                   entry.error.message if entry.error else "", entry.exit_code)  # fmt: skip
         attempt.started_at = entry.started_at.timestamp()
         return self._settle(job, attempt, end, entry)
 
-    def attempt_lost(self, job: Job, attempt: Attempt, message: str) -> asyncio.Future[None] | None:
+    def attempt_lost(self, job: Job, attempt: Attempt, message: str) -> asyncio.Future[None]:
         """The worker is gone with the attempt, or has forgotten it."""
         outcome = Outcome.CANCELLED if job.cancel else Outcome.LOST
         return self._settle(job, attempt, End(attempt.number, outcome, Reason.WORKER_LOST, Reason.WORKER_LOST, message))
 
-    def _settle(
-        self, job: Job, attempt: Attempt, end: End, entry: EndedEntry | None = None
-    ) -> asyncio.Future[None] | None:
+    def _settle(self, job: Job, attempt: Attempt, end: End, entry: EndedEntry | None = None) -> asyncio.Future[None]:
         now = self._now()
         self._desk.end(job, attempt)
         job.attempts = max(job.attempts, attempt.number)
@@ -53,6 +57,9 @@ class Recorder:
         if end.outcome.disruption:
             self._counted("disruption", end.reason)
         if job.array is not None:
+            if end.outcome is not Outcome.SUCCEEDED:  # of thousands, those that went wrong are worth the room
+                job.remember(_history(attempt, end, entry, now))
+                job.log_tail = entry.log_tail if entry is not None else ""
             return self._item_ended(job, attempt, end, now)
         verdict = finish(job.course(attempt.number), end, self._policy(job, end), now=now, random=random.random)
         job.retries, job.disruptions = verdict.course.retries, verdict.course.disruptions
@@ -65,7 +72,7 @@ class Recorder:
             self._counted("retry", end.reason)
         return self._apply(job, verdict, now)
 
-    def _item_ended(self, job: Job, attempt: Attempt, end: End, now: float) -> asyncio.Future[None] | None:
+    def _item_ended(self, job: Job, attempt: Attempt, end: End, now: float) -> asyncio.Future[None]:
         array, index = job.array, attempt.index
         assert array is not None
         assert index is not None
@@ -81,11 +88,12 @@ class Recorder:
         elif phase is Phase.PENDING:
             array.again(index, verdict.not_before or 0.0)
             job.budgets[index] = (verdict.course.retries, verdict.course.disruptions)
+            job.numbers[index] = attempt.number
         else:
             array.running.discard(index)
         if phase.terminal:
             job.budgets.pop(index, None)
-        course = job.course(job.attempts)
+            job.numbers.pop(index, None)
         if job.cancel and not job.running:
             return self.end(job, Phase.CANCELLED, Reason.CANCELLED, "cancelled while it ran")
         if array.ended:
@@ -94,25 +102,28 @@ class Recorder:
                 return self.end(job, Phase.FAILED, Reason.ITEMS_FAILED, f"{failed} of {array.size} items failed")
             return self.end(job, Phase.SUCCEEDED, "", "")
         self._desk.queue(job, now)
-        self._write_later(job)
-        return None
+        return self._write_later(job)
 
-    def _write_later(self, job: Job) -> None:
+    def _write_later(self, job: Job) -> asyncio.Future[None]:
         if job.uid in self._later:
-            return
+            return self._later[job.uid][1]
+        done = asyncio.get_running_loop().create_future()
 
         def write() -> None:
             del self._later[job.uid]
             if job.uid in self._desk.jobs and not job.phase.terminal:
-                self._writer.changed(job)
+                _after(self._writer.changed(job), done)
+            else:
+                done.set_result(None)
 
-        self._later[job.uid] = asyncio.get_running_loop().call_later(PROGRESS_SECONDS, write)
+        self._later[job.uid] = asyncio.get_running_loop().call_later(PROGRESS_SECONDS, write), done
+        return done
 
     def _policy(self, job: Job, end: End) -> Policy:
         if end.outcome is Outcome.SUCCEEDED:
             return Policy()  # a success asks for no budget
         found = next((worker.defaults[job.handler] for worker in self._desk.workers.values()
-                      if job.handler in worker.defaults), HandlerDefaults())  # fmt: skip
+                      if job.handler in worker.defaults and worker.pod.serves(*job.key)), HandlerDefaults())  # fmt: skip
         line = self._desk.lines.get(job.key)
         defaults = Defaults(found.timeout_seconds, found.max_retries, found.retry)
         return resolve(job.spec(), defaults, line.policy if line is not None else QueuePolicy())
@@ -147,26 +158,62 @@ class Recorder:
         job.not_before = verdict.not_before
         if job.phase.terminal:
             job.finished_at, job.not_before = now, None
-            if (later := self._later.pop(job.uid, None)) is not None:
-                later.cancel()
         else:
             job.ready_at = max(now, verdict.not_before or 0.0)
         self._desk.queue(job, now)
         done = self._writer.changed(job)
         if job.phase.terminal:
-            done.add_done_callback(lambda _done: self._ended(job))
+            # Unless somebody else's record stands, or the job is gone.
+            done.add_done_callback(
+                lambda _done: self._ended(job) if job.phase.terminal and job.saved[0] is job.phase else None
+            )
+            timer, waiting = self._later.pop(job.uid, (None, None))
+            if timer is not None and waiting is not None:
+                timer.cancel()
+                _after(done, waiting)
         return done
 
 
-def _kept(entry: EndedEntry, *, array: bool) -> EndedEntry:
-    """The end as it can be kept: a result that is too large for a status fails the attempt."""
-    if entry.result is None or array or len(size := orjson.dumps(entry.result)) <= MAX_RESULT_BYTES:
-        return entry
-    text = f"the result takes {len(size)} bytes of JSON; at most {MAX_RESULT_BYTES} are kept"
-    error = JobError(type=Reason.RESULT_TOO_LARGE, message=text)
-    return entry.model_copy(
-        update={"outcome": Outcome.FAILED, "reason": Reason.RESULT_TOO_LARGE, "error": error, "result": None}
-    )
+def _after(first: asyncio.Future[None], then: asyncio.Future[None]) -> None:
+    """When the first is done, the other one is."""
+    first.add_done_callback(lambda _first: None if then.done() else then.set_result(None))
+
+
+def kept(entry: EndedEntry, *, array: bool, now: float) -> EndedEntry:
+    """The end as it can be kept, whatever a worker says: a result that is none fails the attempt, the rest is cut."""
+    end = _time(entry.finished_at, now)
+    told: Json = {
+        "reason": entry.reason[:200], "log_tail": entry.log_tail[-MAX_LOG_TAIL_BYTES:], "finished_at": end,
+        "started_at": min(end, _time(entry.started_at, now)),
+        "exit_code": entry.exit_code if entry.exit_code is None or abs(entry.exit_code) < 2**31 else None,
+    }  # fmt: skip
+    if entry.result is not None and (refused := _objection(entry.result, limit=None if array else MAX_RESULT_BYTES)):
+        error = JobError(type=refused[0], message=refused[1])
+        told |= {"outcome": Outcome.FAILED, "reason": refused[0], "error": error, "result": None}
+    return entry.model_copy(update=told)
+
+
+def _time(told: datetime, now: float) -> datetime:
+    """A worker's clock may be wrong, but not by centuries: JSON has no words for some of them."""
+    return datetime.fromtimestamp(min(max(told.timestamp(), 0.0), now + DAY_SECONDS), UTC)
+
+
+def _objection(result: object, *, limit: int | None) -> tuple[str, str] | None:
+    """Why a result cannot be in a status: reason and message."""
+    try:
+        size = len(orjson.dumps(result))
+    except TypeError as error:
+        return Reason.RESULT_NOT_JSON, f"the result cannot be kept: {error}"
+    if limit is not None and size > limit:
+        return Reason.RESULT_TOO_LARGE, f"the result takes {size} bytes of JSON; at most {limit} are kept"
+    if _deeper(result, MAX_DEPTH):
+        return Reason.RESULT_NOT_JSON, f"the result is nested deeper than {MAX_DEPTH} levels"
+    return None
+
+
+def _deeper(value: object, levels: int) -> bool:
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return any(levels == 0 or _deeper(part, levels - 1) for part in inner)
 
 
 def _error(end: End) -> Json:

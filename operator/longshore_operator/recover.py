@@ -1,6 +1,7 @@
-"""Is a worker still there? Pure decisions over what the API server and the worker's own feed say."""
+"""Is a worker still there, and whose is an attempt that it names? Pure decisions over what is said."""
 
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any
 
 POOL = "longshore.dev/pool"
@@ -10,8 +11,8 @@ PORT_NAME = "http"
 
 BY_HAND = "by-hand:"
 
-SILENT_SECONDS = 15.0  # a feed that says nothing for so long, though its pod looks well
-SILENT_UNREADY_SECONDS = 5.0  # the same for a pod that is not ready either
+SILENT_SECONDS = 5.0  # a feed's answer that is so late (a poll may wait 10 s by itself), though its pod looks well
+SILENT_UNREADY_SECONDS = 2.0  # the same for a pod that is not ready either
 REFUSALS = 3  # refused connections in a row, a fraction of a second apart: no process listens any more
 
 
@@ -40,7 +41,11 @@ class Pod:
 
     def serves(self, namespace: str, queue: str) -> bool:
         """Whether it may run jobs of that queue."""
-        return (not self.queues or queue in self.queues) and not self.namespaces.isdisjoint({namespace, "*"})
+        return (not self.queues or queue in self.queues) and self.trusted(namespace)
+
+    def trusted(self, namespace: str) -> bool:
+        """Whether it may run jobs of that namespace, and be believed what it says of them."""
+        return not self.namespaces.isdisjoint({namespace, "*"})
 
 
 def pod(resource: dict[str, Any]) -> Pod:
@@ -89,7 +94,8 @@ def lost(pod: Pod | None, *, silent_seconds: float, refusals: int) -> str:
     """Why everything that ran on the worker is lost; empty while there is hope.
 
     A pod that is gone or has ended is certain. A process that does not listen any more is as good as certain: the
-    engine holds the port to its last moment. Silence is a guess: a late result is refused by its number.
+    engine holds the port to its last moment. Silence is a guess: a late result is refused by its number. It counts
+    from when the feed should have answered, because a worker that runs one long job has nothing to tell for long.
     """
     if pod is None:
         return "its pod is gone"
@@ -99,5 +105,24 @@ def lost(pod: Pod | None, *, silent_seconds: float, refusals: int) -> str:
         return f"its process is gone{f' ({pod.last_end})' if pod.last_end else ''}"
     limit = SILENT_SECONDS if pod.ready else SILENT_UNREADY_SECONDS
     if silent_seconds > limit:
-        return f"its worker has said nothing for {silent_seconds:.0f} seconds"
+        return f"its worker's answer is {silent_seconds:.0f} seconds late"
     return ""
+
+
+class Claim(StrEnum):
+    """What an attempt is that a worker names."""
+
+    OURS = "ours"  # the one that lives: go on with it
+    NEW = "new"  # started by a leader before us who did not write it down: adopt it
+    TWIN = "twin"  # the same number lives elsewhere, by two that both led: whichever ends first is the record
+    STALE = "stale"  # given up, or of another job's pool: it counts for nothing
+
+
+def claim(number: int, worker: str, *, held: tuple[int, str] | None, latest: int) -> Claim:
+    """``worker`` is the uid of its pod; ``held`` number and worker of the attempt that lives; ``latest`` the highest
+    number that the job (or item) is known to have used. An attempt without a worker was running when its status was
+    written, and no worker has named it yet: a later number says that it was given up.
+    """
+    if held is not None and held[0] == number:
+        return Claim.OURS if held[1] in ("", worker) else Claim.TWIN
+    return Claim.NEW if number > latest and (held is None or not held[1]) else Claim.STALE

@@ -15,27 +15,9 @@ from typing import Final
 from longshore.job.schedule import ConcurrencyPolicy, ScheduleSpec
 from longshore.job.spec import rfc3339
 from longshore.job.status import TERMINAL
+from longshore_operator import ticks
 from longshore_operator.errors import KubeError, KubeUnavailable
 from longshore_operator.kube.client import MERGE_PATCH, Json, KubeClient, path_of
-from longshore_operator.ticks import (
-    GRACE,
-    LABEL,
-    REFUSED,
-    Problem,
-    condition,
-    condition_of,
-    due,
-    job_of,
-    label_of,
-    last_success,
-    overlaps,
-    owner_of,
-    parse,
-    phase_of,
-    settled,
-    status_of,
-    surplus,
-)
 
 AT_ONCE: Final = 16  # schedules in work; at the full hour many are due
 AGAIN: Final = timedelta(seconds=2)  # after the API server could not be asked
@@ -93,7 +75,9 @@ class Schedules:
             self._entries.pop(uid, None)
             self._orphans.pop(uid, None)
         elif entry is None:
-            self._entries[uid] = _Entry(schedule, active=self._orphans.pop(uid, {}))
+            # What the last leader knew counts until a list says otherwise: the watch of jobs may not be that far yet.
+            noted = {job["uid"]: job["name"] for job in (schedule.get("status") or {}).get("active") or ()}
+            self._entries[uid] = _Entry(schedule, active=noted | self._orphans.pop(uid, {}), tidy=bool(noted))
             self._woken.set()
         elif _version(schedule) > _version(entry.schedule):  # else an echo of what was written here, or older
             entry.schedule, entry.changed = schedule, True
@@ -101,16 +85,16 @@ class Schedules:
 
     def job_seen(self, job: Json) -> None:
         """A job is there; those of no schedule are passed over."""
-        if phase_of(job) in TERMINAL:
+        if ticks.phase_of(job) in TERMINAL:
             self.job_gone(job)
-        elif owner := owner_of(job):
+        elif owner := ticks.owner_of(job):
             entry = self._entries.get(owner)
             active = entry.active if entry is not None else self._orphans.setdefault(owner, {})
             active[job["metadata"]["uid"]] = job["metadata"]["name"]
 
     def job_gone(self, job: Json) -> None:
         """A job has ended, left the watch or was deleted."""
-        owner, uid = owner_of(job), job["metadata"]["uid"]
+        owner, uid = ticks.owner_of(job), job["metadata"]["uid"]
         if (entry := self._entries.get(owner)) is not None:
             known = entry.active.pop(uid, None) is not None
             if entry.ended is not None:
@@ -154,24 +138,24 @@ class Schedules:
 
     async def _pass(self, entry: _Entry) -> None:
         now, entry.look_at, schedule = self._now(), NEVER, entry.schedule
-        parsed = parse(schedule)
-        if isinstance(parsed, Problem):
-            await self._write(entry, condition(schedule, None, parsed, None, now))
+        parsed = ticks.parse(schedule)
+        if isinstance(parsed, ticks.Problem):
+            await self._write(entry, ticks.condition(schedule, None, parsed, None, now))
             return
         success = await self._tidied(entry, parsed)
-        ticks, problem = due(parsed, max(settled(schedule, parsed, now), entry.done), now), None
-        entry.look_at = ticks.next or NEVER
-        if ticks.run is not None:
+        decision, problem = ticks.due(parsed, max(ticks.settled(schedule, parsed, now), entry.done), now), None
+        entry.look_at = decision.next or NEVER
+        if decision.run is not None:
             try:
-                await self._fire(entry, parsed, ticks.run)
+                await self._fire(entry, parsed, decision.run)
             except KubeError as error:
-                problem = Problem(REFUSED, f"no job for {rfc3339(ticks.run)}: {error}")
+                problem = ticks.Problem(ticks.REFUSED, f"no job for {rfc3339(decision.run)}: {error}")
                 entry.look_at = min(entry.look_at, now + REFUSED_AGAIN)
-        await self._write(entry, condition(schedule, parsed, problem, ticks, now), success)
+        await self._write(entry, ticks.condition(schedule, parsed, problem, decision, now), success)
 
     async def _fire(self, entry: _Entry, spec: ScheduleSpec, tick: datetime) -> None:
         """Create the job of a tick, or leave it out."""
-        job = job_of(entry.schedule, tick)
+        job = ticks.job_of(entry.schedule, tick)
         name, namespace = job["metadata"]["name"], job["metadata"]["namespace"]
         if spec.concurrency_policy is ConcurrencyPolicy.FORBID and await self._forbidden(entry, name, tick):
             entry.done = tick
@@ -196,11 +180,11 @@ class Schedules:
 
     async def _forbidden(self, entry: _Entry, name: str, tick: datetime) -> bool:
         """Whether another job runs, or ran when the tick passed while nobody looked."""
-        late = self._now() - tick > GRACE
+        late = self._now() - tick > ticks.GRACE
         if not late and not _others(entry, name):
             return False
         jobs = await self._jobs(entry)  # a job whose end the watch has missed must not stop the schedule for good
-        return bool(_others(entry, name)) or (late and overlaps(jobs, tick))
+        return bool(_others(entry, name)) or (late and ticks.overlaps(jobs, tick))
 
     async def _cancel(self, namespace: str, name: str, uid: str) -> None:
         path, body = path_of("jobs", namespace, name), {"metadata": {"uid": uid}, "spec": {"cancel": True}}
@@ -214,19 +198,19 @@ class Schedules:
         """The last success; None when nothing has changed. Ended jobs beyond the limits are deleted."""
         status, metadata = entry.schedule.get("status") or {}, entry.schedule["metadata"]
         gone = {job["uid"] for job in status.get("active") or ()} - set(entry.active)
-        same_limits = condition_of(entry.schedule).get("observedGeneration") == metadata.get("generation", 0)
+        same_limits = ticks.condition_of(entry.schedule).get("observedGeneration") == metadata.get("generation", 0)
         if same_limits and not gone and not entry.tidy:
             return None
         try:
             jobs = await self._jobs(entry)
-            for job in surplus(spec, jobs):
+            for job in ticks.surplus(spec, jobs):
                 await self._delete(job)
         except KubeError as error:
             # Old jobs are no reason to leave out a new one.
             log.error("%s keeps old jobs: %s", entry.name, error, extra={"action": "history_refused"})
             return None
         entry.tidy = False
-        return last_success(jobs)
+        return ticks.last_success(jobs)
 
     async def _delete(self, job: Json) -> None:
         metadata = job["metadata"]
@@ -242,10 +226,10 @@ class Schedules:
     async def _jobs(self, entry: _Entry) -> Sequence[Json]:
         """Its jobs, ended or not; those that ended unseen are no longer active."""
         metadata, before = entry.schedule["metadata"], set(entry.active)
-        path, selector = path_of("jobs", metadata["namespace"]), f"{LABEL}={label_of(metadata['name'])}"
+        path, selector = path_of("jobs", metadata["namespace"]), f"{ticks.LABEL}={ticks.label_of(metadata['name'])}"
         pages = self._client.pages(path, label_selector=selector)
-        jobs = [job async for page in pages for job in page["items"] if owner_of(job) == metadata["uid"]]
-        for uid in before - {job["metadata"]["uid"] for job in jobs if phase_of(job) not in TERMINAL}:
+        jobs = [job async for page in pages for job in page["items"] if ticks.owner_of(job) == metadata["uid"]]
+        for uid in before - {job["metadata"]["uid"] for job in jobs if ticks.phase_of(job) not in TERMINAL}:
             entry.active.pop(uid, None)
         return jobs
 
@@ -253,15 +237,21 @@ class Schedules:
         """The status, when it says something new."""
         schedule = entry.schedule
         old = schedule.get("status") or {}
-        new = status_of(old, ready, entry.active, entry.ran, success)
+        new = ticks.status_of(old, ready, entry.active, entry.ran, success)
         if new == old and not entry.unwritten:
             return
         # Kept here at once: should the write fail, the next pass goes on from it and writes it again.
         entry.schedule, entry.unwritten = schedule | {"status": new}, True
         metadata = schedule["metadata"]
         path = path_of("schedules", metadata["namespace"], metadata["name"])
+        body = {
+            "metadata": {"resourceVersion": metadata["resourceVersion"]},
+            "status": new | {"active": new.get("active")},  # None takes it away
+        }
         try:
-            entry.schedule = await self._client.request("PUT", f"{path}/status", entry.schedule, kind="schedule_status")
+            entry.schedule = await self._client.request(
+                "PATCH", f"{path}/status", body, kind="schedule_status", content_type=MERGE_PATCH
+            )
         except KubeError as error:
             if error.status not in (404, 409):
                 raise

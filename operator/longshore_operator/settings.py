@@ -41,12 +41,20 @@ class OperatorSettings(BaseModel):
     """A leader that has not renewed for so long is replaced."""
     identity: str = Field(default_factory=socket.gethostname)
     """Name of this operator in the Lease; the pod's."""
+    address: str = ""
+    """Address at which others reach this operator, the pod's IP; `host` without one."""
     host: str = "127.0.0.1"
     """Address of the operator's own HTTP port."""
     port: Annotated[int, Field(ge=0, le=65535)] = 8082
     """Port for probes, metrics and the api's questions; 0 takes any that is free."""
     token_file: Path | None = None
     """File with the tokens that may ask explain, workers and queues; nobody may without one."""
+    unknown_handler_seconds: Annotated[float, Field(ge=0)] = 60.0
+    """A job whose handler is known to no worker fails when workers of its queue have been there for so long."""
+    secrets_dir: Path | None = None
+    """Folder of webhook secrets: one folder for each namespace, in it a file for each `webhook.secretRef`."""
+    webhook_allow_local: bool = False
+    """Whether webhooks may go to loopback and link-local addresses."""
     retention_seconds: Annotated[float, Field(ge=0)] = 7 * 86_400.0
     """Ended jobs that do not say how long they are kept are kept so long."""
     log_level: str = "info"

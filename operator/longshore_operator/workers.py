@@ -17,6 +17,7 @@ from longshore_operator.record import Recorder
 from longshore_operator.tasks import spawn
 
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.15, 1.0
+UNREADY_WAIT_SECONDS = 2.0
 LOOK_SECONDS = 1.0  # silence is looked at so often
 
 
@@ -90,42 +91,51 @@ class Workers:
     async def watch_silence(self) -> None:
         """For ever: a worker that says nothing is found here."""
         while True:
+            before = time.monotonic()
             await asyncio.sleep(LOOK_SECONDS)
+            slept = time.monotonic() - before
             for worker in list(self._desk.workers.values()):
+                if slept > 2 * LOOK_SECONDS and worker.due_at:
+                    worker.due_at += slept  # it was us who stood still, and could not listen
                 self._look(worker)
 
     # -- feeds -----------------------------------------------------------------------------------------------
 
     async def _follow(self, worker: Worker) -> None:
-        worker.heard_at = time.monotonic()
         pause = FIRST_PAUSE_SECONDS
         while self._desk.workers.get(worker.pod.uid) is worker:
-            asked_at = time.monotonic()
+            asked_at, wait = time.monotonic(), _patience(worker)
+            worker.due_at = worker.due_at or asked_at + wait
             try:
-                feed = await self._client.feed(
-                    worker.pod.address, worker.cursor, _recorded(worker), WAIT_SECONDS if worker.boot else 0.0
-                )
+                feed = await self._client.feed(worker.pod.address, worker.cursor, _recorded(worker), wait)
             except (WorkerUnreachable, ValidationError) as error:
                 self._unheard(worker, error)
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
                 continue
-            pause = FIRST_PAUSE_SECONDS
-            if self._desk.workers.get(worker.pod.uid) is worker:
-                self._heard(worker, feed, asked_at)
+            if self._desk.workers.get(worker.pod.uid) is not worker:
+                return
+            # It answers at once and has no news, or is another one every time: do not ask it in a circle.
+            at_once = time.monotonic() - asked_at < wait / 2
+            circles = at_once and (feed.cursor == worker.cursor or feed.boot != worker.boot)
+            self._heard(worker, feed, asked_at)
+            if circles:
+                await asyncio.sleep(pause)
+            pause = min(2 * pause, LONGEST_PAUSE_SECONDS) if circles else FIRST_PAUSE_SECONDS
 
     def _unheard(self, worker: Worker, error: WorkerUnreachable | ValidationError) -> None:
         refused = isinstance(error, WorkerUnreachable) and error.refused
         worker.refusals = worker.refusals + 1 if refused else 0
         detail = readable(error) if isinstance(error, ValidationError) else str(error)
         self._log("worker_unreachable", level="warning", worker=worker.pod.name, detail=detail)
-        self._look(worker)
+        if refused:
+            self._look(worker)
 
     def _heard(self, worker: Worker, feed: Feed, asked_at: float) -> None:
         if worker.boot and feed.boot != worker.boot:
             self._lose(worker, f"its worker was started again{_how(worker)}")
         first = worker.boot != feed.boot
-        worker.boot, worker.heard_at, worker.refusals = feed.boot, time.monotonic(), 0
+        worker.boot, worker.due_at, worker.refusals = feed.boot, 0.0, 0
         worker.slots, worker.draining, worker.commands = feed.slots.total, feed.draining, feed.commands
         worker.full_until = 0.0
         if feed.handlers is not None:
@@ -143,15 +153,30 @@ class Workers:
         job = self._desk.jobs.get(entry.uid)
         if job is None or job.phase.terminal:
             return None
-        attempt = job.running.get(entry.index)
-        if attempt is None and entry.number > job.attempts:  # started by our predecessor, who did not write it down
-            attempt = self._adopt(worker, job, entry.number, entry.index)
-        if attempt is None or attempt.number != entry.number or attempt.worker not in ("", worker.pod.uid):
+        attempt = self._claimed(worker, job, entry.number, entry.index)
+        if attempt is None or attempt.worker != worker.pod.uid:
             self._log("outcome_stale", level="warning", job=job.name, attempt=entry.number, worker=worker.pod.name)
             return None
-        if not attempt.worker:
-            attempt.worker, attempt.worker_name = worker.pod.uid, worker.pod.name
         return self._recorder.attempt_ended(job, attempt, entry)
+
+    def _claimed(self, worker: Worker, job: Job, number: int, index: int | None) -> Attempt | None:
+        """The attempt that a worker names, which it has from now on unless another one has it; None if it is stale."""
+        held = job.running.get(index)
+        if not job.has(index) or not worker.pod.trusted(job.namespace):
+            return None
+        match recover.claim(number, worker.pod.uid, held=(held.number, held.worker) if held else None,
+                            latest=job.latest(index)):  # fmt: skip
+            case recover.Claim.STALE:
+                return None
+            case recover.Claim.NEW:
+                if held is not None:
+                    self._recorder.attempt_lost(job, held, f"attempt {number} took its place")
+                return self._adopt(worker, job, number, index) if job.has(index) else None
+        assert held is not None
+        if not held.worker:
+            self._desk.place(job, held, worker)
+            held.confirmed_at = time.monotonic()
+        return held
 
     def _compare(self, worker: Worker, feed: Feed, asked_at: float) -> None:
         """Hold what the worker says it runs against what we think it does."""
@@ -170,16 +195,8 @@ class Workers:
 
     def _unexpected(self, worker: Worker, uid: str, index: int | None, number: int) -> None:
         job = self._desk.jobs.get(uid)
-        if job is not None and not job.phase.terminal:
-            held = job.running.get(index)
-            if held is not None and held.number == number and not held.worker:
-                held.worker, held.worker_name = worker.pod.uid, worker.pod.name
-                held.confirmed_at = time.monotonic()
-                worker.held[uid, index, number] = (job, held)
-                return
-            if held is None and number > job.attempts:
-                self._adopt(worker, job, number, index)
-                return
+        if job is not None and self._claimed(worker, job, number, index) is not None:
+            return
         # Of a job that is gone, or an attempt that was given up.
         self._log("attempt_unwanted", level="warning", worker=worker.pod.name, uid=uid, attempt=number)
         spawn(self._ask_to_stop(worker, uid, number, index))
@@ -187,7 +204,9 @@ class Workers:
     def _adopt(self, worker: Worker, job: Job, number: int, index: int | None) -> Attempt:
         attempt = Attempt(number, index, self._now())
         attempt.confirmed_at = time.monotonic()
-        job.attempts = number
+        if job.array is None:  # attempts of a predecessor that died before it wrote them down were lost with it
+            job.disruptions += max(0, number - job.attempts - 1)
+        job.attempts = max(job.attempts, number)
         self._desk.begin(job, attempt, worker, self._now())
         self._log("attempt_adopted", job=job.name, attempt=number, worker=worker.pod.name)
         return attempt
@@ -198,21 +217,23 @@ class Workers:
         """Ask the worker for the end of an attempt; its feed tells when it is gone."""
         attempt.stopping = True
         if (worker := self._desk.workers.get(attempt.worker)) is not None:
-            spawn(self._ask_to_stop(worker, job.uid, attempt.number, attempt.index, attempt))
+            spawn(self._ask_to_stop(worker, job.uid, attempt.number, attempt.index, attempt, job.grace))
 
     async def _ask_to_stop(self, worker: Worker, uid: str, number: int, index: int | None,
-                           attempt: Attempt | None = None) -> None:  # fmt: skip
+                           attempt: Attempt | None = None, grace: float | None = None) -> None:  # fmt: skip
         try:
-            await self._client.stop(worker.pod.address, uid, number, index)
+            there = await self._client.stop(worker.pod.address, uid, number, index, grace)
+            if not there and attempt is not None:
+                attempt.stopping = False  # it has ended, or has yet to arrive there
         except WorkerUnreachable as error:
             self._log("stop_unanswered", level="warning", worker=worker.pod.name, detail=str(error))
             if attempt is not None:
                 attempt.stopping = False  # its next word reminds us
 
     def _look(self, worker: Worker) -> None:
-        if not worker.heard_at or not self.on:
+        if not worker.due_at or not self.on:
             return
-        silent = time.monotonic() - worker.heard_at
+        silent = time.monotonic() - worker.due_at
         if why := recover.lost(worker.pod, silent_seconds=silent, refusals=worker.refusals):
             self._lose(worker, why)
 
@@ -234,6 +255,11 @@ class Workers:
         worker.boot = worker.cursor = worker.recorded = ""
         worker.recording.clear()
         self._stir()
+
+
+def _patience(worker: Worker) -> float:
+    """How long it may wait for something to tell: short while its pod is not ready, which may be the first sign."""
+    return (WAIT_SECONDS if worker.pod.ready else UNREADY_WAIT_SECONDS) if worker.boot else 0.0
 
 
 def _recorded(worker: Worker) -> str:

@@ -22,9 +22,10 @@ class Writer:
     def __init__(self, client: KubeClient, *, overtaken: Callable[[Job, Json | None], None],
                  log: Callable[..., None]) -> None:  # fmt: skip
         self._client, self._overtaken, self._log = client, overtaken, log
-        self._writing: dict[str, asyncio.Task[None]] = {}
-        self._written: dict[str, int] = {}
-        self._waiting: dict[str, list[tuple[int, asyncio.Future[None]]]] = {}
+        # By the job as an object: one that was overtaken comes back as another, of the same uid.
+        self._writing: dict[Job, asyncio.Task[None]] = {}
+        self._waiting: dict[Job, list[tuple[int, asyncio.Future[None]]]] = {}
+        self._tried: dict[Job, set[Saved]] = {}
 
     def __len__(self) -> int:
         return len(self._writing)
@@ -33,9 +34,9 @@ class Writer:
         """Write the job's status; the future is done when it, or a later one, is on record or can never be."""
         job.version += 1
         done = asyncio.get_running_loop().create_future()
-        self._waiting.setdefault(job.uid, []).append((job.version, done))
-        if job.uid not in self._writing:
-            self._writing[job.uid] = spawn(self._write(job))
+        self._waiting.setdefault(job, []).append((job.version, done))
+        if job not in self._writing:
+            self._writing[job] = spawn(self._write(job))
         return done
 
     async def idle(self) -> None:
@@ -50,30 +51,37 @@ class Writer:
             await self._once(job)
             written = version
             self._tell(job, written)
-        del self._writing[job.uid]
+        del self._writing[job]
+        self._tried.pop(job, None)
 
     def _tell(self, job: Job, version: int) -> None:
-        waiting = self._waiting.pop(job.uid, [])
+        waiting = self._waiting.pop(job, [])
         for wanted, done in waiting:
             if wanted <= version and not done.done():
                 done.set_result(None)
         if rest := [(wanted, done) for wanted, done in waiting if wanted > version]:
-            self._waiting[job.uid] = rest
+            self._waiting[job] = rest
 
     async def _once(self, job: Job) -> None:
         path = path_of("jobs", job.namespace, job.name, "status")
         pause = FIRST_PAUSE_SECONDS
         while True:
-            status = job.status()
-            target: Saved = (job.phase, job.attempts, job.redrives)
             phase, attempts, redrives = job.saved
+            status = job.status()
+            # A job can be faster than the word of its redrive, and the API server lets Failed become Pending alone.
+            first = phase is Phase.FAILED and redrives < job.redrives and job.phase is not Phase.PENDING
+            if first:
+                status = _reopened(status)
+            target: Saved = (Phase(status["phase"]), job.attempts, job.redrives)
+            self._tried.setdefault(job, set()).add(target)
             try:
                 found = await self._client.request(
                     "PATCH", path, status_patch(job.uid, (phase.value, attempts, redrives), status),
                     kind="status", content_type=JSON_PATCH,
                 )  # fmt: skip
                 job.saved, job.seen = target, max(job.seen, int(found["metadata"]["resourceVersion"]))
-                return
+                if not first:
+                    return
             except KubeUnavailable as error:
                 self._log("write_delayed", level="warning", job=job.name, namespace=job.namespace, detail=str(error))
                 await asyncio.sleep(max(error.retry_after, pause * random.uniform(0.5, 1.0)))
@@ -99,19 +107,18 @@ class Writer:
         there: Saved = (Phase(status.get("phase", "Pending")), status.get("attempts", 0), status.get("redrives", 0))
         if there == target:  # our own write, whose answer got lost
             job.saved = target
-            return False
+            return target[0] is not job.phase
         if there == job.saved:
             # Not a race: the status itself is refused. Without its free parts it is taken, or nothing ever is.
             self._log("status_refused", level="error", job=job.name, namespace=job.namespace, detail=error.message)
             if job.result is None and not job.history:
-                self._overtaken(job, found)
-                return False
-            job.result, job.history = None, []
+                await asyncio.sleep(LONGEST_PAUSE_SECONDS)
+            job.result, job.history, job.log_tail, job.error = None, [], "", None
             return True
-        if there[0].terminal or there[1] > job.attempts or there[2] > job.redrives:
-            self._overtaken(job, found)  # somebody else has written more than we know: the first record stands
+        if there not in self._tried[job]:
+            self._overtaken(job, found)  # somebody else has written: the first record stands
             return False
-        job.saved = there
+        job.saved = there  # an earlier write of ours, whose answer got lost
         return True
 
     async def _read(self, job: Job) -> Json | None:
@@ -125,3 +132,9 @@ class Writer:
                     return None
                 self._log("read_refused", level="error", job=job.name, namespace=job.namespace, detail=error.message)
                 await asyncio.sleep(LONGEST_PAUSE_SECONDS)
+
+
+def _reopened(status: Json) -> Json:
+    """The same job, waiting: what says that it runs or has ended is left out."""
+    kept = ("attempts", "redrives", "retries", "disruptions", "history", "items")
+    return {"phase": Phase.PENDING.value} | {name: status[name] for name in kept if name in status}

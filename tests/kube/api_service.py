@@ -16,14 +16,14 @@ API_RIGHTS: list[dict[str, Any]] = [
     {"apiGroups": [GROUP], "resources": ["jobs"], "verbs": ["get", "list", "watch", "create", "patch", "delete"]},
     {"apiGroups": [GROUP], "resources": ["queues"], "verbs": ["get", "list", "create", "patch"]},
     {"apiGroups": [""], "resources": ["pods"], "verbs": ["get"]},
+    {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": ["get"]},
 ]
 USER_RIGHTS: list[dict[str, Any]] = [{"apiGroups": [GROUP], "resources": ["jobs", "queues"], "verbs": ["*"]}]
 
 
 def install_crds(plane: ControlPlane) -> None:
     """Make Jobs known; may be called again."""
-    plane.kubectl("apply", "--server-side", f"--filename={CRDS}", check=True)
-    plane.kubectl("wait", "--for=condition=Established", f"--filename={CRDS}", "--timeout=30s", check=True)
+    plane.install_crds(CRDS)
 
 
 def account(plane: ControlPlane, namespace: str, name: str, rules: list[dict[str, Any]]) -> None:

@@ -53,6 +53,11 @@ class ControlPlane:
         """Address of the API server."""
         return f"https://127.0.0.1:{self._port}"
 
+    @property
+    def ssl_context(self) -> ssl.SSLContext:
+        """Of its administrator."""
+        return self._context
+
     def start(self) -> None:
         """Start everything and wait until it answers. StartError, with a log's end, when it does not."""
         try:

@@ -26,6 +26,10 @@ class Liar:
         }  # fmt: skip
         self.answer: Callable[[], bytes] = lambda: json.dumps(self.feed).encode()
         self.status = 200
+        self.patience = TOLD_SECONDS
+        self.takes = threading.Event()
+        """Attempts are taken when it is set; until then nobody is answered, and there is nothing to stop."""
+        self.takes.set()
         self._said = threading.Event()
         self._server = ThreadingHTTPServer((host, 0), self._handler())
         self.port = int(self._server.server_address[1])
@@ -64,13 +68,14 @@ class Liar:
 
             def do_GET(self) -> None:
                 liar.polls += 1
-                liar._said.wait(TOLD_SECONDS)
+                liar._said.wait(liar.patience)
                 liar._said.clear()
                 self._send(liar.answer())
 
             def do_POST(self) -> None:
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
                 liar.offers += body["attempts"]
+                liar.takes.wait(20)
                 results = [
                     {"uid": one["uid"], "number": one["number"], "result": "accepted"} for one in body["attempts"]
                 ]
@@ -78,10 +83,10 @@ class Liar:
 
             def do_DELETE(self) -> None:
                 liar.stops.append(self.path)
-                self._send(b"{}")
+                self._send(b"{}", liar.status if liar.takes.is_set() else 404)
 
-            def _send(self, data: bytes) -> None:
-                self.send_response(liar.status)
+            def _send(self, data: bytes, status: int = 0) -> None:
+                self.send_response(status or liar.status)
                 self.send_header("Content-Length", str(len(data)))
                 self.end_headers()
                 self.wfile.write(data)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -64,6 +65,18 @@ class Operator:
             assert self.process is not None
             assert self.process.poll() is None, self.log.read_text()[-4000:]
             time.sleep(0.05)
+
+    def cpu_seconds(self) -> float:
+        """What it has used since its start, user and system."""
+        return sum(map(int, self._stat()[11:13])) / os.sysconf("SC_CLK_TCK")
+
+    def resident_mib(self) -> float:
+        """Its resident memory."""
+        return int(self._stat()[21]) * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+    def _stat(self) -> list[str]:
+        assert self.process is not None
+        return Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
 
     def kill(self) -> None:
         """SIGKILL."""
@@ -191,3 +204,19 @@ class Rig:
             lambda: status if (status := self.status(name))["phase"] == phase else None, f"{name} {phase}", seconds
         )
         return found
+
+
+def status_patches(plane: ControlPlane, resource: str = "jobs") -> int:
+    """How many status writes of that resource the API server has ever been asked for, by its own count."""
+    pattern = re.compile(r"^apiserver_request_total\{(.*)\} (\S+)$", re.MULTILINE)
+    wanted = ('group="longshore.dev"', f'resource="{resource}"', 'subresource="status"', 'verb="PATCH"')
+    found = pattern.findall(plane.metrics())
+    return int(sum(float(count) for labels, count in found if all(label in labels for label in wanted)))
+
+
+def alive(pid: int) -> bool:
+    """Whether the process is there and not a zombie."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False

@@ -299,7 +299,8 @@ def test_explain_says_what_the_api_can_know(api: ApiService) -> None:
 
     assert ["NotBefore", "Suspended", "Unknown", "Running"] == [reason(n) for n in ("later", "held", "plain", "runs")]
     assert "operator" in api.ask("GET", "/v1/jobs/plain/explain").json()["message"]
-    assert 503 == api.ask("GET", "/v1/workers").status
+    workers = api.ask("GET", "/v1/workers")
+    assert (503, True) == (workers.status, "operator_token_file" in workers.json()["detail"])
 
 
 def test_logs_are_the_tail_or_a_hint(api: ApiService) -> None:
@@ -442,17 +443,27 @@ def test_the_whole_way(
     service = ApiService(tmp_path / "api", control_plane, namespace, commands=True)
     try:
         worker = rig.worker(commands=True)
-        rig.leader()
-        service.change(worker_tokens_file=worker.tokens)
+        tokens = tmp_path / "tokens-of-the-operator"
+        tokens.write_text("of-the-operator\n")
+        leader = rig.leader(token_file=tokens)
+        service.change(worker_tokens_file=worker.tokens, operator_token_file=tokens)
         service.start()
         wait = {"Prefer": "wait=20"}
         done = service.ask("POST", "/v1/jobs", {"handler": "primes", "args": {"limit": 100}}, headers=wait)
         said = service.ask("POST", "/v1/jobs", {"command": ["sh", "-c", "echo still here; sleep 600"], "name": "talks"})
         eventually(lambda: service.resource("talks")["status"]["phase"] == "Running")
         live = service.ask("GET", "/v1/jobs/talks/logs")
+        for name in ("second", "third"):
+            service.ask("POST", "/v1/jobs", {"command": ["sleep", "600"], "name": name})
+        eventually(
+            lambda: service.ask("GET", "/v1/jobs/third/explain").json()["reason"] == "NoFreeSlot", what="the reason"
+        )
+        (there,) = service.ask("GET", "/v1/workers").json()["items"]
         cancelled = service.ask("POST", "/v1/jobs/talks:cancel")
         ended = service.ask("GET", "/v1/jobs/talks?wait=20")
         after = service.ask("GET", "/v1/jobs/talks/logs")
+        leader.kill()
+        unasked = service.ask("GET", "/v1/workers")
     finally:
         service.end()
         rig.close()
@@ -462,6 +473,9 @@ def test_the_whole_way(
     assert (200, "false", True) == (live.status, live.headers["Longshore-Complete"], b"still here" in live.body)
     assert (202, "Cancelled") == (cancelled.status, ended.json()["status"]["phase"])
     assert (200, "true") == (after.status, after.headers["Longshore-Complete"]), after.body
+    assert ("worker-0", {"talks", "second"}) == (there["name"], {one["job"] for one in there["running"]})
+    assert 503 == unasked.status
+    assert "does not answer" in unasked.json()["detail"]
 
 
 def test_all_namespaces_when_asked_for(control_plane: ControlPlane, namespace: str, tmp_path: Path) -> None:
@@ -487,6 +501,28 @@ def test_all_namespaces_when_asked_for(control_plane: ControlPlane, namespace: s
     assert (202, other) == (there.status, there.json()["namespace"])
     assert (200, "Succeeded", path) == (read.status, read.json()["status"]["phase"], read.json()["links"]["self"])
     assert ([], 403) == (here, nowhere.status)
+
+
+def test_an_api_that_ends_answers_who_waits(
+    control_plane: ControlPlane, namespace: str, tmp_path: Path, eventually: Wait
+) -> None:
+    install_crds(control_plane)
+    service = ApiService(tmp_path, control_plane, namespace)
+    service.start()
+    try:
+        service.submit(name="slow")
+        with ThreadPoolExecutor(2) as pool:
+            wait = pool.submit(service.ask, "GET", "/v1/jobs/slow?wait=30")
+            stream = pool.submit(service.ask, "GET", "/v1/events", headers={"Accept": "text/event-stream"}, timeout=60)
+            eventually(lambda: "longshore_waiting_requests 1.0" in service.request("GET", "/metrics").body.decode())
+            eventually(lambda: "longshore_streams_open 1.0" in service.request("GET", "/metrics").body.decode())
+            code = service.stop(9)  # gunicorn would cut them off after 10 s
+            answers = wait.result(5), stream.result(5)
+    finally:
+        service.end()
+
+    assert (0, 200, "Pending") == (code, answers[0].status, answers[0].json()["status"]["phase"])
+    assert b"event: submitted" in answers[1].body
 
 
 # -- an API server of one's own -------------------------------------------------------------------------------

@@ -119,6 +119,7 @@ def test_no_kill_loses_a_job_or_ends_one_twice(rig: Rig) -> None:
 
     check_ends(rig)
     for worker in rig.workers.values():
+        worker.wait_ready()  # it may have been killed last
         rig.until(lambda worker=worker: not worker.poll("").running, "an idle worker")  # type: ignore[misc]
 
 

@@ -1,7 +1,7 @@
 """Schedules create their jobs, once each. Against a real API server, with the tests' own clock."""
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -30,12 +30,17 @@ class Stage:
         self.plane, self.namespace = plane, namespace
         self.now = datetime.now(UTC)
         self.results: list[tuple[str, str]] = []
+        self.on_answer: Callable[[str], None] = lambda _kind: None
         self.told: dict[str, Json] = {}
 
     @asynccontextmanager
     async def operator(self) -> AsyncIterator[Schedules]:
-        async with client_of(self.plane, counted=lambda *what: self.results.append(what)) as client:
+        async with client_of(self.plane, counted=self.counted) as client:
             yield self.schedules(client)
+
+    def counted(self, kind: str, result: str) -> None:
+        self.results.append((kind, result))
+        self.on_answer(kind)
 
     def schedules(self, client: KubeClient) -> Schedules:
         return Schedules(client, lambda: self.now)
@@ -105,6 +110,7 @@ def test_a_tick_makes_one_job_and_two_writes(control_plane: ControlPlane, namesp
             assert ("True", "Scheduled") == (status["conditions"][0]["status"], status["conditions"][0]["reason"])
 
             stage.results.clear()
+            control_plane.must("PATCH", path_of("schedules", namespace, "often"), {"metadata": {"labels": {"a": "b"}}})
             stage.tell(schedules)
             await schedules.turn()
             assert 0 == stage.writes(), "something was written though nothing has changed"
@@ -183,6 +189,27 @@ def test_forbid_leaves_a_tick_out_and_does_not_make_up_for_it(control_plane: Con
     run(test())
 
 
+def test_an_end_may_be_seen_before_the_creation_is_answered(control_plane: ControlPlane, namespace: str) -> None:
+    async def test() -> None:
+        stage = Stage(control_plane, namespace)
+        stage.create(concurrencyPolicy="Forbid")
+        async with stage.operator() as schedules:
+
+            def ends(kind: str) -> None:
+                if kind == "create":
+                    [job] = stage.jobs()
+                    stage.finish(job["metadata"]["name"])
+                    schedules.job_gone(job)
+
+            stage.on_answer = ends
+            await stage.minute(schedules)
+            assert "active" not in stage.status()
+            await schedules.turn()
+            assert stage.now == datetime.fromisoformat(stage.status()["lastSuccessfulTime"])
+
+    run(test())
+
+
 @pytest.mark.parametrize("end", ["deleted", "succeeded"])
 def test_forbid_goes_on_after_an_end_that_nobody_told_of(control_plane: ControlPlane, namespace: str, end: str) -> None:
     async def test() -> None:
@@ -200,6 +227,86 @@ def test_forbid_goes_on_after_an_end_that_nobody_told_of(control_plane: ControlP
             name = stage.jobs()[-1]["metadata"]["name"]
             assert name != first["metadata"]["name"]
             assert [name] == [job["name"] for job in stage.status()["active"]]
+
+    run(test())
+
+
+def test_a_new_leader_knows_what_runs_before_its_watch_has_told_it(control_plane: ControlPlane, namespace: str) -> None:
+    async def test() -> None:
+        stage = Stage(control_plane, namespace)
+        stage.create(concurrencyPolicy="Forbid")
+        async with stage.operator() as first:
+            await stage.minute(first)
+            stage.now = stage.now + timedelta(minutes=1)
+        async with stage.operator() as second:
+            second.seen(None, control_plane.must("GET", path_of("schedules", namespace, "often")))
+            await second.turn()
+            [job] = stage.jobs()
+            assert [job["metadata"]["name"]] == [one["name"] for one in stage.status()["active"]]
+
+    run(test())
+
+
+def test_a_new_leader_forgets_what_ended_before_its_time(control_plane: ControlPlane, namespace: str) -> None:
+    async def test() -> None:
+        stage = Stage(control_plane, namespace)
+        stage.create()
+        async with stage.operator() as first:
+            await stage.minute(first)
+        control_plane.must("DELETE", path_of("jobs", namespace, stage.jobs()[0]["metadata"]["name"]))
+        async with stage.operator() as second:
+            second.seen(None, control_plane.must("GET", path_of("schedules", namespace, "often")))
+            await second.turn()
+            assert "active" not in stage.status()
+
+    run(test())
+
+
+def test_somebody_else_s_write_is_not_overwritten(control_plane: ControlPlane, namespace: str) -> None:
+    async def test() -> None:
+        stage = Stage(control_plane, namespace)
+        stage.create()
+        async with stage.operator() as schedules:
+            await stage.minute(schedules)
+            later = (stage.now + timedelta(minutes=1)).isoformat()
+            path = path_of("schedules", namespace, "often", "status")
+            control_plane.must("PATCH", path, {"status": {"lastScheduleTime": later}})
+            stage.finish(stage.jobs()[0]["metadata"]["name"])
+            schedules.job_gone(stage.jobs()[0])
+            await schedules.turn()
+            assert ("schedule_status", "409") in stage.results
+            assert later == stage.status()["lastScheduleTime"]
+            await schedules.turn()
+            assert "active" not in stage.status()
+            assert later == stage.status()["lastScheduleTime"]
+
+    run(test())
+
+
+def test_these_rights_are_enough(control_plane: ControlPlane, namespace: str) -> None:
+    rules = [
+        {"apiGroups": ["longshore.dev"], "resources": ["jobs"], "verbs": ["list", "create", "patch", "delete"]},
+        {"apiGroups": ["longshore.dev"], "resources": ["schedules"], "verbs": ["get"]},
+        {"apiGroups": ["longshore.dev"], "resources": ["schedules/status"], "verbs": ["patch"]},
+    ]
+    base = f"/apis/rbac.authorization.k8s.io/v1/namespaces/{namespace}"
+    control_plane.must("POST", f"{base}/roles", {"metadata": {"name": "clock"}, "rules": rules})
+    user = f"clock-of-{namespace}"
+    control_plane.kubectl(
+        "create", "rolebinding", "clock", "--role=clock", f"--user={user}", "-n", namespace, check=True
+    )
+
+    async def test() -> None:
+        stage = Stage(control_plane, namespace)
+        stage.create(concurrencyPolicy="Replace", successfulJobsHistoryLimit=0)
+        async with client_of(control_plane, control_plane.kubeconfig(user), counted=stage.counted) as client:
+            schedules = stage.schedules(client)
+            for _ in range(3):
+                await stage.minute(schedules)
+            stage.finish(stage.jobs()[0]["metadata"]["name"])
+            await stage.minute(schedules)
+            assert [True, True, False] == [job["spec"]["cancel"] for job in stage.jobs()]
+            assert [] == [result for _, result in stage.results if not result.startswith("2")]
 
     run(test())
 

@@ -18,6 +18,8 @@ from longshore.errors import AppError
 from longshore.settings import Settings
 
 if TYPE_CHECKING:
+    from types import FrameType
+
     from flask import Flask
 
     from longshore.apps import Apps
@@ -112,6 +114,14 @@ def _of_cluster(loaded: "Apps") -> "Flask":
     from longshore.store.kubernetes.connect import connect
 
     lines.set_up(_settings)
+
+    def stop_waiting(number: int, frame: "FrameType | None") -> None:
+        store.stop_waiting()
+        if callable(gunicorns):
+            gunicorns(number, frame)
+
     store, reviews = connect(_settings, loaded.handlers)
     guard = ClusterGuard(_settings, reviews, store.namespace) if _settings.auth == "kubernetes" else None
+    # gunicorn lets requests finish in 10 s, and waits may take 30.
+    gunicorns = signal.signal(signal.SIGTERM, stop_waiting)
     return create_app(store, _settings, loaded, guard)

@@ -5,12 +5,7 @@ Reads one JSON line per delivery from the socket that is its standard input and 
 try again) or failed. Signs as Standard Webhooks 1.0 says. Ends by itself when its parent does or has nothing to send.
 """
 
-import base64
-import binascii
-import hashlib
-import hmac
 import http.client
-import ipaddress
 import select
 import socket
 import ssl
@@ -23,25 +18,18 @@ from pathlib import Path
 
 import orjson
 
+from longshore.job.webhook import (
+    MAX_IN_FLIGHT,
+    TIMEOUT_SECONDS,
+    Refused,
+    check_address,
+    headers,
+    outcome,
+    signing_keys,
+)
 from longshore.version import __version__
 
-TIMEOUT_SECONDS = 20.0  # Standard Webhooks recommends 15 to 30
 IDLE_SECONDS = 60.0
-SENDERS = 64  # as many as the outbox has under way; they mostly wait
-
-
-class Refused(Exception):
-    """This delivery can never work; trying again is useless."""
-
-
-def check_address(text: str, *, allow_local: bool) -> None:
-    """Refuse an address that only this machine or this link can reach; raises Refused."""
-    address = ipaddress.ip_address(text)
-    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped:
-        address = address.ipv4_mapped
-    local = address.is_loopback or address.is_link_local
-    if address.is_multicast or address.is_unspecified or (local and not allow_local):
-        raise Refused(f"{address} is a loopback, link-local or multicast address")
 
 
 def resolve(host: str, port: int, *, allow_local: bool) -> str:
@@ -58,20 +46,10 @@ def secrets(directory: str, name: str) -> list[bytes]:
     if not directory:
         raise Refused("the job names a secret, but secrets_dir is not set")
     try:
-        lines = (Path(directory) / name).read_text().split()
-        keys = [base64.b64decode(line.removeprefix("whsec_"), validate=True) for line in lines]
-    except (OSError, ValueError, binascii.Error) as error:
+        text = (Path(directory) / name).read_text()
+    except (OSError, ValueError) as error:
         raise Refused(f"secret {name} cannot be read: {type(error).__name__}") from error
-    if not keys:
-        raise Refused(f"secret {name} has no key")
-    return keys
-
-
-def sign(keys: list[bytes], message_id: str, timestamp: int, body: bytes) -> str:
-    """The ``webhook-signature`` header: one ``v1,`` entry per key."""
-    content = f"{message_id}.{timestamp}.".encode() + body
-    digests = (hmac.new(key, content, hashlib.sha256).digest() for key in keys)
-    return " ".join("v1," + base64.b64encode(digest).decode() for digest in digests)
+    return signing_keys(name, text)
 
 
 def post(
@@ -117,22 +95,15 @@ def deliver(delivery: dict[str, str], *, secrets_dir: str, allow_local: bool) ->
         return {"id": delivery["id"], "result": "refused", "detail": str(error)}
     except (OSError, http.client.HTTPException, ValueError) as error:
         return {"id": delivery["id"], "result": "failed", "detail": f"{type(error).__name__}: {error}"}
-    # 410 is the receiver's way to say: never again.
-    result = "delivered" if 200 <= status < 300 else "refused" if status == 410 else "failed"
-    return {"id": delivery["id"], "result": result, "detail": f"HTTP {status}"}
+    return {"id": delivery["id"], "result": outcome(status).value, "detail": f"HTTP {status}"}
 
 
 def _send(delivery: dict[str, str], *, secrets_dir: str, allow_local: bool) -> int:
     body = delivery["body"].encode()
-    timestamp = int(time.time())
-    headers = {
-        "Content-Type": "application/json", "User-Agent": f"longshore/{__version__}",
-        "webhook-id": delivery["id"], "webhook-timestamp": str(timestamp),
-    }  # fmt: skip
-    if delivery["secret_ref"]:
-        keys = secrets(secrets_dir, delivery["secret_ref"])
-        headers["webhook-signature"] = sign(keys, delivery["id"], timestamp, body)
-    return post(delivery["url"], body, headers, allow_local=allow_local)
+    name = delivery["secret_ref"]
+    keys = secrets(secrets_dir, name) if name else []
+    given = headers(delivery["id"], int(time.time()), body, keys, f"longshore/{__version__}")
+    return post(delivery["url"], body, given, allow_local=allow_local)
 
 
 def main() -> None:
@@ -140,7 +111,7 @@ def main() -> None:
     boot = orjson.loads(sys.argv[1])
     wire = socket.socket(fileno=0)
     buffer = b""
-    with ThreadPoolExecutor(SENDERS) as senders:
+    with ThreadPoolExecutor(MAX_IN_FLIGHT) as senders:
 
         def send(line: bytes) -> None:
             answer = deliver(orjson.loads(line), **boot)

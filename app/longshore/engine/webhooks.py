@@ -17,19 +17,16 @@ from longshore.engine.live import Live, Spec
 from longshore.engine.loop import READ, WRITE, Loop, Timer
 from longshore.job.spec import rfc3339_at
 from longshore.job.status import TERMINAL
+from longshore.job.webhook import (
+    MAX_IN_FLIGHT,
+    MAX_PER_RECEIVER,
+    SCHEDULE_SECONDS,
+    body,
+    message_id,
+    next_attempt,
+    receiver_of,
+)
 from longshore.store.ledger import DeliveryRow
-
-# Standard Webhooks 1.0, "Deliverability and reliability": seconds before each attempt.
-SCHEDULE_SECONDS = (0, 5, 300, 1800, 7200, 18_000, 36_000, 50_400, 72_000, 86_400)
-MAX_IN_FLIGHT = 64
-MAX_PER_RECEIVER = 8  # one that hangs keeps only so many senders waiting
-
-
-def next_attempt(attempts: int, now: float, random: Callable[[], float]) -> float | None:
-    """When to try again after so many attempts, up to a tenth later at random; ``None`` means give up."""
-    if attempts >= len(SCHEDULE_SECONDS):
-        return None
-    return now + SCHEDULE_SECONDS[attempts] * (1 + 0.1 * random())
 
 
 class Outbox:
@@ -64,32 +61,32 @@ class Outbox:
         return sum(map(len, self._waiting.values())) + len(self._sent)
 
     def _wait(self, row: DeliveryRow) -> None:
-        heapq.heappush(self._waiting.setdefault(_receiver(row), []), (row.next_at or 0.0, row.id, row))
+        heapq.heappush(self._waiting.setdefault(receiver_of(row.url), []), (row.next_at or 0.0, row.id, row))
 
-    def _room(self, receiver: str) -> bool:
-        return len(self._sent) < MAX_IN_FLIGHT and self._sent_to[receiver] < MAX_PER_RECEIVER
+    def _room(self, host: str) -> bool:
+        return len(self._sent) < MAX_IN_FLIGHT and self._sent_to[host] < MAX_PER_RECEIVER
 
     def _send_due(self) -> None:
         now = time.time()
-        for receiver in list(self._waiting):
+        for host in list(self._waiting):
             if len(self._sent) >= MAX_IN_FLIGHT:
                 break  # the rest is first the next time
-            heap = self._waiting[receiver]
-            while heap and heap[0][0] <= now and self._room(receiver):
+            heap = self._waiting[host]
+            while heap and heap[0][0] <= now and self._room(host):
                 row = heapq.heappop(heap)[2]
                 self._sent[row.id] = row
-                self._sent_to[receiver] += 1
+                self._sent_to[host] += 1
                 self._write(row)
-            del self._waiting[receiver]
+            del self._waiting[host]
             if heap:
-                self._waiting[receiver] = heap
+                self._waiting[host] = heap
         self._wake_for_next(now)
 
     def _wake_for_next(self, now: float) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        first = min((heap[0][0] for receiver, heap in self._waiting.items() if self._room(receiver)), default=None)
+        first = min((heap[0][0] for host, heap in self._waiting.items() if self._room(host)), default=None)
         if first is not None:
             # Looked at again every minute at least: the clock may have been set.
             self._timer = self._loop.after(min(60.0, max(0.0, first - now)), self._send_due)
@@ -147,7 +144,7 @@ class Outbox:
 
     def _result(self, answer: dict[str, str]) -> None:
         row = self._sent.pop(answer["id"])
-        self._sent_to[_receiver(row)] -= 1
+        self._sent_to[receiver_of(row.url)] -= 1
         attempts = row.attempts + 1
         failed = answer["result"] == "failed"
         again = next_attempt(attempts, time.time(), random.random) if failed else None
@@ -187,10 +184,6 @@ class Outbox:
             self._courier.wait()
 
 
-def _receiver(row: DeliveryRow) -> str:
-    return row.url.split("/")[2].lower()  # whatever stands there: not every URL that is accepted can be parsed
-
-
 def delivery(live: Live, spec: Spec, now: float) -> DeliveryRow | None:
     """What has to be sent about the end of the job; None when nobody asked."""
     hook = cast("dict[str, object] | None", spec.get("webhook"))
@@ -203,14 +196,6 @@ def delivery(live: Live, spec: Spec, now: float) -> DeliveryRow | None:
         "finishedAt": rfc3339_at(standing.finished_at or now),
         "result": orjson.Fragment(standing.result) if standing.result is not None else None,
     }  # fmt: skip
-    body = _body(f"job.{standing.phase.lower()}", rfc3339_at(now), data)
-    message_id = f"msg_{live.uid}_{standing.redrives}"
-    return DeliveryRow(message_id, live.uid, str(hook["url"]), str(hook.get("secretRef") or ""), body, 0, now)
-
-
-def _body(kind: str, at: str, data: dict[str, object]) -> bytes:
-    """``type``, ``timestamp``, ``data``: at most 20 KB, as the standard asks."""
-    whole = orjson.dumps({"type": kind, "timestamp": at, "data": data})
-    if len(whole) <= 20_000:
-        return whole
-    return orjson.dumps({"type": kind, "timestamp": at, "data": {**data, "result": None, "resultOmitted": True}})
+    text = body(standing.phase, rfc3339_at(now), data)
+    message = message_id(live.uid, standing.redrives)
+    return DeliveryRow(message, live.uid, str(hook["url"]), str(hook.get("secretRef") or ""), text, 0, now)

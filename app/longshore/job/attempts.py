@@ -14,6 +14,7 @@ from longshore.job.spec import (
     MAX_ARGS_BYTES,
     MAX_ITEMS,
     MAX_ITEMS_BYTES,
+    MAX_MEMORY_BYTES,
     CommandLine,
     Env,
     Frozen,
@@ -34,7 +35,7 @@ MAX_WAIT_SECONDS = 30.0  # of one poll
 
 UID = r"^[A-Za-z0-9][A-Za-z0-9-]{0,63}$"
 CURSOR = r"^[0-9a-f]{8}:[0-9]{1,15}$"
-_TRACEPARENT = r"^([0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2})?$"
+TRACEPARENT = r"^([0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2})?$"
 
 Uid = Annotated[str, Field(pattern=UID)]
 Index = Annotated[Int, Field(ge=0, lt=MAX_ITEMS)]
@@ -80,11 +81,11 @@ class Offer(Frozen):
     """Environment variables of a command."""
     timeout_seconds: Seconds | None = None
     """Longest run; without one the handler's own, if it has one."""
-    memory_bytes: Annotated[Int, Field(ge=1, le=2**60)] | None = None
+    memory_bytes: Annotated[Int, Field(ge=1, le=MAX_MEMORY_BYTES)] | None = None
     """Most memory of the process and all below it; without one no limit of its own."""
     idempotency_key: Annotated[str, Field(max_length=512)] = ""
     """Equal in all attempts of one job (or item); handed to the handler."""
-    traceparent: Annotated[str, Field(pattern=_TRACEPARENT)] = ""
+    traceparent: Annotated[str, Field(pattern=TRACEPARENT)] = ""
     """W3C trace context; handed to the handler."""
     runner: Literal["slot", "process", "command"] | None = None
     """A warm slot or a process of its own; without one what the handler asks for. Of a command only `command`."""

@@ -1,14 +1,13 @@
 """Why a job stands where it stands: its line, read aloud. Computed when asked, never written down."""
 
-from datetime import UTC, datetime
-
 from longshore.job.line import Entry, Line
-from longshore.job.spec import Frozen, Time, rfc3339_at
+from longshore.job.spec import Frozen, Time, rfc3339_at, utc
 
 HELD = {
     "suspended": "it is suspended; resume it",
     "dependencies": "it waits for other jobs to succeed",
     "handler": "no worker knows its handler",
+    "ending": "it is being cancelled",
     "items": "all its items are running or have ended, or parallelism is reached",
 }
 
@@ -18,7 +17,7 @@ class Explanation(Frozen):
 
     reason: str
     """In one word: Next, InLine, NotBefore, Paused, ConcurrencyReached, KeyConcurrencyReached, RateLimited, NoFreeSlot,
-    Suspended, Dependencies, UnknownHandler, Items, Running, Ended."""
+    Suspended, Dependencies, UnknownHandler, Items, Running, Ending, Ended; in a cluster also NoWorker, Starting."""
     message: str
     """In a sentence."""
     position: int | None = None
@@ -51,9 +50,12 @@ def explain(
 
 
 def _held(entry: Entry, waits_for: tuple[str, ...]) -> Explanation:
-    reason = {"suspended": "Suspended", "dependencies": "Dependencies", "handler": "UnknownHandler"}.get(
-        entry.why, "Items"
-    )
+    reason = {
+        "suspended": "Suspended",
+        "dependencies": "Dependencies",
+        "handler": "UnknownHandler",
+        "ending": "Ending",
+    }.get(entry.why, "Items")
     message = HELD[entry.why] if not waits_for else f"it waits for {', '.join(waits_for)} to succeed"
     return Explanation(reason=reason, message=message, waits_for=waits_for)
 
@@ -90,4 +92,4 @@ def _before(other: Entry, entry: Entry) -> bool:
 
 
 def _time(when: float) -> Time:
-    return datetime.fromtimestamp(when, UTC)
+    return utc(when)

@@ -282,6 +282,11 @@ class Line:
         for entry in sorted(waiting, key=lambda entry: entry.since):
             self._ready(entry)
 
+    def restart_rate(self, now: float) -> None:
+        """Nothing is saved up: whoever starts jobs from now on does not know what was started before."""
+        if self._policy.rate_limit:
+            self._bucket = TokenBucket(self._policy.rate_limit, now)
+
     def full(self) -> bool:
         """Whether the queue's concurrency is used up."""
         limit = self._policy.concurrency

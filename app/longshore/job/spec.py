@@ -31,7 +31,10 @@ MAX_ARGS_BYTES = 64 * 1024
 MAX_ITEMS = 10_000
 MAX_ITEMS_BYTES = 512 * 1024
 MAX_JSON_DEPTH = 64  # deeper data is a mistake or an attack; orjson itself stops at 255 when writing
+MAX_MEMORY_BYTES = 2**60  # more than any machine has, and an integer that every JSON writer takes
 MAX_SECONDS = 10 * 365 * 86_400  # ten years: beyond it a number is a typing error
+
+_FIRST_SECOND, _LAST_SECOND = -62_135_596_800, 253_402_300_799  # of the years 1 and 9999
 
 _DNS_LABEL = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
 _DNS_SUBDOMAIN = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"
@@ -199,11 +202,11 @@ class Resources(Frozen):
 
     @property
     def memory_bytes(self) -> int | None:
-        """The limit in bytes, or ``None`` when there is none."""
+        """The limit in bytes, at most ``MAX_MEMORY_BYTES``; ``None`` when there is none."""
         if self.memory is None:
             return None
         digits = self.memory.rstrip("KMGTik")
-        return int(digits) * _MEMORY_UNITS[self.memory[len(digits) :]]
+        return min(int(digits) * _MEMORY_UNITS[self.memory[len(digits) :]], MAX_MEMORY_BYTES)
 
 
 class JobSpec(Frozen):
@@ -361,4 +364,9 @@ def rfc3339(when: datetime) -> str:
 
 def rfc3339_at(when: float) -> str:
     """``rfc3339`` of seconds since the epoch."""
-    return datetime.fromtimestamp(when, UTC).isoformat(timespec="microseconds")[:26] + "Z"
+    return utc(when).isoformat(timespec="microseconds")[:26] + "Z"
+
+
+def utc(when: float) -> datetime:
+    """Seconds since the epoch as a time; what a zone has pushed out of the years 1 to 9999 is at their edge."""
+    return datetime.fromtimestamp(min(max(when, _FIRST_SECOND), _LAST_SECOND), UTC)

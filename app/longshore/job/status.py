@@ -62,6 +62,7 @@ class Reason:
     DRAINED = "Drained"
     HANDLER_ERROR = "HandlerError"
     UNKNOWN_HANDLER = "UnknownHandler"
+    INVALID_SPEC = "InvalidSpec"  # the API server took what the model refuses; never on a laptop
     INVALID_ARGS = "InvalidArguments"
     RESULT_TOO_LARGE = "ResultTooLarge"
     RESULT_NOT_JSON = "ResultNotSerializable"

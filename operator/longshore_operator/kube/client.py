@@ -1,6 +1,7 @@
 """Raw JSON to and from the API server: aiohttp and orjson, because the official client costs four times the CPU."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 
@@ -69,7 +70,7 @@ class KubeClient:
                 raise KubeUnavailable(f"{method} {path}: {error or type(error).__name__}") from error
         self._counted(kind, str(status))
         if status < 300:
-            return orjson.loads(text) if text else {}
+            return _parsed(text) if text else {}
         raise self._refusal(status, text, retry_after, f"{method} {path}")
 
     def _refusal(self, status: int, text: bytes, retry_after: str, what: str) -> Exception:
@@ -103,3 +104,11 @@ class KubeClient:
                 return
             params["continue"] = more
             await asyncio.sleep(0)
+
+
+def _parsed(text: bytes) -> Json:
+    try:
+        found: Json = orjson.loads(text)
+    except orjson.JSONDecodeError:  # it stops at 1,024 levels, and the API server takes more
+        found = json.loads(text)
+    return found

@@ -7,6 +7,7 @@ after the last renewal was *sent*, before anybody else may begin. Nothing relies
 
 import asyncio
 import logging
+import math
 import os
 import random
 import threading
@@ -152,7 +153,7 @@ class Elector:
         spec = before | {
             "holderIdentity": holder, "renewTime": now, "leaseTransitions": epoch,
             "acquireTime": now if taking else before.get("acquireTime", now),
-            "leaseDurationSeconds": -int(-self._lease_seconds // 1) if holder else 1,
+            "leaseDurationSeconds": math.ceil(self._lease_seconds) if holder else 1,
         }  # fmt: skip
         body = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": {"name": self._name}}
         if self._lease:

@@ -8,6 +8,7 @@ from longshore.settings import Settings
 from longshore.store.kubernetes.access import Reviews
 from longshore.store.kubernetes.client import KubeClient, longshore
 from longshore.store.kubernetes.history import History
+from longshore.store.kubernetes.leader import Leader
 from longshore.store.kubernetes.logs import Logs
 from longshore.store.kubernetes.measures import Measures
 from longshore.store.kubernetes.store import Cluster, KubernetesStore
@@ -35,5 +36,6 @@ def connect(settings: Settings, handlers: Mapping[str, Handler]) -> tuple[Kubern
     cluster = Cluster(
         client=client, watch=watch, history=history, measures=measures, handlers=handlers, own_namespace=own,
         logs=Logs(client, settings.worker_tokens_file), all_namespaces=settings.all_namespaces,
+        leader=Leader(client, settings.operator_namespace or own, settings.operator_lease, settings.operator_token_file),
     )  # fmt: skip
     return KubernetesStore(cluster), Reviews(client, settings.token_audiences)

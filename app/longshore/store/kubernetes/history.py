@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from longshore.errors import Draining
 from longshore.job.spec import rfc3339_at
 from longshore.store.kubernetes.documents import Resource, version
 from longshore.store.port import Event
@@ -35,6 +36,13 @@ class History:
         self._known: dict[tuple[str, str], Known] = {}
         self._events: deque[tuple[str, Event]] = deque(maxlen=KEPT)
         self._changed = threading.Condition()
+        self._closed = False
+
+    def close(self) -> None:
+        """Let nobody wait any more: from now on who would gets Draining."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
 
     def learn(self, jobs: Iterable[Resource]) -> None:
         """What the jobs that may still change are like now; nothing is told of what was missed."""
@@ -57,7 +65,7 @@ class History:
                 self._changed.notify_all()
 
     def after(self, namespace: str, job: str | None, after: int, limit: int, wait: float = 0.0) -> list[Event]:
-        """Events beyond ``after``, oldest first; waits for the first one at most so many seconds."""
+        """Events beyond ``after``, oldest first, waiting for the first one at most so many seconds; raises Draining."""
         end = time.monotonic() + wait
         with self._changed:
             while True:
@@ -65,6 +73,8 @@ class History:
                 left = end - time.monotonic()
                 if found or left <= 0:
                     return found
+                if self._closed:
+                    raise Draining(retry_after=1)
                 self._changed.wait(left)
 
     def _find(self, namespace: str, job: str | None, after: int, limit: int) -> list[Event]:

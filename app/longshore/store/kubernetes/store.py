@@ -1,12 +1,11 @@
 """``JobStore`` over the API server: a job is accepted when etcd has it, and every verb is one write."""
 
-import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from longshore.errors import Conflict, Gone, InvalidRequest, NotFound, StoreUnavailable
+from longshore.errors import Conflict, InvalidRequest, NotFound, StoreUnavailable
 from longshore.handlers import Handler
 from longshore.job.idempotency import name_from_key
 from longshore.job.items import IndexSet
@@ -15,6 +14,8 @@ from longshore.store.kubernetes import documents
 from longshore.store.kubernetes.client import KubeClient, longshore
 from longshore.store.kubernetes.explain import explain
 from longshore.store.kubernetes.history import ENDS, History, event
+from longshore.store.kubernetes.leader import Leader
+from longshore.store.kubernetes.lists import count, find
 from longshore.store.kubernetes.logs import Logs
 from longshore.store.kubernetes.measures import Measures
 from longshore.store.kubernetes.queues import Queues
@@ -24,10 +25,6 @@ from longshore.store.kubernetes.watch import Changes, JobWatch, Told
 from longshore.store.port import Event, JobDoc, Key, LogChunk, NewJob, Page, Query, Submitted
 from longshore.version import __version__
 
-PHASES = tuple(phase.value for phase in Phase)
-TABLE = "application/json;as=Table;v=v1;g=meta.k8s.io"
-COUNT_PAGE = 1000
-LABEL = re.compile(r"[-A-Za-z0-9_./]*")
 TRIES = 5  # of a change to a job that others change at the same time
 T = TypeVar("T")
 
@@ -41,6 +38,7 @@ class Cluster:
     history: History
     measures: Measures
     logs: Logs
+    leader: Leader
     handlers: Mapping[str, Handler]
     own_namespace: str
     all_namespaces: bool
@@ -67,6 +65,11 @@ class KubernetesStore:
             detail = f"this service has the namespace {self.namespace} alone"
             raise InvalidRequest(f"namespace: {detail}", errors=[{"parameter": "namespace", "detail": detail}])
         return KubernetesStore(self._cluster, namespace)
+
+    def stop_waiting(self) -> None:
+        """The service is ending: answer everybody who waits as things are now."""
+        self._cluster.watch.stop()
+        self._cluster.history.close()
 
     # -- submit and read -------------------------------------------------------------------------------------
 
@@ -116,32 +119,10 @@ class KubernetesStore:
         return documents.job_doc(self._resource(id))
 
     def find(self, query: Query) -> Page:
-        """By name, which is by time where names were generated: an API server has no other order."""
-        try:
-            answer = self._client.get(
-                self._jobs, list_=True, limit=query.limit, **_selectors(query), **{"continue": query.cursor}
-            )
-        except (InvalidRequest, Gone):
-            if not query.cursor:
-                raise
-            detail = "is no cursor, or older than five minutes; begin again without one"
-            raise InvalidRequest(f"cursor: {detail}", errors=[{"parameter": "cursor", "detail": detail}]) from None
-        return Page([documents.job_doc(job) for job in answer["items"]], answer["metadata"].get("continue") or "")
+        return find(self._client, self._jobs, query)
 
     def count(self, query: Query) -> dict[str, int]:
-        counts: dict[str, int] = {}
-        cursor = ""
-        while True:
-            # A table has a few words of each job, where a list has all of it.
-            table = self._client.get(self._jobs, accept=TABLE, list_=True, limit=COUNT_PAGE, includeObject="None",
-                                     **_selectors(query), **{"continue": cursor})  # fmt: skip
-            place = [column["name"] for column in table["columnDefinitions"]].index("Phase")
-            for row in table["rows"] or ():
-                phase = row["cells"][place]
-                counts[phase] = counts.get(phase, 0) + 1
-            cursor = table["metadata"].get("continue") or ""
-            if not cursor:
-                return counts
+        return count(self._client, self._jobs, query)
 
     def items(self, id: str, *, after: int = -1, limit: int = 100) -> list[dict[str, object]]:
         """Items that have ended; of running ones a status has only the number."""
@@ -230,7 +211,7 @@ class KubernetesStore:
 
     def explain(self, id: str) -> dict[str, object]:
         job = self._resource(id)
-        return explain(job, self._queues, time.time())
+        return explain(job, self._queues, self._cluster.leader, time.time())
 
     # -- the service -----------------------------------------------------------------------------------------
 
@@ -247,7 +228,7 @@ class KubernetesStore:
         return [self._cluster.handlers[name].describe() for name in sorted(self._cluster.handlers)]
 
     def workers(self) -> list[dict[str, object]]:
-        raise StoreUnavailable("the operator, who knows the workers, could not be asked", retry_after=30)
+        return self._cluster.leader.workers(self.namespace)
 
     def status(self, *, details: bool = False) -> dict[str, object]:
         # A read of one key of etcd: proves that both answer, and that our account may read jobs.
@@ -276,27 +257,6 @@ def _waits(job: documents.Resource) -> bool:
 
 def _has_ended(doc: JobDoc) -> bool:
     return documents.ended({"spec": doc["spec"], "status": doc["status"]})
-
-
-def _selectors(query: Query) -> dict[str, str]:
-    fields = [
-        f"{path}={_escaped(value)}"
-        for path, value in (("spec.queue", query.queue), ("spec.handler", query.handler))
-        if value
-    ]
-    if query.phases:  # selectors are all of, never any of: so none of the others
-        fields += [f"status.phase!={phase}" for phase in PHASES if phase not in query.phases]
-    for text in (*query.labels, *query.labels.values()):
-        if not LABEL.fullmatch(text):  # it would be another selector
-            raise InvalidRequest(f"label: {text!r} is in no label", errors=[
-                {"parameter": "label", "detail": "should be key=value of a label"}])  # fmt: skip
-    labels = ",".join(f"{key}={value}" for key, value in query.labels.items())
-    return {"fieldSelector": ",".join(fields), "labelSelector": labels}
-
-
-def _escaped(text: str) -> str:
-    """As the value of a field selector."""
-    return text.replace("\\", "\\\\").replace(",", "\\,").replace("=", "\\=")
 
 
 def _against_others(change: Callable[[], T]) -> T:

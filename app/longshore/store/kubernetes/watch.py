@@ -35,7 +35,7 @@ class Told(Enum):
 
     LOOK = "look"  # something may have been missed
     DELETED = "deleted"  # the job is gone
-    NOTHING = "nothing"  # the time is over
+    NOTHING = "nothing"  # the time is over, or the service is ending
 
 
 Change = Resource | Told
@@ -75,8 +75,9 @@ class JobWatch:
         threading.Thread(target=self._run, name="job-watch", daemon=True).start()
 
     def stop(self) -> None:
-        """End when the stream says something next; a daemon thread holds nobody up meanwhile."""
+        """Let nobody wait any more. The thread is a daemon and goes with the process."""
         self._stopping.set()
+        self._tell_all(Told.NOTHING)
 
     @contextlib.contextmanager
     def follow(self, namespace: str, name: str) -> Iterator[Changes]:
@@ -84,6 +85,8 @@ class JobWatch:
         changes, key = Changes(), (namespace, name)
         with self._lock:
             self._followers[key].append(changes)
+        if self._stopping.is_set():
+            changes.tell(Told.NOTHING)
         try:
             yield changes
         finally:
@@ -127,10 +130,7 @@ class JobWatch:
             found += answer["items"]
             page = {name: text for name, text in answer["metadata"].items() if text}
         self._history.learn(found)
-        with self._lock:
-            waiting = [changes for followers in self._followers.values() for changes in followers]
-        for changes in waiting:
-            changes.tell(Told.LOOK)
+        self._tell_all(Told.LOOK)
         return str(page["resourceVersion"])
 
     def _stream(self) -> None:
@@ -151,6 +151,12 @@ class JobWatch:
                 self._since = str(resource["metadata"]["resourceVersion"])
         finally:
             self.connected = False
+
+    def _tell_all(self, what: Told) -> None:
+        with self._lock:
+            waiting = [changes for followers in self._followers.values() for changes in followers]
+        for changes in waiting:
+            changes.tell(what)
 
     def _tell(self, kind: str, resource: Resource) -> None:
         metadata = resource["metadata"]

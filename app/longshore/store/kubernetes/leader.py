@@ -1,0 +1,72 @@
+"""The operator's leader, who alone knows lines, free slots and workers: found through its Lease, asked over HTTP."""
+
+from pathlib import Path
+
+import orjson
+import urllib3
+from urllib3.exceptions import HTTPError
+
+from longshore.errors import NotFound, StoreUnavailable
+from longshore.store.kubernetes.client import Json, KubeClient, Target
+
+CONNECT_SECONDS, ANSWER_SECONDS = 1.0, 3.0  # it answers from memory, in milliseconds
+RETRY_SECONDS = 5
+
+
+class Leader:
+    """Who leads is looked up for every question: they are few, and a leader may have changed."""
+
+    def __init__(self, client: KubeClient, namespace: str, lease: str, token_file: Path | None) -> None:
+        path = f"/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases/{lease}"
+        self._client, self._lease = client, Target("leases.coordination.k8s.io", path, namespace)
+        self._token_file = token_file
+        self._pool = urllib3.PoolManager(maxsize=4)
+
+    def ask(self, path: str) -> Json:
+        """What the leader answers; raises NotFound for its 404 and StoreUnavailable when it cannot be asked."""
+        headers, address = self._token(), self._address()
+        timeout = urllib3.Timeout(connect=CONNECT_SECONDS, read=ANSWER_SECONDS)
+        try:
+            answer = self._pool.request(
+                "GET", f"http://{address}{path}", headers=headers, timeout=timeout, retries=False
+            )
+        except HTTPError as error:
+            raise _unasked(f"its leader at {address} does not answer ({type(error).__name__})") from error
+        if answer.status == 404:
+            raise NotFound("the operator does not know it")
+        if answer.status != 200:
+            raise _unasked(f"its leader at {address} answered {answer.status}")
+        found: Json = orjson.loads(answer.data)
+        return found
+
+    def workers(self, namespace: str) -> list[dict[str, object]]:
+        """Who may run jobs of the namespace, and what of it runs there; the leader knows of others, which is not told."""
+        return [
+            {**worker, "running": [one for one in worker.get("running", ()) if one.get("namespace") == namespace]}
+            for worker in self.ask("/v1/workers")["items"]
+            if {worker.get("namespace"), *worker.get("servesNamespaces", ())} & {namespace, "*"}
+        ]
+
+    def _address(self) -> str:
+        try:
+            lease = self._client.get(self._lease)
+        except NotFound:
+            raise _unasked("none has led yet") from None
+        # NAME_ADDRESS, as the operator's elector writes it; no name of a pod has an underscore.
+        address = str((lease.get("spec") or {}).get("holderIdentity") or "").partition("_")[2]
+        if not address:
+            raise _unasked("none leads now")
+        return address
+
+    def _token(self) -> dict[str, str]:
+        if self._token_file is None:
+            raise _unasked("this service has no token for it (setting operator_token_file)")
+        try:
+            words = self._token_file.read_text().split()[:1]  # read each time: it is rotated
+        except OSError as error:
+            raise _unasked(f"the token for it cannot be read ({error.strerror})") from error
+        return {"Authorization": f"Bearer {words[0]}"} if words else {}
+
+
+def _unasked(why: str) -> StoreUnavailable:
+    return StoreUnavailable(f"the operator could not be asked: {why}", retry_after=RETRY_SECONDS)

@@ -1,0 +1,158 @@
+"""Webhooks of the cluster: told by the leader after the record, to a real receiver on loopback."""
+
+import base64
+import hashlib
+import hmac
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kube.control_plane import ControlPlane
+from kube.operators import Rig, status_patches
+from kube.shared_rig import APPS, shared_rig
+from receiver import Receiver
+
+KEY = bytes(range(24))
+
+
+@pytest.fixture(scope="module")
+def rig(control_plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
+    folder = tmp_path_factory.mktemp("webhooks")
+    with shared_rig(control_plane, folder) as rig:
+        secrets = folder / "secrets" / rig.namespace
+        secrets.mkdir(parents=True)
+        (secrets / "good").write_text(f"whsec_{base64.b64encode(KEY).decode()}\n")
+        (folder / "secrets" / "outside").write_text(base64.b64encode(KEY).decode())
+        rig.worker(apps=APPS)
+        rig.leader(webhook_allow_local=True, secrets_dir=folder / "secrets", lease_seconds=2)
+        yield rig
+
+
+@pytest.fixture
+def receiver(request: pytest.FixtureRequest) -> Iterator[Receiver]:
+    receiver = Receiver(*getattr(request, "param", ()))
+    yield receiver
+    receiver.close()
+
+
+def told(rig: Rig, name: str, seconds: float = 30) -> dict[str, Any]:
+    """The condition, when it is there."""
+
+    def look() -> dict[str, Any] | None:
+        conditions = rig.status(name).get("conditions", ())
+        return next((one for one in conditions if one["type"] == "WebhookDelivered"), None)
+
+    found: dict[str, Any] = rig.until(look, f"the condition of {name}", seconds)
+    return found
+
+
+def test_the_end_of_a_job_is_told_and_signed_for_one_write_more(rig: Rig, receiver: Receiver) -> None:
+    before = status_patches(rig.plane)
+    rig.submit("told", args={"x": 1}, webhook={"url": f"{receiver.url}/hook?a=b", "secretRef": "good"})
+    condition = told(rig, "told")
+    headers, body, path = receiver.got[0]
+    uid = rig.job("told")["metadata"]["uid"]
+    content = b".".join([headers["webhook-id"].encode(), headers["webhook-timestamp"].encode(), body])
+
+    assert ("True", "Delivered") == (condition["status"], condition["reason"])
+    assert (
+        "v1," + base64.b64encode(hmac.new(KEY, content, hashlib.sha256).digest()).decode()
+        == headers["webhook-signature"]
+    )
+    assert (f"msg_{uid}_0", "/hook?a=b") == (headers["webhook-id"], path)
+    assert headers["host"] == receiver.url.removeprefix("http://")
+    said = receiver.bodies()[0]
+    assert ("job.succeeded", "told", rig.namespace, {"x": 1}) == (
+        said["type"], said["data"]["id"], said["data"]["namespace"], said["data"]["result"])  # fmt: skip
+    assert 2 == status_patches(rig.plane) - before
+    assert {"Complete", "Finished", "WebhookDelivered"} == {c["type"] for c in rig.status("told")["conditions"]}
+
+
+def test_only_the_ends_that_were_asked_for_are_told(rig: Rig, receiver: Receiver) -> None:
+    rig.submit("not-told", webhook={"url": receiver.url, "on": ["Failed"]})
+    rig.submit("failure", "raises", webhook={"url": receiver.url, "on": ["Failed"]})
+    rig.end_of("not-told")
+    told(rig, "failure")
+
+    assert ["failure"] == [body["data"]["id"] for body in receiver.bodies()]
+
+
+def test_a_redriven_job_is_told_again_under_another_id(rig: Rig, receiver: Receiver) -> None:
+    rig.submit("twice", "raises", webhook={"url": receiver.url})
+    told(rig, "twice")
+    rig.patch("twice", redrive=1)
+    rig.until(lambda: len(receiver.got) == 2, "the second delivery")
+    uid = rig.job("twice")["metadata"]["uid"]
+
+    assert [f"msg_{uid}_0", f"msg_{uid}_1"] == [headers["webhook-id"] for headers, _, _ in receiver.got]
+
+
+@pytest.mark.parametrize("receiver", [(302, 204)], indirect=True)
+def test_a_redirect_is_a_failure_not_followed_and_tried_again_under_the_same_id(rig: Rig, receiver: Receiver) -> None:
+    rig.submit("stubborn", webhook={"url": f"{receiver.url}/here"})
+
+    assert "True" == told(rig, "stubborn")["status"]
+    assert ["/here", "/here"] == [path for _, _, path in receiver.got]
+    assert 1 == len({headers["webhook-id"] for headers, _, _ in receiver.got})
+
+
+@pytest.mark.parametrize("receiver", [(410,)], indirect=True)
+def test_gone_ends_it_at_once(rig: Rig, receiver: Receiver) -> None:
+    rig.submit("unwanted", webhook={"url": receiver.url})
+
+    assert ("False", "Refused", "HTTP 410") == tuple(told(rig, "unwanted")[n] for n in ("status", "reason", "message"))
+
+
+@pytest.mark.parametrize("secret", ["missing", "outside"])
+def test_a_secret_that_is_not_the_namespaces_own_sends_nothing(rig: Rig, receiver: Receiver, secret: str) -> None:
+    rig.submit(f"unsigned-{secret}", webhook={"url": receiver.url, "secretRef": secret})
+
+    assert "Refused" == told(rig, f"unsigned-{secret}")["reason"]
+    assert [] == receiver.got
+
+
+def test_an_array_an_invalid_job_and_a_cancelled_one_are_told(rig: Rig, receiver: Receiver) -> None:
+    hook = {"url": receiver.url}
+    rig.submit("array", count=3, webhook=hook)
+    rig.submit("invalid", args={"x": "y" * 70_000}, webhook=hook)
+    rig.submit("cancelled", suspend=True, webhook=hook)
+    rig.patch("cancelled", cancel=True)
+    for name in ("array", "invalid", "cancelled"):
+        told(rig, name)
+
+    assert {"job.succeeded", "job.failed", "job.cancelled"} == {body["type"] for body in receiver.bodies()}
+
+
+def test_what_a_killed_leader_left_is_told_by_the_next(
+    control_plane: ControlPlane, tmp_path: Path, receiver: Receiver
+) -> None:
+    receiver.hangs = True
+    with shared_rig(control_plane, tmp_path) as rig:
+        rig.worker(apps=APPS)
+        first = rig.leader(webhook_allow_local=True, lease_seconds=2)
+        rig.submit("left", webhook={"url": receiver.url})
+        rig.until(lambda: receiver.got, "the first delivery")
+        first.kill()
+        receiver.hangs = False
+        receiver.go.set()
+        rig.leader(webhook_allow_local=True, lease_seconds=2)
+
+        assert "True" == told(rig, "left")["status"]
+        assert 2 == len(receiver.got)
+        assert 1 == len({headers["webhook-id"] for headers, _, _ in receiver.got})
+
+
+def test_this_machine_gets_nothing_unless_it_is_allowed(
+    control_plane: ControlPlane, tmp_path: Path, receiver: Receiver
+) -> None:
+    port = receiver.url.rpartition(":")[2]
+    with shared_rig(control_plane, tmp_path) as rig:
+        rig.worker(apps=APPS)
+        rig.leader()
+        for number, host in enumerate(("127.0.0.1", "localhost", "2130706433", "[::ffff:127.0.0.1]", "169.254.1.1")):
+            rig.submit(f"local-{number}", webhook={"url": f"http://{host}:{port}/"})
+            assert "Refused" == told(rig, f"local-{number}")["reason"], host
+
+        assert [] == receiver.got

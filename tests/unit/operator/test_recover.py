@@ -1,0 +1,258 @@
+"""What is lost, whose is an attempt, what a worker's word is worth: the pure decisions, by tables."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from longshore.job.attempts import EndedEntry
+from longshore.job.status import Outcome
+from longshore_operator import recover
+from longshore_operator.desk import Desk, Worker
+from longshore_operator.job import Attempt, Job
+from longshore_operator.jobs import Jobs
+from longshore_operator.record import kept
+from longshore_operator.recover import Claim, Pod
+
+NOW = 1_800_000_000.0
+Json = dict[str, Any]
+
+
+def make_pod(**status: Any) -> Json:
+    return {
+        "metadata": {"uid": "u1", "name": "worker-0", "namespace": "default", "labels": {"longshore.dev/pool": "p"}},
+        "spec": {"containers": [{"name": "worker", "ports": [{"name": "http", "containerPort": 8080}]}]},
+        "status": {
+            "phase": "Running", "podIP": "10.0.0.7", "conditions": [{"type": "Ready", "status": "True"}], **status,
+        },
+    }  # fmt: skip
+
+
+def ended_container(reason: str, restarts: int = 1) -> Json:
+    return {"restartCount": restarts, "lastState": {"terminated": {"reason": reason}}}
+
+
+# -- pods ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("status", "expected"),
+    [
+        pytest.param({}, {"ready": True, "ended": "", "address": "10.0.0.7:8080"}, id="runs"),
+        pytest.param({"podIP": "fd00::7"}, {"address": "[fd00::7]:8080"}, id="IPv6"),
+        pytest.param({"podIP": ""}, {"address": ""}, id="has no address yet"),
+        pytest.param({"conditions": [{"type": "Ready", "status": "False"}]}, {"ready": False}, id="not ready"),
+        pytest.param({"conditions": [{"type": "Ready", "status": "Unknown"}]}, {"ready": False}, id="node silent"),
+        pytest.param({"conditions": None, "containerStatuses": None}, {"ready": False, "restarts": 0}, id="no status"),
+        pytest.param({"phase": "Failed", "reason": "Evicted"}, {"ended": "Evicted"}, id="evicted"),
+        pytest.param({"phase": "Failed"}, {"ended": "Failed"}, id="failed without a reason"),
+        pytest.param({"phase": "Succeeded"}, {"ended": "Succeeded"}, id="ended well"),
+        pytest.param({"reason": "NodeLost"}, {"ended": ""}, id="a reason alone is no end"),
+        pytest.param(
+            {"containerStatuses": [ended_container("OOMKilled", 2)]}, {"restarts": 2, "last_end": "OOMKilled"}, id="OOM"
+        ),
+    ],
+)
+def test_a_pod_is_read(status: Json, expected: Json) -> None:
+    found = recover.pod(make_pod(**status))
+    assert expected == {name: getattr(found, name) for name in expected}
+
+
+def test_a_pod_that_is_being_deleted_is_ending() -> None:
+    resource = make_pod()
+    resource["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+    assert recover.pod(resource).ending
+
+
+@pytest.mark.parametrize(
+    ("annotations", "namespace", "queue", "serves"),
+    [
+        ({}, "default", "any", True),
+        ({}, "other", "any", False),
+        ({"longshore.dev/serves-namespaces": "a, other"}, "other", "any", True),
+        ({"longshore.dev/serves-namespaces": "*"}, "other", "any", True),
+        ({"longshore.dev/queues": "red, blue"}, "default", "blue", True),
+        ({"longshore.dev/queues": "red, blue"}, "default", "green", False),
+        ({"longshore.dev/queues": "blue", "longshore.dev/serves-namespaces": "*"}, "other", "green", False),
+    ],
+)
+def test_whom_a_pod_serves(annotations: dict[str, str], namespace: str, queue: str, *, serves: bool) -> None:
+    resource = make_pod()
+    resource["metadata"]["annotations"] = annotations
+    assert serves == recover.pod(resource).serves(namespace, queue)
+
+
+# -- losses -------------------------------------------------------------------------------------------------------
+
+WELL = recover.pod(make_pod())
+UNREADY = recover.pod(make_pod(conditions=[]))
+EVICTED = recover.pod(make_pod(phase="Failed", reason="Evicted"))
+KILLED = recover.pod(make_pod(containerStatuses=[ended_container("OOMKilled")]))
+
+
+@pytest.mark.parametrize(
+    ("pod", "silent", "refusals", "why"),
+    [
+        pytest.param(WELL, 0.0, 0, "", id="well"),
+        pytest.param(WELL, 4.9, 0, "", id="a little late"),
+        pytest.param(WELL, 5.1, 0, "late", id="too late"),
+        pytest.param(WELL, -600.0, 0, "", id="asked just now"),
+        pytest.param(WELL, 0.0, 2, "", id="two refusals may be a restart of its door"),
+        pytest.param(WELL, 0.0, 3, "its process is gone", id="nobody listens"),
+        pytest.param(KILLED, 0.0, 3, "OOMKilled", id="nobody listens, and the kubelet says why"),
+        pytest.param(KILLED, 0.0, 0, "", id="what was killed was its predecessor"),
+        pytest.param(UNREADY, 0.0, 0, "", id="not ready is not lost"),
+        pytest.param(UNREADY, 1.9, 0, "", id="not ready, a little late"),
+        pytest.param(UNREADY, 2.1, 0, "late", id="not ready and late"),
+        pytest.param(EVICTED, 0.0, 0, "Evicted", id="evicted"),
+        pytest.param(None, 0.0, 0, "its pod is gone", id="gone"),
+    ],
+)
+def test_what_is_lost(pod: Pod | None, silent: float, refusals: int, why: str) -> None:
+    found = recover.lost(pod, silent_seconds=silent, refusals=refusals)
+    assert why in found
+    assert bool(why) == bool(found)
+
+
+# -- claims -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("number", "held", "latest", "expected"),
+    [
+        pytest.param(1, (1, "me"), 1, Claim.OURS, id="what it was given"),
+        pytest.param(1, (1, ""), 1, Claim.OURS, id="what ran when the status was written"),
+        pytest.param(1, None, 0, Claim.NEW, id="what a predecessor started"),
+        pytest.param(3, None, 1, Claim.NEW, id="what a predecessor started after ends that it did not write"),
+        pytest.param(2, (1, ""), 1, Claim.NEW, id="what followed the attempt that the status names"),
+        pytest.param(2, (1, "you"), 1, Claim.STALE, id="a later one while another worker runs the latest"),
+        pytest.param(1, (1, "you"), 1, Claim.TWIN, id="the same number on another worker"),
+        pytest.param(1, (2, "you"), 2, Claim.STALE, id="given up, and started again elsewhere"),
+        pytest.param(1, (2, "me"), 2, Claim.STALE, id="given up, and started again there"),
+        pytest.param(1, (2, ""), 2, Claim.STALE, id="given up before the status was written"),
+        pytest.param(1, None, 1, Claim.STALE, id="given up, and waits again"),
+        pytest.param(5, (9, "you"), 0, Claim.STALE, id="an item's earlier attempt"),
+        pytest.param(5, None, 0, Claim.NEW, id="an item, whose number may be lower than the job's"),
+    ],
+)
+def test_whose_an_attempt_is(number: int, held: tuple[int, str] | None, latest: int, expected: Claim) -> None:
+    assert expected == recover.claim(number, "me", held=held, latest=latest)
+
+
+def make_job(**status: Any) -> Json:
+    spec = status.pop("spec", {})
+    return {
+        "metadata": {
+            "name": "job", "namespace": "default", "uid": "uid-1", "resourceVersion": str(status.pop("version", 7)),
+            "creationTimestamp": "2026-01-01T00:00:00Z",
+        },
+        "spec": {"handler": "echo", **spec}, "status": {"phase": "Pending", "attempts": 0, "redrives": 0, **status},
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("index", "has"), [(None, False), (0, False), (1, False), (2, True), (3, True), (4, False)], ids=str
+)
+def test_of_which_items_may_be_told(index: int | None, *, has: bool) -> None:
+    items = {"succeeded": 1, "failed": 1, "running": 0, "succeededIndexes": "0", "failedIndexes": "1"}
+    assert has == Job(make_job(spec={"count": 4}, items=items)).has(index)
+
+
+def test_of_a_job_that_is_no_array_no_item_may_be_told() -> None:
+    assert Job(make_job()).has(None)
+    assert not Job(make_job()).has(0)
+    assert not Job(make_job(phase="Failed")).has(None)
+
+
+# -- the desk -----------------------------------------------------------------------------------------------------
+
+
+def make_jobs(desk: Desk) -> Jobs:
+    """As on a standby: it only watches."""
+    nothing: Any = None
+    return Jobs(
+        desk, nothing, nothing, nothing, nothing, now=lambda: NOW, stir=lambda: None, log=lambda *_args, **_fields: None
+    )
+
+
+def test_an_event_from_before_a_jobs_end_does_not_bring_it_back() -> None:
+    desk = Desk()
+    jobs = make_jobs(desk)
+    jobs.seen(make_job(version=7))
+    assert ["uid-1"] == list(desk.jobs)
+    jobs.gone(make_job(version=9))
+    jobs.seen(make_job(version=8))
+    assert [] == list(desk.jobs)
+
+
+def test_a_job_that_runs_by_its_status_counts_against_limits() -> None:
+    desk = Desk()
+    jobs = make_jobs(desk)
+    jobs.seen(make_job(phase="Running", attempts=2))
+    line = desk.line(("default", "default"), NOW)
+    assert (1, 0) == (line.running, len(line))
+    jobs.seen(make_job(version=8, attempts=2, disruptions=1))
+    assert (0, 0) == (line.running, len(line)), "the leader has written that it waits again; only leaders have a line"
+    jobs.gone(make_job(version=9))
+    assert (0, 0) == (line.running, len(line))
+
+
+def test_the_end_of_a_worker_leaves_nothing_on_the_desk() -> None:
+    desk, job = Desk(), Job(make_job())
+    desk.add(job)
+    worker = desk.workers["u1"] = Worker(WELL)
+    attempt = Attempt(1, None, NOW)
+    desk.begin(job, attempt, worker, NOW)
+    assert [(job, attempt)] == list(worker.held.values())
+    desk.drop(job)
+    assert ({}, 0) == (worker.held, desk.line(job.key, NOW).running)
+
+
+# -- a worker's word ----------------------------------------------------------------------------------------------
+
+
+def deep(levels: int) -> list[Any]:
+    found: list[Any] = []
+    for _ in range(levels):
+        found = [found]
+    return found
+
+
+@pytest.mark.parametrize(
+    ("told", "expected"),
+    [
+        pytest.param({"result": {"x": 1}}, {"outcome": "succeeded", "result": {"x": 1}}, id="as it is"),
+        pytest.param({"result": "x" * 17_000}, {"outcome": "failed", "reason": "ResultTooLarge"}, id="too large"),
+        pytest.param({"result": 2**70}, {"outcome": "failed", "reason": "ResultNotSerializable"}, id="too great"),
+        pytest.param({"result": deep(99)}, {"outcome": "succeeded"}, id="deep"),
+        pytest.param({"result": deep(101)}, {"outcome": "failed", "reason": "ResultNotSerializable"}, id="too deep"),
+        pytest.param({"result": {"a": deep(101)}}, {"outcome": "failed"}, id="too deep in an object"),
+        pytest.param({"log_tail": "é" * 9000}, {"log_tail": "é" * 4096}, id="too long a tail"),
+        pytest.param({"reason": "r" * 300}, {"reason": "r" * 200}, id="too long a reason"),
+        pytest.param({"exit_code": 2**40}, {"exit_code": None}, id="no exit status"),
+        pytest.param({"exit_code": -9}, {"exit_code": -9}, id="a signal"),
+        pytest.param(
+            {"started_at": datetime.min.replace(tzinfo=UTC), "finished_at": datetime.min.replace(tzinfo=UTC)},
+            {"started_at": datetime.fromtimestamp(0, UTC), "finished_at": datetime.fromtimestamp(0, UTC)},
+            id="a clock that stands at the beginning",
+        ),
+        pytest.param(
+            {"finished_at": datetime.max.replace(tzinfo=UTC)},
+            {"finished_at": datetime.fromtimestamp(NOW, UTC) + timedelta(days=1)},
+            id="a clock that stands at the end",
+        ),
+        pytest.param(
+            {"started_at": datetime.fromtimestamp(NOW + 50, UTC)},
+            {"started_at": datetime.fromtimestamp(NOW + 1, UTC)},
+            id="began after its end",
+        ),
+    ],
+)
+def test_what_is_kept_of_an_end(told: Json, expected: Json) -> None:
+    whole = {
+        "kind": "ended", "seq": 1, "uid": "uid-1", "number": 1, "outcome": Outcome.SUCCEEDED, "reason": "",
+        "started_at": datetime.fromtimestamp(NOW, UTC), "finished_at": datetime.fromtimestamp(NOW + 1, UTC),
+        "log_tail": "", "exit_code": None, "error": None, "result": None, "index": None,
+    } | told  # fmt: skip
+    found = kept(EndedEntry.model_construct(**whole), array=False, now=NOW)
+    assert expected == {name: getattr(found, name) for name in expected}
