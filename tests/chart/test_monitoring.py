@@ -13,7 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from helm_chart import CHART, MONITORING, ROOT, Object, kind, render
 from longshore.job.status import Outcome
-from longshore_operator import overview
+from longshore_operator import gauges
 from longshore_operator.desk import Desk
 from longshore_operator.metrics import OperatorMetrics, QueueLine, Snapshot
 from service import Service
@@ -41,8 +41,8 @@ def exported(shared_service: Service) -> set[str]:
     """Names of all series on the /metrics of a service that ran a job, and of an operator that has something to tell."""
     shared_service.request("POST", "/v1/jobs", {"handler": "echo"}, headers={"Prefer": "wait=10"})
     operator = OperatorMetrics(lambda: Snapshot(
-        queues=[QueueLine("demo", "default", 1, 1)], workers=dict.fromkeys(overview.STATES, 1),
-        slots={"free": 1, "busy": 1}, desk=overview.sizes(Desk()), watch_age_seconds={"jobs": 1}))  # fmt: skip
+        queues=[QueueLine("demo", "default", 1, 1)], workers=dict.fromkeys(gauges.STATES, 1),
+        slots={"free": 1, "busy": 1}, desk=gauges.sizes(Desk()), watch_age_seconds={"jobs": 1}))  # fmt: skip
     operator.api_request("get", "200")
     scraped = shared_service.request("GET", "/metrics").body.decode() + operator.render().decode()
     return {sample.name for family in text_string_to_metric_families(scraped) for sample in family.samples}
@@ -73,8 +73,8 @@ def test_every_series_that_a_page_names_is_exported(exported: set[str], page: Pa
 
 def test_every_value_of_a_label_that_is_asked_for_is_one_of_ours() -> None:
     known = {
-        "outcome": {outcome.value for outcome in Outcome}, "kind": set(overview.sizes(Desk())),
-        "state": {*overview.STATES, "free", "busy"},
+        "outcome": {outcome.value for outcome in Outcome}, "kind": set(gauges.sizes(Desk())),
+        "state": {*gauges.STATES, "free", "busy"},
     }  # fmt: skip
     for text in expressions():
         for label, words in re.findall(r'\b(outcome|kind|state)=~?"([^"]+)"', text):
