@@ -10,7 +10,6 @@
         ...
 """
 
-import asyncio
 import inspect
 import logging
 import time
@@ -118,7 +117,7 @@ class Handler:
         token = _current.set(context)
         try:
             result = self.function(**bound)
-            return asyncio.run(_finish(result)) if inspect.isawaitable(result) else result
+            return _awaited(result) if inspect.isawaitable(result) else result
         finally:
             _current.reset(token)
 
@@ -137,8 +136,13 @@ class Handler:
         return self.arguments.model_json_schema()
 
 
-async def _finish(result: typing.Awaitable[object]) -> object:
-    return await result
+def _awaited(result: typing.Awaitable[object]) -> object:
+    import asyncio  # three megabytes, in each of our processes, for those alone who want it
+
+    async def finish() -> object:
+        return await result
+
+    return asyncio.run(finish())
 
 
 REGISTRY: dict[str, Handler] = {}

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from pathlib import Path
 from typing import NoReturn
 
 import orjson
@@ -22,4 +23,5 @@ def run(settings: Settings) -> NoReturn:
     apps.load(settings.apps)
     boot = {"role": "api", "settings": settings.dump()}
     os.environ["LONGSHORE_API_BOOT"] = orjson.dumps(boot).decode()
-    os.execv(sys.executable, [sys.executable, "-m", "gunicorn", "--config", "python:longshore.api.serving"])  # noqa: S606
+    command = [sys.executable, "-m", "gunicorn", "--config", str(Path(__file__).with_name("serving.py"))]
+    os.execv(sys.executable, command)  # noqa: S606 - argv, no shell

@@ -38,6 +38,7 @@ class EngineMetrics:
         self.wait = self._histogram("job_wait_seconds", "From ready to run until given to a slot.", "handler")
         self.run = self._histogram("job_run_seconds", "Run time of an attempt.", "handler", "outcome")
         self.store = self._histogram("store_seconds", "Time of a store operation.", "op")
+        self.store.labels("commit")
         for reason in ("full", "quota", "draining", "invalid", "store"):
             self.rejected.labels(reason)
         for result in ("delivered", "failed", "refused"):

@@ -13,12 +13,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import orjson
 
 from longshore.engine.loop import READ, Loop, Timer
 from longshore.errors import AppError, StartError
 
+SERVING = Path(__file__).parents[1] / "api" / "serving.py"
 BACKLOG = 256
 PORT_PATIENCE_SECONDS = 2.0
 FIRST_PAUSE_SECONDS = 0.1  # before a dead api is started again; doubled up to the longest
@@ -88,7 +90,7 @@ class Web:
         boot = orjson.dumps({"fd": fd, "report": report, **self._boot}).decode()
         environment = os.environ | {"LONGSHORE_API_BOOT": boot}
         self._child = subprocess.Popen(
-            [sys.executable, "-m", "gunicorn", "--config", "python:longshore.api.serving"],
+            [sys.executable, "-m", "gunicorn", "--config", str(SERVING)],
             stdin=subprocess.DEVNULL, env=environment, pass_fds=[fd, report], start_new_session=True,
             preexec_fn=_die_with_parent,
         )  # fmt: skip

@@ -7,6 +7,8 @@ forks a slot for every packet that brings the slot's control socket and output p
 
 import ctypes
 import gc
+import importlib
+import inspect
 import os
 import signal
 import socket
@@ -76,11 +78,14 @@ def main() -> None:
         return  # the engine died before we could ask to die with it
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
-        handlers = describe(apps.load(config["apps"]))
+        found = apps.load(config["apps"])
+        handlers = describe(found)
     except AppError as error:
         send_chunked(sock, {"failed": error.message})
         return
     send_chunked(sock, {"handlers": handlers})
+    if any(inspect.iscoroutinefunction(handler.function) for handler in found.handlers.values()):
+        importlib.import_module("asyncio")  # once here, and not in every slot
     gc.collect()
     gc.freeze()  # what is here now is shared with every slot: keep the collector from touching its pages
     while True:
