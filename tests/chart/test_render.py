@@ -64,6 +64,13 @@ def test_no_worker_gets_to_the_api_server(objects: list[Object]) -> None:
             assert not [volume for volume in pod["spec"]["volumes"] if "projected" in volume], name
 
 
+def test_no_worker_gets_the_token_that_the_operator_answers_to(objects: list[Object]) -> None:
+    for name, pod in pods(objects).items():
+        if "longshore.dev/pool" in pod["metadata"]["labels"]:
+            secret = next(volume["secret"] for volume in pod["spec"]["volumes"] if volume["name"] == "worker-token")
+            assert [{"key": "tokens", "path": "tokens"}] == secret["items"], name
+
+
 def test_no_account_mounts_its_token_by_itself(objects: list[Object]) -> None:
     assert {False} == {one["automountServiceAccountToken"] for one in kind(objects, "ServiceAccount").values()}
 

@@ -110,7 +110,7 @@ def test_a_release_of_the_whole_cluster_needs_rights_there(cluster: ControlPlane
 
 
 def fill(kubeconfig: Path, secret: str) -> None:
-    asyncio.run(worker_token.run(secret, "tokens", kubeconfig=str(kubeconfig), tries=1))
+    asyncio.run(worker_token.run(secret, ["tokens", "operator"], kubeconfig=str(kubeconfig), tries=1))
 
 
 def in_namespace(kubeconfig: Path, namespace: str) -> Path:
@@ -130,7 +130,8 @@ def test_the_token_is_made_once_and_by_an_account_that_may_nothing_else(cluster:
 
     fill(account, "ls-worker-token")
     made = cluster.must("GET", f"{path}/ls-worker-token")["data"]
-    assert len(base64.b64decode(made["tokens"])) == 43
+    assert [43, 43] == [len(base64.b64decode(made[key])) for key in ("tokens", "operator")]
+    assert made["tokens"] != made["operator"]
     fill(account, "ls-worker-token")
     cluster.kubectl("apply", "--filename=-", input=text(objects), check=True)
     assert made == cluster.must("GET", f"{path}/ls-worker-token")["data"]
@@ -295,7 +296,11 @@ def test_users_get_rights_by_the_cluster_s_own_roles(release: tuple[ControlPlane
 
 
 def test_the_api_gets_the_rights_that_its_own_tests_give_it() -> None:
-    assert API_RIGHTS == kind(render(), "Role")["ls-api"]["rules"]
+    roles = kind(render(), "Role")
+    *own, lease = API_RIGHTS
+
+    assert own == roles["ls-api"]["rules"]
+    assert [lease | {"resourceNames": ["ls-operator"]}] == roles["ls-api-lease"]["rules"]
 
 
 # -- helm test -----------------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ kubeconfig instead of a mount.
 """
 
 import base64
+import json
 import os
 import secrets
 import signal
@@ -26,6 +27,7 @@ from kube.kubelet import Kubelet
 ROOT = Path(__file__).parents[2]
 PROGRAMS = {"longshore": ["-m", "longshore"], "longshore-operator": ["-m", "longshore_operator"], "python": []}
 MOUNT = "/var/run/longshore"
+ADDRESSES = ("LONGSHORE_HOST", "LONGSHORE_OPERATOR_HOST", "LONGSHORE_OPERATOR_ADDRESS")
 SERVERS = ("operator", "worker", "api")
 
 
@@ -37,7 +39,7 @@ class Container:
         self.pod, self.spec, self.address = pod, pod["spec"]["containers"][0], address
         account, self.log = pod["spec"]["serviceAccountName"], folder / f"{self.name}.log"
         given = {one["name"]: one.get("value", self.name) for one in self.spec.get("env", ())}
-        given |= {name: address for name in ("LONGSHORE_HOST", "LONGSHORE_OPERATOR_HOST") if name in given}
+        given |= {name: address for name in ADDRESSES if name in given}
         given = {name: text.replace(MOUNT, str(folder)) for name, text in given.items()}
         if pod["spec"]["automountServiceAccountToken"]:
             kubeconfig = str(_in_demo(plane.service_account_kubeconfig("demo", account)))
@@ -152,8 +154,9 @@ def test_what_the_chart_makes_runs_jobs_over_http(
     job = run("worker-token")
     assert job.process is not None
     assert job.process.wait(timeout=60) == 0, job.log.read_text()
-    secret = plane.must("GET", "/api/v1/namespaces/demo/secrets/ls-worker-token")["data"]["tokens"]
-    (tmp_path / "tokens").write_bytes(base64.b64decode(secret))
+    secret = plane.must("GET", "/api/v1/namespaces/demo/secrets/ls-worker-token")["data"]
+    for key in ("tokens", "operator"):
+        (tmp_path / key).write_bytes(base64.b64decode(secret[key]))
 
     operator, worker, api = (run(component) for component in SERVERS)
     for container in (operator, worker, api):
@@ -169,6 +172,9 @@ def test_what_the_chart_makes_runs_jobs_over_http(
     assert done.returncode == 0, done.stdout + done.stderr + operator.log.read_text()[-3000:]
     assert 'succeeded: {"x": 1}' in done.stdout
     assert check("health", url, "", tmp_path).returncode == 0
+
+    status, workers = api.get("http", "/v1/workers", plane.token("demo", "ls-test"))
+    assert (200, worker.name) == (status, json.loads(workers)["items"][0]["name"]), workers  # the leader said so
 
     assert 401 == api.get("http", "/v1/jobs")[0]
     assert 403 == api.get("http", "/v1/jobs", plane.token("demo", "default"))[0]

@@ -51,15 +51,20 @@ topologySpreadConstraints:
 {{- end }}
 {{- end -}}
 
-{{/* The token's volume. A pod waits for the key, so nothing starts before the token is there. */}}
+{{/* The tokens' volume. A pod waits for the keys, so nothing starts before the tokens are there. Takes (list . asksOperator). */}}
 {{- define "longshore.tokenVolume" -}}
+{{- $root := first . -}}
 - name: worker-token
   secret:
-    secretName: {{ include "longshore.tokenSecret" . }}
+    secretName: {{ include "longshore.tokenSecret" $root }}
     defaultMode: 0440
     items:
-      - key: {{ .Values.workerToken.key }}
+      - key: {{ $root.Values.workerToken.key }}
         path: tokens
+      {{- if last . }}
+      - key: {{ $root.Values.workerToken.operatorKey }}
+        path: operator
+      {{- end }}
 {{- end -}}
 
 {{/* Where it is mounted. */}}

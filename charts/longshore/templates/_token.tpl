@@ -16,7 +16,7 @@ template:
         image: {{ include "longshore.image" (list . .Values.operator.image .Values.image) }}
         imagePullPolicy: {{ .Values.operator.image.pullPolicy }}
         command: [python, -m, longshore_operator.worker_token]
-        args: [{{ include "longshore.tokenSecret" . }}, {{ .Values.workerToken.key }}]
+        args: [{{ include "longshore.tokenSecret" . }}, {{ .Values.workerToken.key }}, {{ .Values.workerToken.operatorKey }}]
         resources:
           requests:
             cpu: 50m
