@@ -107,11 +107,17 @@ class Engine(SlotHost):
         while not stop():
             # A commit may have made jobs ready or places free: look again before sleeping.
             stirred, self._stirred = self._stirred, False
-            ran = self.loop.turn(block=not stirred and not self._something_to_settle())
+            self.loop.turn(at_most=0.0 if stirred else self._patience())
             if self.ready and not self.draining:
                 self._dispatch()
             if self._something_to_settle():
-                self.turn.settle(quiet=ran == 0)
+                self.turn.settle(quiet=not self.pool.running())
+
+    def _patience(self) -> float | None:
+        """How long nothing may happen, in seconds, before something has to be settled; None for ever."""
+        if not self._something_to_settle():
+            return None
+        return self.turn.due_in if self.pool.running() else 0.0
 
     def _something_to_settle(self) -> bool:
         return bool(self.turn) and time.monotonic() >= self.turn.failing_until

@@ -57,11 +57,11 @@ class Loop:
         """Call once, so many seconds from now."""
         return self.at(time.monotonic() + seconds, call)
 
-    def turn(self, *, block: bool = True) -> int:
-        """Run what is ready; with ``block`` wait for the first cause. Returns how many callbacks ran."""
+    def turn(self, *, block: bool = True, at_most: float | None = None) -> int:
+        """Run what is ready; with ``block`` wait for the first cause, at most so many seconds. How many callbacks ran."""
         self.turns += 1
         ran = 0
-        for key, events in self._selector.select(self._patience() if block else 0):
+        for key, events in self._selector.select(self._patience(at_most) if block else 0):
             # A callback may have closed or rewatched a later one of the same round, whose number may be another's by
             # now. What is still ready then comes again in the next turn.
             if self._selector.get_map().get(key.fd) is key:
@@ -69,10 +69,13 @@ class Loop:
                 ran += 1
         return ran + self._run_timers()
 
-    def _patience(self) -> float | None:
+    def _patience(self, at_most: float | None) -> float | None:
         while self._timers and self._timers[0][2].call is None:
             heapq.heappop(self._timers)
-        return max(0.0, self._timers[0][0] - time.monotonic()) if self._timers else None
+        if not self._timers:
+            return at_most
+        first = max(0.0, self._timers[0][0] - time.monotonic())
+        return first if at_most is None else min(first, at_most)
 
     def _run_timers(self) -> int:
         ran = 0

@@ -12,9 +12,9 @@ from longshore.engine.attempt import Attempt
 from longshore.errors import StoreUnavailable
 from longshore.store.ledger import Batch, ClaimRow, Ledger
 
-# Ends of attempts that nobody waits on share a commit: as long as results keep coming without a pause, for at
-# most so long. The slots have new work meanwhile; a single result never waits, because then nothing else is ready.
-GATHER_SECONDS = 0.002
+# Ends of attempts that nobody waits on share a commit: as long as other attempts run, whose results may come any
+# moment, for at most so long. The slots have new work meanwhile.
+GATHER_SECONDS = 0.005
 RETRY_SECONDS = 1.0
 
 Refused = set[tuple[str, int | None, int]]
@@ -66,6 +66,13 @@ class Turn:
     def starting(self) -> int:
         """Attempts that are claimed and not handed over yet."""
         return len(self._starts)
+
+    @property
+    def due_in(self) -> float:
+        """Seconds until everything has to be committed; 0 when somebody waits for it, or it has gathered long enough."""
+        if self._urgent or not self._since:
+            return 0.0
+        return max(0.0, self._since + GATHER_SECONDS - time.monotonic())
 
     def urgent(self) -> None:
         """Somebody waits for this turn: do not gather."""
