@@ -52,7 +52,12 @@ async def set_phase(client: KubeClient, namespace: str, name: str, phase: str, *
 
 
 def names(plane: ControlPlane, namespace: str) -> set[str]:
-    return {job["metadata"]["name"] for job in plane.must("GET", path_of("jobs", namespace))["items"]}
+    limit = time.monotonic() + 10
+    # After its start the API server refuses lists of custom resources for a moment, with 429.
+    while (found := plane.request("GET", path_of("jobs", namespace)))[0] == 429:
+        assert time.monotonic() < limit
+        time.sleep(0.05)
+    return {job["metadata"]["name"] for job in found[1]["items"]}
 
 
 def collector_of(client: KubeClient, namespace: str, **changes: Any) -> Collector:
