@@ -113,7 +113,8 @@ class Jobs:
         asked = (cancel, suspend, redrive) != (job.cancel, job.suspend, job.redrive)
         job.cancel, job.suspend, job.redrive, job.grace = cancel, suspend, redrive, grace(resource["metadata"])
         there = (Phase(status.get("phase", "Pending")), status.get("attempts", 0), status.get("redrives", 0))
-        if there != job.saved and not self.leading:
+        # Something is decided here already while the lead is taken over: then it is the echo of our own write.
+        if there != job.saved and not self.leading and not job.version:
             self._desk.drop(job)  # the leader has written: begin anew from there
             self._new(resource, job.seen)
             return

@@ -256,3 +256,17 @@ def test_what_is_kept_of_an_end(told: Json, expected: Json) -> None:
     } | told  # fmt: skip
     found = kept(EndedEntry.model_construct(**whole), array=False, now=NOW)
     assert expected == {name: getattr(found, name) for name in expected}
+
+
+def test_the_echo_of_a_write_during_a_take_over_does_not_begin_the_job_anew() -> None:
+    desk = Desk()
+    jobs = make_jobs(desk)
+    jobs.seen(make_job(phase="Running", attempts=1, version=7))
+    job = desk.jobs["uid-1"]
+    job.version = 1  # an attempt was adopted and the status is on its way
+    jobs.seen(make_job(phase="Pending", attempts=2, version=8))
+    assert desk.jobs["uid-1"] is job
+
+    job.version = 0  # on a standby it is the leader that wrote
+    jobs.seen(make_job(phase="Pending", attempts=3, version=9))
+    assert (desk.jobs["uid-1"] is job, desk.jobs["uid-1"].attempts) == (False, 3)
