@@ -87,15 +87,17 @@ def proxy(ground: Ground, kubeconfig: Path, name: str) -> dict[str, Any]:
 
 def names(ground: Ground, kubeconfig: Path) -> str:
     """Corefile: names of Services, and for all others the answer that there is no such name."""
-    return f""".:53 {{
+    return f"""cluster.local:53 in-addr.arpa:53 ip6.arpa:53 {{
     bind {ground.address}
     errors
     ready 127.0.0.1:8181
     kubernetes cluster.local in-addr.arpa ip6.arpa {{
         kubeconfig {kubeconfig}
         pods insecure
-        fallthrough in-addr.arpa ip6.arpa
     }}
+}}
+.:53 {{
+    bind {ground.address}
     template ANY ANY {{
         rcode NXDOMAIN
     }}

@@ -100,6 +100,14 @@ class Ground:
         subprocess.run(["ip", "link", "delete", f"longshore{self.number}"], check=False, capture_output=True)
         shutil.rmtree(self.folder, ignore_errors=True)
 
+    def keep_logs(self) -> None:
+        """Beside the folder, for whoever wants to know why a test failed; the next run's replace them."""
+        kept = BASE / f"{self.number}-logs"
+        shutil.rmtree(kept, ignore_errors=True)
+        kept.mkdir(parents=True)
+        for log in self.folder.glob("*.log"):
+            shutil.copy(log, kept)
+
     def pids(self) -> set[int]:
         """Of the programs in the network namespace (containers' parents too), and of all containers."""
         found = subprocess.run(["ip", "netns", "pids", self.namespace], capture_output=True, text=True, check=False)

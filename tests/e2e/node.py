@@ -68,17 +68,33 @@ class Node:
             raise
 
     def stop(self) -> None:
-        """End it and remove all of it; only the lock stays. May be called twice."""
+        """End it and remove all of it; only logs and the lock stay. May be called twice."""
         for daemon in reversed(self._daemons()):
             daemon.kill()
         self.plane.stop()
+        self.ground.keep_logs()
         self.ground.clear()
 
     def import_image(self, archive: Path) -> None:
         """Make the image of a docker-archive available to pods; CalledProcessError when it is none."""
-        socket = f"--address={self.ground.folder}/containerd.sock"
-        words = ["ctr", socket, "--namespace=k8s.io", "images", "import", str(archive)]
-        subprocess.run(words, check=True, capture_output=True, text=True, timeout=120)
+        self.ctr("images", "import", str(archive))
+
+    def ctr(self, *args: str) -> str:
+        """What containerd's own command prints; CalledProcessError when it fails."""
+        where = [f"--address={self.ground.folder}/containerd.sock", "--namespace=k8s.io"]
+        return subprocess.run(["ctr", *where, *args], check=True, capture_output=True, text=True, timeout=120).stdout
+
+    def make_restricted_namespace(self) -> str:
+        """A namespace of a new name that enforces the Pod Security Standard `restricted`."""
+        name = self.plane.make_namespace()
+        labels = {"pod-security.kubernetes.io/enforce": "restricted"}
+        self.plane.must("PATCH", f"/api/v1/namespaces/{name}", {"metadata": {"labels": labels}})
+        return name
+
+    def remove_crds(self) -> None:
+        """Take the project's resources away, with everything that there is of them."""
+        names = [f"{plural}.longshore.dev" for plural in ("jobs", "queues", "schedules")]
+        self.plane.kubectl("delete", "crd", "--ignore-not-found", "--wait", *names, check=True)
 
     def check(self) -> None:
         """StartError when one of its programs has ended by itself."""
