@@ -172,4 +172,6 @@ def missing() -> str:
         lacking.append("/usr/lib/cni/bridge")
     if lacking:
         return f"{', '.join(lacking)} missing; `scripts/system-packages` installs them as root on Debian"
+    if subprocess.run(["unshare", "--net", "true"], check=False, capture_output=True).returncode:
+        return "this root may not make network namespaces; a container needs to be privileged"
     return ""

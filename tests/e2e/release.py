@@ -3,12 +3,14 @@
 import json
 import subprocess
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from e2e.images import ROOT, Images
 from e2e.node import Node
 from helm_chart import CHART, tool
+from kube.daemon import Daemon, free_port
 
 Object = dict[str, Any]
 API = "/apis/longshore.dev/v1alpha1/namespaces"
@@ -88,6 +90,29 @@ class Release:
         items = self.plane.must("GET", f"/api/v1/namespaces/{self.namespace}/pods?{query}")["items"]
         live = [pod for pod in items if "deletionTimestamp" not in pod["metadata"]]
         return sorted(live, key=lambda pod: str(pod["metadata"]["creationTimestamp"]))
+
+    def deployment(self, component: str) -> str:
+        """Name of a component's Deployment; of the pool `default` for workers."""
+        return f"{self.name}-{'pool-default' if component == 'worker' else component}"
+
+    @contextmanager
+    def forward(self, target: str, port: int) -> Iterator[str]:
+        """``kubectl port-forward``: a URL on this machine, for as long as it is entered."""
+        here = free_port()
+        words = [str(self.plane.tools / "kubectl"), f"--kubeconfig={self.plane.admin}", f"--namespace={self.namespace}",
+                 "port-forward", target, f"{here}:{port}"]  # fmt: skip
+        log = self.node.ground.folder / f"forward-{here}.log"
+        daemon = Daemon("port-forward", words, log)
+        daemon.start()
+        try:
+            limit = time.monotonic() + 30
+            while "Forwarding from" not in log.read_text():
+                daemon.check()
+                assert time.monotonic() < limit, log.read_text()
+                time.sleep(0.05)
+            yield f"http://127.0.0.1:{here}"
+        finally:
+            daemon.kill()
 
     def story(self) -> str:
         """What a person would look at when something does not start."""
