@@ -91,6 +91,10 @@ class Release:
         live = [pod for pod in items if "deletionTimestamp" not in pod["metadata"]]
         return sorted(live, key=lambda pod: str(pod["metadata"]["creationTimestamp"]))
 
+    def there(self, plural: str, name: str) -> bool:
+        """Whether there is a core object of that name in the namespace."""
+        return bool(self.plane.request("GET", f"/api/v1/namespaces/{self.namespace}/{plural}/{name}")[0] == 200)
+
     def deployment(self, component: str) -> str:
         """Name of a component's Deployment; of the pool `default` for workers."""
         return f"{self.name}-{'pool-default' if component == 'worker' else component}"
