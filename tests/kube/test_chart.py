@@ -230,7 +230,7 @@ def test_monitors_come_with_the_kinds_of_prometheus_operator(release: tuple[Cont
 
     said = run("install", "ls", str(CHART), values=values)
     assert "WARNING: the cluster has no ServiceMonitor, so none was made." in said
-    plane.install_crds(tool("prometheus-operator"))
+    plane.install_crds(tool("prometheus-operator") / "crds")
     said = run("upgrade", "ls", str(CHART), values=values)
     assert "WARNING" not in said
     made = plane.kubectl("get", kinds, "--namespace=demo", "--output=name", check=True).stdout.split()
@@ -241,7 +241,7 @@ def test_monitors_come_with_the_kinds_of_prometheus_operator(release: tuple[Cont
 
 @pytest.mark.parametrize("name", ["everything", "pod monitors"])
 def test_prometheus_operator_knows_every_field(own_control_plane: ControlPlane, name: str) -> None:
-    own_control_plane.install_crds(tool("prometheus-operator"))
+    own_control_plane.install_crds(tool("prometheus-operator") / "crds")
     found = [
         one for one in render(MATRIX[name], namespace="default", apis=MONITORING) if "monitoring" in one["apiVersion"]
     ]
