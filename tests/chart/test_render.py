@@ -271,6 +271,17 @@ def test_workers_may_reach_nothing_but_what_their_pool_says() -> None:
     assert extra == [more]
 
 
+def test_helm_test_reaches_an_api_that_lets_in_few() -> None:
+    values = {"networkPolicy": {"enabled": True, "apiFrom": [{"podSelector": {"matchLabels": {"a": "b"}}}]}}
+    objects = render(values)
+    checked = {name: pod["metadata"]["labels"] for name, pod in pods(objects).items() if "test-" in name}
+    froms = kind(objects, "NetworkPolicy")["ls-api"]["spec"]["ingress"][0]["from"]
+
+    assert 3 == len(checked)
+    for name, labels in checked.items():
+        assert any(one["podSelector"]["matchLabels"].items() <= labels.items() for one in froms), name
+
+
 @pytest.mark.parametrize("version", [3, 4])
 def test_the_chart_is_clean(version: int) -> None:
     done = helm("lint", "--strict", "charts/longshore", version=version)
