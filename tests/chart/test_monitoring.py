@@ -10,7 +10,8 @@ import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
-from helm_chart import CHART, MONITORING, ROOT, Object, kind, promtool, render
+from chart_series import DASHBOARD, MADE_BY_PROMETHEUS, SELECTED, panels
+from helm_chart import MONITORING, ROOT, Object, kind, promtool, render
 from longshore.job.status import Outcome
 from longshore_operator import gauges
 from longshore_operator.desk import Desk
@@ -19,11 +20,8 @@ from service import Service
 
 CASES = Path(__file__).parent / "alerts.yaml"
 RUNBOOKS = ROOT / "docs/runbooks"
-SELECTED = re.compile(r"([a-zA-Z_:][a-zA-Z0-9_:]*)\{")  # every series of ours is named with labels
-MADE_BY_PROMETHEUS = {"up"}
 PAGES = [ROOT / "docs/observability.md", ROOT / "docs/operator.md", *sorted(RUNBOOKS.glob("*.md"))]
 NO_SERIES = {"longshore_samples"}  # a package
-DASHBOARD: dict[str, Any] = json.loads((CHART / "files/monitoring/dashboard.json").read_text())
 
 
 def rule(**more: object) -> Object:
@@ -50,9 +48,7 @@ def exported(shared_service: Service) -> set[str]:
 def expressions() -> Iterator[str]:
     for one in alerts(rule()).values():
         yield one["expr"]
-    for panel in DASHBOARD["panels"]:
-        for target in panel["targets"]:
-            yield target["expr"]
+    yield from panels()
 
 
 def test_every_series_that_is_asked_for_is_exported(exported: set[str]) -> None:
