@@ -108,13 +108,16 @@ class Ground:
         for log in self.folder.glob("*.log"):
             shutil.copy(log, kept)
 
-    def pids(self) -> set[int]:
-        """Of the programs in the network namespace (containers' parents too), and of all containers."""
-        found = subprocess.run(["ip", "netns", "pids", self.namespace], capture_output=True, text=True, check=False)
-        pids = {int(word) for word in found.stdout.split()}
+    def pids(self, container: str = "") -> set[int]:
+        """Of the programs in the network namespace (containers' parents too) and all containers; or of one container."""
+        pids: set[int] = set()
+        if not container:
+            found = subprocess.run(["ip", "netns", "pids", self.namespace], capture_output=True, text=True, check=False)
+            pids = {int(word) for word in found.stdout.split()}
         for hierarchy in _hierarchies():
             for group in _groups(hierarchy / self.namespace):
-                pids |= {int(line) for line in (group / "cgroup.procs").read_text().split()}
+                if container in str(group):
+                    pids |= {int(line) for line in (group / "cgroup.procs").read_text().split()}
         return pids - {0}
 
     def _mounts(self) -> list[str]:

@@ -62,7 +62,7 @@ class Node:
                 for daemon in (self.scheduler, self.kubelet, self.proxy, self.names):
                     daemon.start()
                 imported.result()
-            self._wait(self.kubelet, self._ready)
+            self._wait(self.kubelet, self.is_ready)
         except BaseException:
             self.stop()
             raise
@@ -96,6 +96,14 @@ class Node:
         names = [f"{plural}.longshore.dev" for plural in ("jobs", "queues", "schedules")]
         self.plane.kubectl("delete", "crd", "--ignore-not-found", "--wait", *names, check=True)
 
+    def is_ready(self) -> bool:
+        """Whether the node can run pods, as the API server knows it."""
+        status, node = self.plane.request("GET", f"/api/v1/nodes/{NODE}")
+        if status != 200:
+            return False
+        conditions = {one["type"]: one["status"] for one in node["status"].get("conditions", ())}
+        return conditions.get("Ready") == "True"
+
     def check(self) -> None:
         """StartError when one of its programs has ended by itself."""
         self.plane.check()
@@ -107,14 +115,6 @@ class Node:
         pause = pause_archive(self.plane.tools / "pause", self.ground.folder / "pause.tar", configuration.PAUSE)
         for archive in (pause, *archives):
             self.import_image(archive)
-
-    def _ready(self) -> bool:
-        """Whether the node says so."""
-        status, node = self.plane.request("GET", f"/api/v1/nodes/{NODE}")
-        if status != 200:
-            return False
-        conditions = {one["type"]: one["status"] for one in node["status"].get("conditions", ())}
-        return conditions.get("Ready") == "True"
 
     def _daemons(self) -> list[Daemon]:
         return [self.containerd, self.scheduler, self.kubelet, self.proxy, self.names]

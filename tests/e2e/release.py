@@ -91,6 +91,16 @@ class Release:
         live = [pod for pod in items if "deletionTimestamp" not in pod["metadata"]]
         return sorted(live, key=lambda pod: str(pod["metadata"]["creationTimestamp"]))
 
+    def evict(self, pod: str) -> tuple[int, Any]:
+        """Ask for a pod's eviction, as `kubectl drain` does: status and answer."""
+        body = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": pod}}
+        return self.plane.request("POST", f"/api/v1/namespaces/{self.namespace}/pods/{pod}/eviction", body)
+
+    def pids(self, pod: Object) -> set[int]:
+        """Of the processes of a pod's containers, as this machine sees them; not of the one that holds its namespaces."""
+        ids = [one["containerID"].rpartition("/")[2] for one in pod["status"]["containerStatuses"]]
+        return {pid for id in ids for pid in self.node.ground.pids(id)}
+
     def there(self, plural: str, name: str) -> bool:
         """Whether there is a core object of that name in the namespace."""
         return bool(self.plane.request("GET", f"/api/v1/namespaces/{self.namespace}/{plural}/{name}")[0] == 200)
