@@ -125,12 +125,13 @@ def test_what_runs_is_what_the_dockerfile_made(release: Release) -> None:
 
 
 def test_an_idle_pod_ends_at_once(release: Release, eventually: Callable[..., Any]) -> None:
-    # The api answers on for 5 s, until no Service leads to it any more.
-    for component, seconds in (("worker", 5), ("operator", 5), ("api", 10)):
+    # Alone on the machine: worker 3 s, operator 1 s; the api answers on for 5 s, until no Service leads to it any more.
+    # Under load it takes longer, so what is asserted is that nothing waits for its grace of 60 s or 30 s.
+    for component in ("worker", "operator", "api"):
         (pod,) = release.pods(component)
         name = pod["metadata"]["name"]
         release.kubectl("delete", "pod", name, "--wait=false")
-        eventually(lambda name=name: not release.there("pods", name), seconds=seconds, what=f"{name} is gone")
+        eventually(lambda name=name: not release.there("pods", name), seconds=20, what=f"{name} is gone")
         release.kubectl("rollout", "status", f"deployment/{release.deployment(component)}", "--timeout=60s")
 
 
