@@ -111,6 +111,10 @@ class ArrayState:
         first = self._first_again()
         return first[0] if first else None
 
+    def wake(self, now: float) -> float | None:
+        """When an item may start by time alone: ``now``, the end of a back-off, or None."""
+        return now if self.next_index(now) is not None else self.next_wake()
+
     def _first_again(self) -> tuple[float, int] | None:
         while self._due and self._again.get(self._due[0][1]) != self._due[0][0]:
             heapq.heappop(self._due)
