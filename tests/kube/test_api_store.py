@@ -583,6 +583,7 @@ def test_an_api_server_that_was_killed_and_comes_back(
             eventually(lambda: service.metric("watch_connected") == 1, what="the watch")
             service.record("before", phase="Succeeded", attempts=1)
             ended = waiting.result(20)
+            assert service.metric("watch_events_total") >= 1
         after = service.ask("POST", "/v1/jobs", {"handler": "echo", "name": "after"})
     finally:
         service.end()
