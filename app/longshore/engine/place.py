@@ -58,8 +58,6 @@ class Place:
         self.started_at = self.started = 0.0
         self.stop: tuple[str, str, str] | None = None
         """Outcome, reason, message that somebody ordered."""
-        self.killed = False
-        """Whether a SIGKILL of ours is on its way."""
         self.done: Done | None = None
         self.secret = ""
         self.timers: dict[str, Timer] = {}
@@ -110,7 +108,7 @@ class Place:
             os.close(self._pipe)
             self._pipe = -1
         process, self.process = self.process, None
-        self.state, self.attempt, self.stop, self.done, self.killed = State.DOWN, None, None, None, False
+        self.state, self.attempt, self.stop, self.done = State.DOWN, None, None, None
         return process
 
     def at(self, what: str, seconds: float, call: Callable[[], None]) -> None:

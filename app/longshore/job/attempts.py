@@ -31,7 +31,6 @@ from longshore.job.status import JobError, Outcome, Progress
 
 VERSION = 1
 MAX_ATTEMPTS = 100  # of one POST
-MAX_WAIT_SECONDS = 30.0  # of one poll
 
 UID = r"^[A-Za-z0-9][A-Za-z0-9-]{0,63}$"
 CURSOR = r"^[0-9a-f]{8}:[0-9]{1,15}$"

@@ -70,8 +70,6 @@ class Policy:
     max_disruptions: int = DEFAULT_MAX_DISRUPTIONS
     retry: Retry = field(default_factory=Retry)
     timeout_seconds: float | None = None
-    start_deadline_seconds: float | None = None
-    ttl_seconds: float | None = None
 
 
 def resolve(spec: JobSpec, handler: Defaults, queue: QueuePolicy) -> Policy:
@@ -81,8 +79,6 @@ def resolve(spec: JobSpec, handler: Defaults, queue: QueuePolicy) -> Policy:
         max_disruptions=_first(spec.max_disruptions, queue.max_disruptions, DEFAULT_MAX_DISRUPTIONS),
         retry=spec.retry or handler.retry or queue.retry or Retry(),
         timeout_seconds=spec.timeout_seconds or handler.timeout_seconds or queue.timeout_seconds,
-        start_deadline_seconds=spec.start_deadline_seconds,
-        ttl_seconds=spec.ttl_seconds_after_finished,
     )
 
 

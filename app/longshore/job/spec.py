@@ -1,7 +1,7 @@
 """What somebody asks for: the immutable half of a job.
 
 One model, three publications: the body of ``POST /v1/jobs``, the ``spec`` of the Job resource and the
-record in SQLite. Parse it from JSON only (``parse_spec``, ``parse_submission``): field names are camelCase
+record in SQLite. Parse it from JSON only (``parse_spec``): field names are camelCase
 there, unknown names are refused, and nothing is coerced from another type but an integral float.
 """
 
@@ -340,11 +340,6 @@ class Manifest(Frozen):
 def parse_spec(data: bytes | str) -> JobSpec:
     """Read a specification from JSON; raises ``pydantic.ValidationError``."""
     return JobSpec.model_validate_json(data, by_alias=True, by_name=False)
-
-
-def parse_submission(data: bytes | str) -> Submission:
-    """Read the body of a submit from JSON; raises ``pydantic.ValidationError``."""
-    return Submission.model_validate_json(data, by_alias=True, by_name=False)
 
 
 def spec_json(spec: JobSpec) -> bytes:
