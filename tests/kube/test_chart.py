@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,21 +16,13 @@ import yaml
 from helm_chart import CHART, MATRIX, MONITORING, Object, helm, kind, pods, render, tool
 from kube.api_service import API_RIGHTS
 from kube.control_plane import ControlPlane
-from kube.kubelet import Kubelet
 from kube.operators import Rig
 from longshore_operator import worker_token
 from longshore_operator.errors import KubeError
 
-ROOT = Path(__file__).parents[2]
 CHECK = CHART / "files/check.py"
 RESTRICTED = {f"pod-security.kubernetes.io/{mode}": "restricted" for mode in ("enforce", "warn")}
 FOREIGN = ("monitoring.coreos.com", "gateway.networking.k8s.io")  # kinds that this API server does not have
-
-
-@pytest.fixture(scope="session")
-def cluster(control_plane: ControlPlane) -> ControlPlane:
-    control_plane.install_crds(ROOT / "manifests/crds")
-    return control_plane
 
 
 @pytest.fixture
@@ -304,13 +296,6 @@ def test_the_api_gets_the_rights_that_its_own_tests_give_it() -> None:
 
 
 # -- helm test -----------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def rig(cluster: ControlPlane, kubelet: Kubelet, namespace: str, tmp_path: Path) -> Iterator[Rig]:
-    rig = Rig(cluster, kubelet, namespace, tmp_path)
-    yield rig
-    rig.close()
 
 
 def test_the_check_of_job_resources_sees_one_succeed_and_one_fail(rig: Rig, tmp_path: Path) -> None:

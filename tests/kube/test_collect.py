@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from kube.control_plane import ControlPlane
-from kube.operator_side import Json, client_of, install_crds, make_job, until
+from kube.operator_side import Json, client_of, make_job, until
 from longshore_operator.collect import SWEEP_SECONDS, Collector
 from longshore_operator.kube.client import MERGE_PATCH, KubeClient, path_of
 
@@ -20,9 +20,7 @@ def run(test: Coroutine[Any, Any, None]) -> None:
     asyncio.run(asyncio.wait_for(test, 110))
 
 
-@pytest.fixture(autouse=True)
-def _crds(control_plane: ControlPlane) -> None:
-    install_crds(control_plane)
+pytestmark = pytest.mark.usefixtures("cluster")
 
 
 @asynccontextmanager
@@ -165,7 +163,7 @@ def test_a_job_that_was_sent_round_again_survives(control_plane: ControlPlane, n
 @pytest.mark.parametrize("known_by", ["the sweep", "the recorder"])
 def test_nothing_is_forgotten_while_the_api_server_is_away(own_control_plane: ControlPlane, known_by: str) -> None:
     async def test() -> None:
-        install_crds(own_control_plane)
+        own_control_plane.install_crds()
         results: list[tuple[str, str]] = []
         async with client_of(own_control_plane, counted=lambda *what: results.append(what)) as client:
             # Of the second one the sweep says nothing: by its own words it goes long after the next sweep.

@@ -20,31 +20,8 @@ from longshore_operator import rbac
 from service import SAMPLES, descendants
 from worker_service import Worker
 
-ROOT = Path(__file__).parents[2]
 APPS = f"{SAMPLES},rough_jobs,worker_jobs"
 Json = dict[str, Any]
-
-
-@pytest.fixture(scope="session")
-def cluster(control_plane: ControlPlane) -> ControlPlane:
-    control_plane.install_crds(ROOT / "manifests/crds")
-    return control_plane
-
-
-@pytest.fixture
-def rig(cluster: ControlPlane, kubelet: Kubelet, namespace: str, tmp_path: Path) -> Iterator[Rig]:
-    rig = Rig(cluster, kubelet, namespace, tmp_path)
-    yield rig
-    rig.close()
-
-
-@pytest.fixture
-def own_rig(own_control_plane: ControlPlane, tmp_path: Path) -> Iterator[Rig]:
-    """With an API server that the test may kill."""
-    own_control_plane.install_crds(ROOT / "manifests/crds")
-    rig = Rig(own_control_plane, Kubelet(own_control_plane), own_control_plane.make_namespace(), tmp_path)
-    yield rig
-    rig.close()
 
 
 class Marks:
@@ -602,7 +579,7 @@ def test_resources_that_come_later_are_waited_for(own_control_plane: ControlPlan
         operator = rig.operator(leader_election=False)
         operator.wait_for("resources_missing", times=2)
         assert "manifests/crds" in operator.lines("resources_missing")[0]["hint"]
-        own_control_plane.install_crds(ROOT / "manifests/crds")
+        own_control_plane.install_crds()
         operator.wait_for("took_over")
         rig.submit("job")
 
