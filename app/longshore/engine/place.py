@@ -17,7 +17,7 @@ from enum import StrEnum
 import orjson
 
 from longshore.engine.attempt import Attempt
-from longshore.engine.loop import READ, WRITE, Loop, Timer
+from longshore.engine.loop import READ, WRITE, Loop, Timer, receive
 from longshore.engine.output import Capture
 from longshore.engine.process import Process
 from longshore.engine.reports import Done
@@ -163,12 +163,8 @@ class Place:
             self._flush(self._sock)
         if not events & READ:
             return
-        try:
-            data = self._sock.recv(READ_SIZE)
-        except BlockingIOError:
+        if (data := receive(self._sock, READ_SIZE)) is None:
             return
-        except OSError:
-            data = b""
         if not data:
             self._loop.unwatch(self._sock.fileno())  # the pidfd tells how it ended
             if self.process is None:
