@@ -19,12 +19,14 @@ from longshore_operator.health import Callbacks, HealthServer, Silence
 from longshore_operator.job import Attempt, Job, Json
 from longshore_operator.jobs import SELECTOR, Jobs
 from longshore_operator.journal import Handler, Journal
-from longshore_operator.kopf_app import JOBS, PODS, QUEUES, SCHEDULES, Watches
+from longshore_operator.kopf_app import DEPLOYMENTS, JOBS, PODS, QUEUES, SCHEDULES, Watches
 from longshore_operator.kube import config
 from longshore_operator.kube.client import KubeClient, path_of
 from longshore_operator.kube.lease import Elector, identity_of
 from longshore_operator.metrics import OperatorMetrics, Snapshot
 from longshore_operator.overdue import Overdue
+from longshore_operator.pool_api import APPS
+from longshore_operator.pools import Pools
 from longshore_operator.queues import Queues
 from longshore_operator.record import Recorder
 from longshore_operator.schedules import Schedules
@@ -55,9 +57,8 @@ class Operator:
         self.workers_client = AttemptsClient(settings.worker_token_file)
         self.writer = Writer(self.client, overtaken=self._overtaken, log=self.journal)
         self.recorder = Recorder(self.desk, self.writer, now=time.time, ended=self._ended, counted=self._counted)
-        self.workers = Workers(
-            self.desk, self.workers_client, self.recorder, now=time.time, stir=self._stir, log=self.journal
-        )
+        self.pools = Pools(self.desk, self.client, self.workers_client, self.metrics.registry, on=settings.scaling, log=self.journal)  # fmt: skip
+        self.workers = Workers(self.desk, self.workers_client, self.recorder, now=time.time, stir=self._stir, ran=self.pools.ran, log=self.journal)  # fmt: skip
         self.dispatcher = Dispatcher(
             self.desk, self.workers_client, now=time.time, started=self._started, returned=self._returned,
             long=self.recorder.running_for_long, log=self.journal,
@@ -73,10 +74,10 @@ class Operator:
         self.schedules = Schedules(self.client)
         edges = {
             JOBS: self._job_edge, QUEUES: self._queue_edge, SCHEDULES: self.schedules.seen, PODS: self._pod_edge,
-        }  # fmt: skip
+        } | ({DEPLOYMENTS: self.pools.edge} if settings.scaling else {})  # fmt: skip
         self.watches = Watches(self.config, settings.namespaces, edges, SELECTOR)
         asked = Callbacks(metrics=self.metrics.render, silences=self._silences, unsynced=self._unsynced,
-                          explain=self._explain, workers=self._workers, queues=self._queues)  # fmt: skip
+                          explain=self._explain, pool=self.pools.report, workers=self._workers, queues=self._queues)  # fmt: skip
         self.health = HealthServer(settings.host, settings.port, asked, token_file=settings.token_file)
         self._explainer = Explainer(self.desk, now=time.time)
         self.elector: Elector | None = None
@@ -116,8 +117,9 @@ class Operator:
         """Until the API server knows our resources: installed later is fine, and is waited for."""
         while True:
             try:
-                for kind in (JOBS, QUEUES, SCHEDULES):
-                    await self.client.request("GET", path_of(kind, self.settings.lists[0]), params={"limit": "1"})
+                paths = [path_of(kind, self.settings.lists[0]) for kind in (JOBS, QUEUES, SCHEDULES)]
+                for path in paths + [path_of(DEPLOYMENTS, self.settings.lists[0], api=APPS)] * self.settings.scaling:
+                    await self.client.request("GET", path, params={"limit": "1"})
                 return
             except KubeError as error:
                 hint = (
@@ -149,7 +151,7 @@ class Operator:
         self.journal("leading", identity=self.settings.identity)
         await self._take_over()
         spawn(self.overdue.run())
-        self._leading = [spawn(self.collector.run()), spawn(self.schedules.run())]
+        self._leading = [spawn(self.collector.run()), spawn(self.schedules.run()), spawn(self.pools.run())]
         while True:
             try:
                 await asyncio.wait_for(self._listed.wait(), NET_SECONDS)
@@ -187,6 +189,7 @@ class Operator:
                 for namespace in self.settings.lists:
                     await self.queues.sync(namespace)
                     await self.workers.sync(self.client, namespace)
+                    await self.pools.sync(namespace)
                 if await self.jobs.sync(self.settings.lists) and self.synced:
                     self.watches.missed(JOBS)
                 self.desk.tidy()
@@ -240,6 +243,7 @@ class Operator:
 
     def _stir(self) -> None:
         self.dispatcher.stir()
+        self.pools.stir()
 
     def _started(self, job: Job, attempt: Attempt) -> None:
         if attempt.number == 1:
