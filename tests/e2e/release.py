@@ -22,7 +22,7 @@ class Release:
     def __init__(self, node: Node, images: Images, name: str, namespace: str) -> None:
         self.node, self.plane, self.images = node, node.plane, images
         self.name, self.namespace = name, namespace
-        self.kubeconfig = self.plane.admin
+        self.kubeconfig, self.version = self.plane.admin, "helm-3"
 
     def helm(self, *args: str, values: Mapping[str, Any] | None = None) -> subprocess.CompletedProcess[str]:
         """Run helm in the namespace; ``values`` go in as a file, over those that name the images."""
@@ -34,7 +34,7 @@ class Release:
                 path.write_text(json.dumps(content))
                 files.append(f"--values={path}")
         return subprocess.run(
-            [str(tool("helm-3")), *args, *where, *files], capture_output=True, text=True, timeout=280, check=False,
+            [str(tool(self.version)), *args, *where, *files], capture_output=True, text=True, timeout=280, check=False,
             cwd=ROOT, stdin=subprocess.DEVNULL,
         )  # fmt: skip
 
