@@ -76,7 +76,8 @@ class Operator:
         }  # fmt: skip
         self.watches = Watches(self.config, settings.namespaces, edges, SELECTOR)
         asked = Callbacks(metrics=self.metrics.render, silences=self._silences, unsynced=self._unsynced,
-                          explain=self._explain, workers=self._workers, queues=self._queues)  # fmt: skip
+                          explain=self._explain, workers=self._workers, queues=self._queues,
+                          elsewhere=self._elsewhere)  # fmt: skip
         self.health = HealthServer(settings.host, settings.port, asked, token_file=settings.token_file)
         self._explainer = Explainer(self.desk, now=time.time)
         self.elector: Elector | None = None
@@ -285,6 +286,9 @@ class Operator:
             watch_age_seconds={kind: clock - at for kind, at in self.watches.heard_at.items()},
             desk=gauges.sizes(self.desk) | {"schedules": len(self.schedules), "writes": len(self.writer)},
         )  # fmt: skip
+
+    def _elsewhere(self) -> str | None:
+        return None if self.dispatcher.on else self.elector.holder() if self.elector is not None else ""
 
     async def _explain(self, namespace: str, name: str) -> Json | None:
         return self._explainer.explain(namespace, name)
