@@ -15,7 +15,7 @@ class Worker(Parent):
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)
-        results = open_results(settings.results_dir, write=True)
+        results = open_results(settings.results_dir)
         try:
             self._folder = tempfile.TemporaryDirectory(prefix="longshore-")
         except OSError as error:

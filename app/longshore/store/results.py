@@ -128,17 +128,14 @@ def _write(name: str, data: bytes, folder: int, *, durable: bool) -> None:
             os.fsync(file.fileno())
 
 
-def open_results(folder: Path | None, *, write: bool) -> ResultsFolder | None:
-    """The results directory of the settings; raises SettingsError when it is not there or cannot be used."""
+def open_results(folder: Path | None) -> ResultsFolder | None:
+    """The results directory of the settings; raises SettingsError when it is not there or takes nothing."""
     if folder is None:
         return None
     found = ResultsFolder(folder)
     try:
-        found.probe() if write else found.names("")
-        if not folder.is_dir():
-            raise FileNotFoundError(2, "No such file or directory")
+        found.probe()
     except OSError as error:
-        use = "written to" if write else "read"
-        raise SettingsError(f"results_dir: {folder} cannot be {use}: {error.strerror}; it should be a folder that all "
-                            "workers and the api share") from error  # fmt: skip
+        raise SettingsError(f"results_dir: {folder} cannot be written to: {error.strerror or error}; it should be a folder "
+                            "that all workers and the api share") from error  # fmt: skip
     return found
