@@ -4,6 +4,7 @@ The folder is a volume that workers and the api share. Jobs run as the same user
 it: no symbolic link is ever followed, neither in reading nor in writing, and only plain files are read.
 """
 
+import errno
 import os
 import secrets
 import shutil
@@ -65,13 +66,18 @@ class ResultsFolder:
 
     def get(self, name: str, limit: int) -> bytes:
         *folders, file = name.split("/")
-        with self._folder(folders) as folder:
-            # A pipe that a job has put there must not hold us up either.
-            found = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder)
+        try:
+            with self._folder(folders) as folder:
+                # A pipe that a job has put there must not hold us up either.
+                found = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder)
+        except OSError as error:
+            if error.errno in (errno.ELOOP, errno.ENOTDIR, errno.ENXIO):
+                raise ValueError("it is no plain file, or not in plain folders") from error
+            raise
+        if not stat.S_ISREG(os.fstat(found).st_mode):
+            os.close(found)
+            raise ValueError("it is no plain file, or not in plain folders")
         with os.fdopen(found, "rb") as opened:
-            what = os.fstat(found)
-            if not stat.S_ISREG(what.st_mode):
-                raise ValueError("it is no plain file")
             data = opened.read(limit + 1)
         if len(data) > limit:
             raise ValueError(f"it has more than {limit} bytes")
