@@ -49,6 +49,8 @@ class Callbacks:
     """What is not known yet after the start; empty means ready."""
     explain: Callable[[str, str], Awaitable[Json | None]]
     """Of a namespace and a name."""
+    pool: Callable[[str, str], Awaitable[Json | None]]
+    """The same of a pool."""
     workers: Callable[[], Awaitable[Json]]
     queues: Callable[[], Awaitable[Json]]
     elsewhere: Callable[[], str | None]
@@ -85,6 +87,7 @@ class HealthServer:
         app.add_routes([
             web.get("/livez", self._livez), web.get("/readyz", self._readyz), web.get("/metrics", self._metrics),
             web.get("/v1/explain/{namespace}/{name}", self._explain),
+            web.get("/v1/pools/{namespace}/{name}", self._pool),
             web.get("/v1/workers", self._workers), web.get("/v1/queues", self._queues),
         ])  # fmt: skip
         self._runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=STOP_SECONDS)
@@ -140,6 +143,12 @@ class HealthServer:
         namespace, name = request.match_info["namespace"], request.match_info["name"]
         found = await self._ask.explain(namespace, name)
         return _json(found) if found is not None else _problem(404, "not-found", f"no job {namespace}/{name} is waiting or running")  # fmt: skip
+
+    async def _pool(self, request: web.Request) -> web.Response:
+        self._admit(request)
+        namespace, name = request.match_info["namespace"], request.match_info["name"]
+        found = await self._ask.pool(namespace, name)
+        return _json(found) if found is not None else _problem(404, "not-found", f"no Deployment in {namespace} has the label longshore.dev/pool={name}")  # fmt: skip
 
     async def _workers(self, request: web.Request) -> web.Response:
         self._admit(request)

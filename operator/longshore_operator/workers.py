@@ -25,8 +25,10 @@ class Workers:
     """One task for each worker, while leading. ``stir`` is called when slots may have become free."""
 
     def __init__(self, desk: Desk, client: AttemptsClient, recorder: Recorder, *, now: Callable[[], float],
-                 stir: Callable[[], None], log: Callable[..., None]) -> None:  # fmt: skip
-        self._desk, self._client, self._recorder = desk, client, recorder
+                 stir: Callable[[], None], log: Callable[..., None],
+                 ran: Callable[[Worker, Job, EndedEntry], None] = lambda _worker, _job, _end: None) -> None:  # fmt: skip
+        """``ran`` is told of every attempt that ended by itself."""
+        self._desk, self._client, self._recorder, self._ran = desk, client, recorder, ran
         self._now, self._stir, self._log = now, stir, log
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._mute: set[str] = set()
@@ -164,6 +166,7 @@ class Workers:
         if attempt is None or attempt.worker != worker.pod.uid:
             self._log("outcome_stale", level="warning", job=job.name, attempt=entry.number, worker=worker.pod.name)
             return None
+        self._ran(worker, job, entry)
         return self._recorder.attempt_ended(job, attempt, entry)
 
     def _claimed(self, worker: Worker, job: Job, number: int, index: int | None) -> Attempt | None:

@@ -187,6 +187,10 @@ class Line:
         """Everybody who could be taken, in no order."""
         return itertools.chain.from_iterable(level.ready() for level in self._levels.values())
 
+    def entries(self) -> Iterator[Entry]:
+        """Everybody in the line, whatever keeps them, in no order."""
+        return iter(self._entries.values())
+
     def held(self, why: str) -> list[str]:
         """Who is held for that cause."""
         return [uid for uid, entry in self._entries.items() if entry.place == "held" and entry.why == why]

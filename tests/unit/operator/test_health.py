@@ -33,12 +33,15 @@ class Operator:
     def callbacks(self) -> Callbacks:
         return Callbacks(
             metrics=lambda: b"longshore_operator_leader 1.0\n", silences=lambda: self.silences,
-            unsynced=lambda: self.unsynced, explain=self.explain, workers=self.workers, queues=self.queues,
-            elsewhere=lambda: self.leader,
+            unsynced=lambda: self.unsynced, explain=self.explain, pool=self.pool,
+            workers=self.workers, queues=self.queues, elsewhere=lambda: self.leader,
         )  # fmt: skip
 
     async def explain(self, namespace: str, name: str) -> Json | None:
         return {"why": f"{namespace}/{name} waits"} if name == "job" else None
+
+    async def pool(self, namespace: str, name: str) -> Json | None:
+        return {"name": name, "namespace": namespace} if name == "default" else None
 
     async def workers(self) -> Json:
         if self.broken is not None:
