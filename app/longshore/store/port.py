@@ -212,8 +212,10 @@ class JobStore(ServicePort, Protocol):
         ...
 
     def items(self, id: str, *, after: int = -1, limit: int = 100) -> list[dict[str, object]]:
-        """Items of an array job by index: ``{index, phase, attempts, result, error}``; a store that
-        has no room for all results names them, ``resultRef``. Raises NotFound, Gone."""
+        """Items of an array job by index: ``{index, phase, result, error}``, and ``attempts`` where they are kept.
+
+        A store without room for all results names the rest, ``resultRef``. Raises NotFound, Gone.
+        """
         ...
 
     def result(self, id: str) -> object:
