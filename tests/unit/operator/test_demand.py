@@ -137,6 +137,16 @@ def test_a_handler_that_nobody_knows_keeps_one_worker_to_say_so() -> None:
     assert [Demand(curious=True)] == found(desk, offer(handlers={"other"}))
 
 
+@pytest.mark.parametrize(("seconds", "paused", "due"), [(20, False, 3), (40, False, 0), (-1, False, 0), (20, True, 0)])
+def test_the_job_of_a_coming_tick_is_due_soon(seconds: float, paused: bool, due: int) -> None:
+    desk = Desk()
+    if paused:
+        desk.set_policy(("here", "nightly"), QueuePolicy(paused=True), NOW)
+    coming = [(NOW + seconds, "here", {"handler": "echo", "queue": "nightly", "count": 9, "parallelism": 3})]
+    (demand,) = demands(desk, [offer()], RunTimes(), NOW, coming).values()
+    assert due == demand.due_jobs
+
+
 def test_run_times_follow_what_is_seen() -> None:
     times = RunTimes()
     assert 1.0 == times.share("echo", 5.0)
