@@ -262,12 +262,8 @@ class Operator:
             self.metrics.retried()
 
     def _ended(self, job: Job) -> None:
-        if b'"webhook":' in job.spec_json:  # most have none, and need not be parsed for that
-            self.webhooks.ended(job.resource())
+        self.collector.ended(job.resource())
         self.jobs.ended(job)
-        ttl = job.spec().ttl_seconds_after_finished
-        kept = self.settings.retention_seconds if ttl is None else ttl
-        self.collector.expects(job.namespace, job.name, job.uid, (job.finished_at or time.time()) + kept, str(job.seen))
 
     def _overtaken(self, job: Job, resource: Json | None) -> None:
         self.jobs.overtaken(job, resource)

@@ -128,7 +128,10 @@ class Job:
 
     def resource(self) -> Json:
         """As the API server has it when the status is written, as far as anybody here asks."""
-        metadata = {"namespace": self.namespace, "name": self.name, "uid": self.uid, "labels": self.labels}
+        metadata = {
+            "namespace": self.namespace, "name": self.name, "uid": self.uid, "labels": self.labels,
+            "resourceVersion": str(self.seen),
+        }  # fmt: skip
         return {"metadata": metadata, "spec": orjson.loads(self.spec_json), "status": self.status()}
 
     @property

@@ -78,29 +78,16 @@ class Recorder:
         assert index is not None
         course = job.course(attempt.number, job.budgets.get(index, (0, 0)))
         verdict = finish(course, end, self._policy(job, end), now=now, random=random.random)
-        phase = verdict.course.phase
-        if phase is Phase.SUCCEEDED:
-            array.succeed(index)
-        elif phase is Phase.FAILED:
-            array.fail(
-                index, JobError(type=end.error_type or verdict.reason or "Error", message=end.error_message[:1024])
-            )
-        elif phase is Phase.PENDING:
-            array.again(index, verdict.not_before or 0.0)
-            job.budgets[index] = (verdict.course.retries, verdict.course.disruptions)
-            job.numbers[index] = attempt.number
-        else:
-            array.running.discard(index)
-        if phase.terminal:
+        array.settle(index, verdict, end.error_type, end.error_message)
+        if verdict.course.phase.terminal:
             job.budgets.pop(index, None)
             job.numbers.pop(index, None)
-        if job.cancel and not job.running:
-            return self.end(job, Phase.CANCELLED, Reason.CANCELLED, "cancelled while it ran")
-        if array.ended:
-            failed = len(array.failed)
-            if failed:
-                return self.end(job, Phase.FAILED, Reason.ITEMS_FAILED, f"{failed} of {array.size} items failed")
-            return self.end(job, Phase.SUCCEEDED, "", "")
+        else:
+            job.budgets[index] = (verdict.course.retries, verdict.course.disruptions)
+            job.numbers[index] = attempt.number
+        whole = array.verdict(job.course(job.attempts))
+        if whole.course.phase.terminal:
+            return self._apply(job, whole, now)
         self._desk.queue(job, now)
         return self._write_later(job)
 

@@ -7,9 +7,10 @@ from collections.abc import Callable
 from pydantic import ValidationError
 
 from longshore.job.attempts import EndedEntry, Feed
+from longshore.job.waiting import Held
 from longshore_operator import recover
 from longshore_operator.attempts_client import WAIT_SECONDS, AttemptsClient, readable
-from longshore_operator.desk import HANDLER, Desk, Worker
+from longshore_operator.desk import Desk, Worker
 from longshore_operator.errors import WorkerUnreachable
 from longshore_operator.job import Attempt, Job
 from longshore_operator.kube.client import KubeClient, path_of
@@ -49,7 +50,7 @@ class Workers:
         elif pod.address and self.on and pod.uid not in self._tasks:
             self._tasks[pod.uid] = spawn(self._follow(worker))
         if (before.ready, before.queues, before.namespaces) != (pod.ready, pod.queues, pod.namespaces):
-            self._desk.look_again(HANDLER, self._now())
+            self._desk.look_again(Held.HANDLER, self._now())
             self._stir()
 
     def pod_gone(self, uid: str) -> None:
@@ -143,7 +144,7 @@ class Workers:
         if feed.handlers is not None:
             worker.handlers, worker.defaults = frozenset(feed.handlers), dict(feed.handler_defaults or {})
         if first or feed.handlers is not None:
-            self._desk.look_again(HANDLER, self._now())
+            self._desk.look_again(Held.HANDLER, self._now())
         records = [done for entry in feed.entries if isinstance(entry, EndedEntry)
                    if (done := self._ended(worker, entry)) is not None]  # fmt: skip
         self._compare(worker, feed, asked_at)
@@ -246,7 +247,7 @@ class Workers:
         self._desk.workers.pop(worker.pod.uid, None)
         if (task := self._tasks.pop(worker.pod.uid, None)) is not None:
             task.cancel()
-        self._desk.look_again(HANDLER, self._now())
+        self._desk.look_again(Held.HANDLER, self._now())
 
     def _lose(self, worker: Worker, why: str) -> None:
         """Everything that ran there waits again, at its old place; late results are refused by their number."""

@@ -315,8 +315,31 @@ def test_workers_may_reach_nothing_but_what_their_pool_says() -> None:
     assert extra == [more]
 
 
-def test_the_chart_is_clean() -> None:
-    done = helm("lint", "--strict", "charts/longshore")
+def test_helm_test_reaches_an_api_that_lets_in_few() -> None:
+    values = {"networkPolicy": {"enabled": True, "apiFrom": [{"podSelector": {"matchLabels": {"a": "b"}}}]}}
+    objects = render(values)
+    checked = {name: pod["metadata"]["labels"] for name, pod in pods(objects).items() if "test-" in name}
+    froms = kind(objects, "NetworkPolicy")["ls-api"]["spec"]["ingress"][0]["from"]
+
+    assert 3 == len(checked)
+    for name, labels in checked.items():
+        assert any(one["podSelector"]["matchLabels"].items() <= labels.items() for one in froms), name
+
+
+@pytest.mark.parametrize("version", [3, 4])
+def test_the_chart_is_clean(version: int) -> None:
+    done = helm("lint", "--strict", "charts/longshore", version=version)
 
     assert done.returncode == 0, done.stdout
     assert "[WARNING]" not in done.stdout
+
+
+@pytest.mark.parametrize("values", MATRIX.values(), ids=MATRIX)
+def test_helm_4_renders_the_same(values: dict[str, Any]) -> None:
+    def text(version: int) -> str:
+        done = template(values, apis=[*MONITORING, HTTP_ROUTE], version=version)
+        assert done.returncode == 0, done.stderr
+        # Helm 3 drops the empty lines at the end of each document.
+        return re.sub(r"\n\s+(?=---\n|\Z)", "\n", done.stdout)
+
+    assert text(3) == text(4) != ""

@@ -285,7 +285,7 @@ class Commands(Operations):
             return whole | {"reason": "Draining", "message": "the service is draining and starts no jobs"}
         found = explain(
             engine.board.line(live), live.uid, now=engine.now(), free_slots=engine.free_slots(),
-            waits_for=tuple(sorted(engine.board.waits_for(live))),
+            waits_for=tuple(sorted(engine.board.prerequisites.of(live.uid))),
         )  # fmt: skip
         if found is None:  # the disk does not take its end yet
             return whole | {"reason": "Ended", "message": f"it has ended: {live.standing.phase}"}

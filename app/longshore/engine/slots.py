@@ -141,7 +141,7 @@ class SlotPool:
             place.stop = place.stop or (
                 Outcome.OOM.value, Reason.OUT_OF_MEMORY, f"used {used >> 20} MiB; the limit is {limit >> 20} MiB"
             )  # fmt: skip
-            self._kill(place)
+            place.signal(signal.SIGKILL)
             return
         place.at("memory", MEMORY_SAMPLE_SECONDS, lambda: self._sample_memory(place, limit))
 
@@ -175,11 +175,7 @@ class SlotPool:
         if first:
             place.at("SIGTERM", token, lambda: place.signal(signal.SIGTERM))
         if first or grace is not None:
-            place.at("SIGKILL", token + patience, lambda: self._kill(place))
-
-    def _kill(self, place: Place) -> None:
-        place.killed = True
-        place.signal(signal.SIGKILL)
+            place.at("SIGKILL", token + patience, lambda: place.signal(signal.SIGKILL))
 
     # -- what slots say --------------------------------------------------------------------------------------
 
@@ -211,7 +207,7 @@ class SlotPool:
             return
         text = f"it wrote on the socket of its slot: {why}"
         place.stop = place.stop or (Outcome.FAILED.value, Reason.SLOT_BROKEN, text)
-        self._kill(place)
+        place.signal(signal.SIGKILL)
 
     def _hello(self, place: Place, pid: int) -> None:
         try:
@@ -242,7 +238,7 @@ class SlotPool:
             done = replace(done, outcome=Outcome.FAILED, reason=Reason.HANDLER_ERROR, error_message=text)
         if place.stop is not None:
             place.done = done  # said in the last moment; what was ordered stands
-            self._kill(place)
+            place.signal(signal.SIGKILL)
             return
         place.drain()
         ended = self._ended(place, done)

@@ -212,7 +212,7 @@ class JobStore(ServicePort, Protocol):
         ...
 
     def items(self, id: str, *, after: int = -1, limit: int = 100) -> list[dict[str, object]]:
-        """Items of an array job by index: ``{index, phase, attempts, result, error}``; raises NotFound, Gone."""
+        """Items of an array job by index: ``{index, phase, result, error}``, and ``attempts`` where they are kept; raises NotFound, Gone."""
         ...
 
     def cancel(self, id: str, *, grace: float | None = None, key: Key | None = None) -> JobDoc:

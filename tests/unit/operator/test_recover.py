@@ -28,8 +28,8 @@ def make_pod(**status: Any) -> Json:
     }  # fmt: skip
 
 
-def ended_container(reason: str, restarts: int = 1) -> Json:
-    return {"restartCount": restarts, "lastState": {"terminated": {"reason": reason}}}
+def ended_container(reason: str) -> Json:
+    return {"restartCount": 1, "lastState": {"terminated": {"reason": reason}}}
 
 
 # -- pods ---------------------------------------------------------------------------------------------------------
@@ -43,14 +43,12 @@ def ended_container(reason: str, restarts: int = 1) -> Json:
         pytest.param({"podIP": ""}, {"address": ""}, id="has no address yet"),
         pytest.param({"conditions": [{"type": "Ready", "status": "False"}]}, {"ready": False}, id="not ready"),
         pytest.param({"conditions": [{"type": "Ready", "status": "Unknown"}]}, {"ready": False}, id="node silent"),
-        pytest.param({"conditions": None, "containerStatuses": None}, {"ready": False, "restarts": 0}, id="no status"),
+        pytest.param({"conditions": None, "containerStatuses": None}, {"ready": False, "last_end": ""}, id="no status"),
         pytest.param({"phase": "Failed", "reason": "Evicted"}, {"ended": "Evicted"}, id="evicted"),
         pytest.param({"phase": "Failed"}, {"ended": "Failed"}, id="failed without a reason"),
         pytest.param({"phase": "Succeeded"}, {"ended": "Succeeded"}, id="ended well"),
         pytest.param({"reason": "NodeLost"}, {"ended": ""}, id="a reason alone is no end"),
-        pytest.param(
-            {"containerStatuses": [ended_container("OOMKilled", 2)]}, {"restarts": 2, "last_end": "OOMKilled"}, id="OOM"
-        ),
+        pytest.param({"containerStatuses": [ended_container("OOMKilled")]}, {"last_end": "OOMKilled"}, id="OOM"),
     ],
 )
 def test_a_pod_is_read(status: Json, expected: Json) -> None:

@@ -31,7 +31,9 @@ def connect(settings: Settings, handlers: Mapping[str, Handler]) -> tuple[Kubern
     """The store, its watch begun, and who answers for callers; raises SettingsError when no cluster is named."""
     measures, history, own = Measures(), History(), namespace_of(settings)
     client = KubeClient(settings.kubeconfig, measures)
-    watch = JobWatch(client, longshore("jobs", "" if settings.all_namespaces else own), history)
+    watch = JobWatch(
+        client, longshore("jobs", "" if settings.all_namespaces else own), history, measures.watch_events.inc
+    )
     watch.start()
     cluster = Cluster(
         client=client, watch=watch, history=history, measures=measures, handlers=handlers, own_namespace=own,
