@@ -60,10 +60,8 @@ class Operator:
         self.schedules = Schedules(self.client)
         self.pools = Pools(self.desk, self.client, self.workers_client, self.metrics.registry, on=settings.scaling, coming=self.schedules.coming, log=self.journal)  # fmt: skip
         self.workers = Workers(self.desk, self.workers_client, self.recorder, now=time.time, stir=self._stir, ran=self.pools.ran, log=self.journal)  # fmt: skip
-        self.dispatcher = Dispatcher(
-            self.desk, self.workers_client, now=time.time, started=self._started, returned=self._returned,
-            long=self.recorder.running_for_long, log=self.journal,
-        )  # fmt: skip
+        self.dispatcher = Dispatcher(self.desk, self.workers_client, now=time.time, started=self._started, returned=self._returned,
+                                     long=self.recorder.running_for_long, log=self.journal)  # fmt: skip
         self.overdue = Overdue(self.desk, self.recorder, grace_seconds=settings.unknown_handler_seconds, now=time.time)
         self.jobs = Jobs(self.desk, self.client, self.recorder, self.workers, self.overdue, now=time.time,
                          stir=self._stir, log=self.journal)  # fmt: skip
@@ -77,7 +75,8 @@ class Operator:
         } | ({DEPLOYMENTS: self.pools.edge} if settings.scaling else {})  # fmt: skip
         self.watches = Watches(self.config, settings.namespaces, edges, SELECTOR)
         asked = Callbacks(metrics=self.metrics.render, silences=self._silences, unsynced=self._unsynced,
-                          explain=self._explain, pool=self.pools.report, workers=self._workers, queues=self._queues)  # fmt: skip
+                          explain=self._explain, pool=self.pools.report, workers=self._workers, queues=self._queues,
+                          elsewhere=lambda: None if self.dispatcher.on else self.elector.holder() if self.elector else "")  # fmt: skip
         self.health = HealthServer(settings.host, settings.port, asked, token_file=settings.token_file)
         self._explainer = Explainer(self.desk, now=time.time)
         self.elector: Elector | None = None

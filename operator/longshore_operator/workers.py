@@ -32,6 +32,8 @@ class Workers:
         self._desk, self._client, self._recorder, self._ran = desk, client, recorder, ran
         self._now, self._stir, self._log = now, stir, log
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._mute: set[str] = set()
+        """Uids of pods whose worker cannot be asked, which has been logged."""
         self.on = False
         """Whether workers are asked: only the leader does, and not before it knows all jobs."""
 
@@ -129,12 +131,17 @@ class Workers:
     def _unheard(self, worker: Worker, error: WorkerUnreachable | ValidationError) -> None:
         refused = isinstance(error, WorkerUnreachable) and error.refused
         worker.refusals = worker.refusals + 1 if refused else 0
-        detail = readable(error) if isinstance(error, ValidationError) else str(error)
-        self._log("worker_unreachable", level="warning", worker=worker.pod.name, detail=detail)
+        if worker.pod.uid not in self._mute:
+            self._mute.add(worker.pod.uid)
+            detail = readable(error) if isinstance(error, ValidationError) else str(error)
+            self._log("worker_unreachable", level="warning", worker=worker.pod.name, detail=detail)
         if refused:
             self._look(worker)
 
     def _heard(self, worker: Worker, feed: Feed, asked_at: float) -> None:
+        if worker.pod.uid in self._mute:
+            self._mute.discard(worker.pod.uid)
+            self._log("worker_reachable", worker=worker.pod.name)
         if worker.boot and feed.boot != worker.boot:
             self._lose(worker, f"its worker was started again{_how(worker)}")
         first = worker.boot != feed.boot
@@ -245,6 +252,7 @@ class Workers:
         why = recover.lost(pod or (worker.pod if worker.pod.ended else None), silent_seconds=0, refusals=0)
         self._lose(worker, why)
         self._desk.workers.pop(worker.pod.uid, None)
+        self._mute.discard(worker.pod.uid)
         if (task := self._tasks.pop(worker.pod.uid, None)) is not None:
             task.cancel()
         self._desk.look_again(Held.HANDLER, self._now())

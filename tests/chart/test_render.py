@@ -260,6 +260,19 @@ def test_the_scalers_of_others_go_by_the_slots_that_are_wanted() -> None:
     } == scraped["triggers"][0]["metadata"]  # fmt: skip
 
 
+def test_workers_and_the_api_share_the_results_and_nobody_else_has_them() -> None:
+    objects = render({"results": {"existingClaim": "shared"}, "pools": {"gpu": {}}})
+    claim = {"name": "results", "persistentVolumeClaim": {"claimName": "shared"}}
+    having = {name for name, pod in pods(objects).items() if claim in pod["spec"].get("volumes", ())}
+
+    assert {"Deployment/ls-api", "Deployment/ls-pool-default", "Deployment/ls-pool-gpu"} == having
+    for name in having:
+        pod = pods(objects)[name]
+        mounts = {mount["name"]: mount["mountPath"] for mount in pod["spec"]["containers"][0]["volumeMounts"]}
+        assert mounts["results"] == environment(pod)["LONGSHORE_RESULTS_DIR"]
+    assert "results" not in str([pod["spec"].get("volumes") for pod in pods(render()).values()])
+
+
 def test_pods_say_whom_they_serve() -> None:
     objects = render({"pools": {"gpu": {"queues": ["a", "b"], "servesNamespaces": ["x", "y"]}}})
 

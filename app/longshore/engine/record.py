@@ -6,13 +6,13 @@ from longshore.engine.attempt import AttemptKey, Ended
 from longshore.engine.board import Board
 from longshore.engine.events import Events
 from longshore.engine.live import Live, Spec
-from longshore.engine.output import last_text
 from longshore.engine.policies import Policies
 from longshore.engine.turn import Turn
 from longshore.engine.webhooks import delivery
 from longshore.job.items import ArrayState
 from longshore.job.lifecycle import Course, End, Verdict, finish
 from longshore.job.limits import Policy
+from longshore.job.output import last_text
 from longshore.job.status import MAX_LOG_TAIL_BYTES, Outcome, Phase
 from longshore.store.ledger import ChangeRow, EndRow, ItemRow, LogRow, Standing
 

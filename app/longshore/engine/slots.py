@@ -10,7 +10,7 @@ from typing import Protocol
 import orjson
 
 from longshore.engine import reports
-from longshore.engine.attempt import Attempt, AttemptKey, Ended, Output
+from longshore.engine.attempt import Attempt, AttemptKey, Ended
 from longshore.engine.loop import READ, Loop
 from longshore.engine.output import Capture
 from longshore.engine.place import Place, State
@@ -18,6 +18,7 @@ from longshore.engine.process import Exit, Process, end_orphans, resident_bytes
 from longshore.engine.reports import Done
 from longshore.engine.template import HandlerInfo, Template
 from longshore.errors import AppError
+from longshore.job.output import Output
 from longshore.job.status import Outcome, Reason
 from longshore.slot.frames import Frame
 

@@ -165,6 +165,8 @@ class EndedEntry(Attempted):
     """Exit status of the process, negative for a signal; absent when the process lives on."""
     result: Any | None = None
     """What the handler returned; successes only."""
+    result_ref: Annotated[str, Field(max_length=1024)] | None = None
+    """Name of the result in the results directory, when the worker has put it there instead."""
     started_at: Time
     """When a slot got it."""
     finished_at: Time

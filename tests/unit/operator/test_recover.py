@@ -15,6 +15,7 @@ from longshore_operator.record import kept
 from longshore_operator.recover import Claim, Pod
 
 NOW = 1_800_000_000.0
+REF = "default/uid-1/job.1.0a1b2c3d.json"
 Json = dict[str, Any]
 
 
@@ -225,6 +226,22 @@ def deep(levels: int) -> list[Any]:
         pytest.param({"result": deep(99)}, {"outcome": "succeeded"}, id="deep"),
         pytest.param({"result": deep(101)}, {"outcome": "failed", "reason": "ResultNotSerializable"}, id="too deep"),
         pytest.param({"result": {"a": deep(101)}}, {"outcome": "failed"}, id="too deep in an object"),
+        pytest.param({"result_ref": REF}, {"outcome": "succeeded", "result_ref": REF}, id="a result of its own"),
+        *(
+            pytest.param(
+                {"result_ref": wrong}, {"outcome": "failed", "reason": "ResultNotKept", "result_ref": None}, id=wrong
+            )
+            for wrong in (
+                REF.replace("uid-1", "uid-2"),
+                REF.replace("default", "other"),
+                REF.replace("job.1", "job.2"),
+                REF.replace("job", "0"),
+                REF.replace("json", "log"),
+                f"../{REF}",
+                "",
+                "/etc/passwd",
+            )
+        ),
         pytest.param({"log_tail": "é" * 9000}, {"log_tail": "é" * 4096}, id="too long a tail"),
         pytest.param({"reason": "r" * 300}, {"reason": "r" * 200}, id="too long a reason"),
         pytest.param({"exit_code": 2**40}, {"exit_code": None}, id="no exit status"),
@@ -251,8 +268,9 @@ def test_what_is_kept_of_an_end(told: Json, expected: Json) -> None:
         "kind": "ended", "seq": 1, "uid": "uid-1", "number": 1, "outcome": Outcome.SUCCEEDED, "reason": "",
         "started_at": datetime.fromtimestamp(NOW, UTC), "finished_at": datetime.fromtimestamp(NOW + 1, UTC),
         "log_tail": "", "exit_code": None, "error": None, "result": None, "index": None,
+        "result_ref": None,
     } | told  # fmt: skip
-    found = kept(EndedEntry.model_construct(**whole), array=False, now=NOW)
+    found = kept(EndedEntry.model_construct(**whole), "default", array=False, now=NOW)
     assert expected == {name: getattr(found, name) for name in expected}
 
 
