@@ -23,7 +23,8 @@ ENV PIP_CONFIG_FILE=/run/secrets/pip.conf \
     PIP_DISABLE_PIP_VERSION_CHECK=1 \
     PIP_NO_INPUT=1 \
     PIP_ROOT_USER_ACTION=ignore
-RUN python3 -m venv /pip && python3 -m venv --without-pip /opt/longshore
+# Not /pip: buildah 1.28 removes that when it takes away a mount at /root/.cache/pip.
+RUN python3 -m venv /build && python3 -m venv --without-pip /opt/longshore
 WORKDIR /src
 
 FROM pip AS wheel
@@ -32,11 +33,11 @@ COPY requirements/build.txt ./
 RUN --mount=type=cache,target=/root/.cache/pip \
     --mount=type=secret,id=pip.conf,target=/run/secrets/pip.conf \
     --mount=type=secret,id=pip.crt,target=/run/secrets/pip.crt \
-    /pip/bin/pip install --require-hashes -r build.txt
+    /build/bin/pip install --require-hashes -r build.txt
 COPY pyproject.toml README.md LICENSE NOTICE ./
 COPY app app
 COPY operator operator
-RUN /pip/bin/pip wheel --no-deps --no-build-isolation --no-index --wheel-dir /dist .
+RUN /build/bin/pip wheel --no-deps --no-build-isolation --no-index --wheel-dir /dist .
 
 # Dependencies apart from the program, so that a new release is a small layer.
 FROM pip AS operator-dependencies
@@ -44,12 +45,12 @@ COPY requirements/operator.txt ./
 RUN --mount=type=cache,target=/root/.cache/pip \
     --mount=type=secret,id=pip.conf,target=/run/secrets/pip.conf \
     --mount=type=secret,id=pip.crt,target=/run/secrets/pip.crt \
-    /pip/bin/pip --python /opt/longshore/bin/python install --no-compile --require-hashes -r operator.txt \
+    /build/bin/pip --python /opt/longshore/bin/python install --no-compile --require-hashes -r operator.txt \
  && python3 -m compileall -q -j 0 --invalidation-mode unchecked-hash /opt/longshore/lib
 
 FROM pip AS operator-program
 COPY --from=wheel /dist /dist
-RUN /pip/bin/pip --python /opt/longshore/bin/python install --no-compile --no-deps --no-index --root /program /dist/*.whl \
+RUN /build/bin/pip --python /opt/longshore/bin/python install --no-compile --no-deps --no-index --root /program /dist/*.whl \
  && rm /program/opt/longshore/bin/longshore \
  && python3 -m compileall -q -j 0 --invalidation-mode unchecked-hash -s /program /program
 
@@ -72,12 +73,12 @@ COPY requirements/image.txt ./
 RUN --mount=type=cache,target=/root/.cache/pip \
     --mount=type=secret,id=pip.conf,target=/run/secrets/pip.conf \
     --mount=type=secret,id=pip.crt,target=/run/secrets/pip.crt \
-    /pip/bin/pip --python /opt/longshore/bin/python install --no-compile --require-hashes -r image.txt \
+    /build/bin/pip --python /opt/longshore/bin/python install --no-compile --require-hashes -r image.txt \
  && python3 -m compileall -q -j 0 --invalidation-mode unchecked-hash -x '/kubernetes/(aio|client/api|client/models)/' /opt/longshore/lib
 
 FROM pip AS longshore-program
 COPY --from=wheel /dist /dist
-RUN /pip/bin/pip --python /opt/longshore/bin/python install --no-compile --no-deps --no-index --root /program /dist/*.whl \
+RUN /build/bin/pip --python /opt/longshore/bin/python install --no-compile --no-deps --no-index --root /program /dist/*.whl \
  && rm /program/opt/longshore/bin/longshore-operator \
  && python3 -m compileall -q -j 0 --invalidation-mode unchecked-hash -s /program /program
 
