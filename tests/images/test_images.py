@@ -75,7 +75,9 @@ UNCOMPILED = r"/kubernetes/(aio|client/api|client/models)/|/(dist-packages|test|
 @pytest.mark.parametrize("name", ALL)
 def test_nothing_of_this_machine_is_inside(name: str, archives: dict[str, Archive], roots: dict[str, Path]) -> None:
     root = roots[name]
-    of_machine = [str(ROOT), socket.gethostname(), str(Path.home() / ".cache")]
+    of_machine = [str(ROOT), str(Path.home() / ".cache")]
+    if len(socket.gethostname()) > 5:  # a shorter name is a part of too many words
+        of_machine.append(socket.gethostname())
     found = subprocess.run(
         ["python3", "-m", "pip", "config", "list"], capture_output=True, text=True, check=False
     ).stdout
@@ -119,9 +121,7 @@ def test_the_commands_of_the_chart_are_there(container: Callable[[str], Containe
     assert operator.run("longshore-operator", "--version").stdout == f"longshore-operator {__version__}\n"
     assert "--kubeconfig" in operator.run("longshore-operator", "--help").stdout
     assert longshore.run("python", "-c", "import kubernetes.client, longshore.store.kubernetes.client").returncode == 0
-    token = operator.run("python", "-m", "longshore_operator.worker_token")
-    assert "Traceback" not in token.stderr
-    assert token.returncode != 0
+    assert operator.run("python", "-c", "import longshore_operator.worker_token").returncode == 0
     assert "Traceback" not in operator.run("longshore-operator").stderr
     zones = "import zoneinfo; print(zoneinfo.ZoneInfo('Europe/Berlin'))"
     assert operator.run("python", "-c", zones).stdout == "Europe/Berlin\n"
