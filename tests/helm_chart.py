@@ -44,23 +44,33 @@ def tool(module: str) -> Path:
     pytest.skip(done.stderr)
 
 
-def helm(*args: str, values: Mapping[str, Any] | None = None) -> subprocess.CompletedProcess[str]:
+def promtool(*args: object, given: bytes | str | None = None) -> subprocess.CompletedProcess[str]:
+    """Run the promtool of our Prometheus; ``given`` is its standard input."""
+    text = given.decode() if isinstance(given, bytes) else given
+    return subprocess.run([tool("prometheus") / "promtool", *map(str, args)], input=text, capture_output=True,
+                          text=True, timeout=60, check=False)  # fmt: skip
+
+
+def helm(*args: str, values: Mapping[str, Any] | None = None, version: int = 3) -> subprocess.CompletedProcess[str]:
     """Run helm in the project's folder; ``values`` go in as a file."""
     given = ["--values", "-"] if values is not None else []
     return subprocess.run(
-        [str(tool("helm-3")), *args, *given], input=None if values is None else json.dumps(values),
+        [str(tool(f"helm-{version}")), *args, *given], input=None if values is None else json.dumps(values),
         capture_output=True, text=True, timeout=60, check=False, cwd=ROOT,
     )  # fmt: skip
 
 
 def template(
     values: Mapping[str, Any] | None = None, *, release: str = "ls", namespace: str = "demo",
-    apis: Sequence[str] = (), kube: str = NEWEST,
+    apis: Sequence[str] = (), kube: str = NEWEST, version: int = 3,
 ) -> subprocess.CompletedProcess[str]:  # fmt: skip
-    """``helm template`` for a cluster of version ``kube`` that has these kinds beside Kubernetes' own."""
+    """``helm template`` for a cluster of version ``kube`` that has these kinds beside Kubernetes' own.
+
+    ``version`` is helm's.
+    """
     kinds = [flag for kind in apis for flag in ("--api-versions", kind)]
     where = ["--namespace", namespace, "--kube-version", kube]
-    return helm("template", release, str(CHART), *where, *kinds, values=values or {})
+    return helm("template", release, str(CHART), *where, *kinds, values=values or {}, version=version)
 
 
 def render(values: Mapping[str, Any] | None = None, **where: Any) -> list[Object]:
@@ -99,7 +109,8 @@ def pods(objects: Sequence[Object]) -> dict[str, Object]:
 MATRIX: dict[str, dict[str, Any]] = {
     "default": {},
     "everything": {
-        "commonLabels": {"team": "harbour"}, "imagePullSecrets": [{"name": "registry"}],
+        "commonLabels": {"team": "harbour"}, "results": {"existingClaim": "shared"},
+        "imagePullSecrets": [{"name": "registry"}],
         "operator": {"replicas": 3, "extraEnv": [{"name": "A", "value": "b"}], "podLabels": {"x": "y"},
                      "priorityClassName": "high", "nodeSelector": {"a": "b"}, "tolerations": [{"operator": "Exists"}]},
         "api": {"replicas": 2, "allNamespaces": True, "apps": ["mine.jobs"],

@@ -19,12 +19,14 @@ from longshore_operator.health import Callbacks, HealthServer, Silence
 from longshore_operator.job import Attempt, Job, Json
 from longshore_operator.jobs import SELECTOR, Jobs
 from longshore_operator.journal import Handler, Journal
-from longshore_operator.kopf_app import JOBS, PODS, QUEUES, SCHEDULES, Watches
+from longshore_operator.kopf_app import DEPLOYMENTS, JOBS, PODS, QUEUES, SCHEDULES, Watches
 from longshore_operator.kube import config
 from longshore_operator.kube.client import KubeClient, path_of
 from longshore_operator.kube.lease import Elector, identity_of
 from longshore_operator.metrics import OperatorMetrics, Snapshot
 from longshore_operator.overdue import Overdue
+from longshore_operator.pool_api import APPS
+from longshore_operator.pools import Pools
 from longshore_operator.queues import Queues
 from longshore_operator.record import Recorder
 from longshore_operator.schedules import Schedules
@@ -55,13 +57,10 @@ class Operator:
         self.workers_client = AttemptsClient(settings.worker_token_file)
         self.writer = Writer(self.client, overtaken=self._overtaken, log=self.journal)
         self.recorder = Recorder(self.desk, self.writer, now=time.time, ended=self._ended, counted=self._counted)
-        self.workers = Workers(
-            self.desk, self.workers_client, self.recorder, now=time.time, stir=self._stir, log=self.journal
-        )
-        self.dispatcher = Dispatcher(
-            self.desk, self.workers_client, now=time.time, started=self._started, returned=self._returned,
-            long=self.recorder.running_for_long, log=self.journal,
-        )  # fmt: skip
+        self.pools = Pools(self.desk, self.client, self.workers_client, self.metrics.registry, on=settings.scaling, log=self.journal)  # fmt: skip
+        self.workers = Workers(self.desk, self.workers_client, self.recorder, now=time.time, stir=self._stir, ran=self.pools.ran, log=self.journal)  # fmt: skip
+        self.dispatcher = Dispatcher(self.desk, self.workers_client, now=time.time, started=self._started, returned=self._returned,
+                                     long=self.recorder.running_for_long, log=self.journal)  # fmt: skip
         self.overdue = Overdue(self.desk, self.recorder, grace_seconds=settings.unknown_handler_seconds, now=time.time)
         self.jobs = Jobs(self.desk, self.client, self.recorder, self.workers, self.overdue, now=time.time,
                          stir=self._stir, log=self.journal)  # fmt: skip
@@ -73,10 +72,11 @@ class Operator:
         self.schedules = Schedules(self.client)
         edges = {
             JOBS: self._job_edge, QUEUES: self._queue_edge, SCHEDULES: self.schedules.seen, PODS: self._pod_edge,
-        }  # fmt: skip
+        } | ({DEPLOYMENTS: self.pools.edge} if settings.scaling else {})  # fmt: skip
         self.watches = Watches(self.config, settings.namespaces, edges, SELECTOR)
         asked = Callbacks(metrics=self.metrics.render, silences=self._silences, unsynced=self._unsynced,
-                          explain=self._explain, workers=self._workers, queues=self._queues)  # fmt: skip
+                          explain=self._explain, pool=self.pools.report, workers=self._workers, queues=self._queues,
+                          elsewhere=lambda: None if self.dispatcher.on else self.elector.holder() if self.elector else "")  # fmt: skip
         self.health = HealthServer(settings.host, settings.port, asked, token_file=settings.token_file)
         self._explainer = Explainer(self.desk, now=time.time)
         self.elector: Elector | None = None
@@ -116,8 +116,9 @@ class Operator:
         """Until the API server knows our resources: installed later is fine, and is waited for."""
         while True:
             try:
-                for kind in (JOBS, QUEUES, SCHEDULES):
-                    await self.client.request("GET", path_of(kind, self.settings.lists[0]), params={"limit": "1"})
+                paths = [path_of(kind, self.settings.lists[0]) for kind in (JOBS, QUEUES, SCHEDULES)]
+                for path in paths + [path_of(DEPLOYMENTS, self.settings.lists[0], api=APPS)] * self.settings.scaling:
+                    await self.client.request("GET", path, params={"limit": "1"})
                 return
             except KubeError as error:
                 hint = (
@@ -149,7 +150,7 @@ class Operator:
         self.journal("leading", identity=self.settings.identity)
         await self._take_over()
         spawn(self.overdue.run())
-        self._leading = [spawn(self.collector.run()), spawn(self.schedules.run())]
+        self._leading = [spawn(self.collector.run()), spawn(self.schedules.run()), spawn(self.pools.run())]
         while True:
             try:
                 await asyncio.wait_for(self._listed.wait(), NET_SECONDS)
@@ -187,6 +188,7 @@ class Operator:
                 for namespace in self.settings.lists:
                     await self.queues.sync(namespace)
                     await self.workers.sync(self.client, namespace)
+                    await self.pools.sync(namespace)
                 if await self.jobs.sync(self.settings.lists) and self.synced:
                     self.watches.missed(JOBS)
                 self.desk.tidy()
@@ -240,6 +242,7 @@ class Operator:
 
     def _stir(self) -> None:
         self.dispatcher.stir()
+        self.pools.stir()
 
     def _started(self, job: Job, attempt: Attempt) -> None:
         if attempt.number == 1:
@@ -258,12 +261,8 @@ class Operator:
             self.metrics.retried()
 
     def _ended(self, job: Job) -> None:
-        if b'"webhook":' in job.spec_json:  # most have none, and need not be parsed for that
-            self.webhooks.ended(job.resource())
+        self.collector.ended(job.resource())
         self.jobs.ended(job)
-        ttl = job.spec().ttl_seconds_after_finished
-        kept = self.settings.retention_seconds if ttl is None else ttl
-        self.collector.expects(job.namespace, job.name, job.uid, (job.finished_at or time.time()) + kept, str(job.seen))
 
     def _overtaken(self, job: Job, resource: Json | None) -> None:
         self.jobs.overtaken(job, resource)

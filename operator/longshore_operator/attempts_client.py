@@ -81,6 +81,10 @@ class AttemptsClient:
             raise
         return True
 
+    async def drain(self, address: str, *, on: bool) -> None:
+        """Make a worker refuse new attempts, or take them again; what runs goes on."""
+        await self._ask("POST" if on else "DELETE", address, "/v1/admin:drain")
+
     async def _ask(self, method: str, address: str, path: str, body: object = None, wait: float = 0.0) -> bytes:
         assert self._session is not None
         headers = {"Authorization": f"Bearer {self._token()}"}

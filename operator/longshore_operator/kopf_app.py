@@ -18,7 +18,7 @@ from longshore_operator.recover import POOL
 
 Edge = Callable[[str | None, Json], None]
 
-JOBS, QUEUES, SCHEDULES, PODS = "jobs", "queues", "schedules", "pods"
+JOBS, QUEUES, SCHEDULES, PODS, DEPLOYMENTS = "jobs", "queues", "schedules", "pods", "deployments"
 
 
 class _NoDiff(kopf.DiffBaseStorage):
@@ -88,6 +88,8 @@ class Watches:
 
         if kind == PODS:
             kopf.on.event("", "v1", PODS, registry=registry, id=kind)(handle)
+        elif kind == DEPLOYMENTS:
+            kopf.on.event("apps", "v1", DEPLOYMENTS, registry=registry, id=kind)(handle)
         else:
             kopf.on.event(GROUP, VERSION, kind, registry=registry, id=kind)(handle)
 
@@ -107,6 +109,7 @@ class Watches:
         settings.watching.chunk_size = 500
         settings.watching.field_selectors[GROUP, VERSION, JOBS] = self._selector
         settings.watching.label_selectors["", "v1", PODS] = POOL
+        settings.watching.label_selectors["apps", "v1", DEPLOYMENTS] = POOL
         settings.persistence.diffbase_storage = _NoDiff()
         settings.persistence.progress_storage = _NoProgress()
 

@@ -30,6 +30,17 @@ RULES = (
     Rule(GROUP, ("queues", "schedules"), ("get", "list", "watch"), "policies of queues, and what is due when"),
     Rule(GROUP, ("queues/status", "schedules/status"), ("patch",), "how a queue and a schedule stand"),
     Rule("", ("pods",), ("list", "watch"), "workers, their addresses, whether they are ready"),
+    Rule("apps", ("deployments",), ("list", "watch"), "pools: how many workers there may be, and whom they serve"),
+    Rule(
+        "apps",
+        ("deployments/scale",),
+        ("patch",),
+        "more workers, or fewer once they have been drained; no pod is ever deleted",
+    ),
+    Rule(
+        "apps", ("deployments",), ("patch",), "annotations that say why; without this right pools are scaled in silence"
+    ),
+    Rule("autoscaling", ("horizontalpodautoscalers",), ("list",), "a pool that one of them scales is left alone"),
 )
 LEASE_RULES = (
     Rule("coordination.k8s.io", ("leases",), ("get", "create", "update"), "one operator of several leads"),

@@ -8,6 +8,7 @@ POOL = "longshore.dev/pool"
 QUEUES = "longshore.dev/queues"  # annotation of a pod: the queues it serves, with commas; all without it
 NAMESPACES = "longshore.dev/serves-namespaces"  # annotation: more namespaces, with commas, or *
 PORT_NAME = "http"
+PENDING, UNSCHEDULABLE = "Pending", "Unschedulable"  # stages of a pod that has no node
 
 BY_HAND = "by-hand:"
 
@@ -31,13 +32,14 @@ class Pod:
     """Whether it is being deleted: it takes nothing new, what runs may finish."""
     ended: str
     """Why it runs no more; empty while it does."""
-    restarts: int
     last_end: str
     """How its container ended the last time: ``OOMKilled``, ``Error``, …"""
     queues: frozenset[str]
     """Queues that it serves; empty means all."""
     namespaces: frozenset[str]
     """Namespaces whose jobs it runs; ``*`` means all."""
+    stage: str = ""
+    """How far it has come, while it is not ready: ``Unschedulable``, ``Pending``, ``ContainerCreating``, ``ImagePullBackOff``, ``Starting``, …"""
 
     def serves(self, namespace: str, queue: str) -> bool:
         """Whether it may run jobs of that queue."""
@@ -61,17 +63,16 @@ def pod(resource: dict[str, Any]) -> Pod:
         ready=any(c["type"] == "Ready" and c["status"] == "True" for c in status.get("conditions") or ()),
         ending="deletionTimestamp" in meta,
         ended=(status.get("reason") or phase) if phase in ("Failed", "Succeeded") else "",
-        restarts=sum(c.get("restartCount", 0) for c in containers),
         last_end=next((str(last.get("reason", "")) for last in lasts if last), ""),
         queues=_names(annotations.get(QUEUES, "")),
-        namespaces=_names(annotations.get(NAMESPACES, "")) | {meta["namespace"]},
+        namespaces=_names(annotations.get(NAMESPACES, "")) | {meta["namespace"]}, stage=_stage(resource, status),
     )  # fmt: skip
 
 
 def by_hand(address: str) -> Pod:
     """A worker that somebody started outside the cluster: always there, as far as the API server can tell."""
     everything = frozenset({"*"})
-    return Pod(f"{BY_HAND}{address}", address, "", "", address, ready=True, ending=False, ended="", restarts=0, last_end="",
+    return Pod(f"{BY_HAND}{address}", address, "", "", address, ready=True, ending=False, ended="", last_end="",
                queues=frozenset(), namespaces=everything)  # fmt: skip
 
 
@@ -84,6 +85,14 @@ def _address(resource: dict[str, Any], ip: str) -> str:
     ]
     host = f"[{ip}]" if ":" in ip else ip
     return f"{host}:{ports[0]}" if ip and ports else ""
+
+
+def _stage(resource: dict[str, Any], status: dict[str, Any]) -> str:
+    if not resource["spec"].get("nodeName"):
+        reasons = {c.get("reason", "") for c in status.get("conditions") or () if c["type"] == "PodScheduled"}
+        return UNSCHEDULABLE if UNSCHEDULABLE in reasons else PENDING
+    waiting = [(c.get("state") or {}).get("waiting") for c in status.get("containerStatuses") or ()]
+    return next((str(one.get("reason", "")) for one in waiting if one), "Starting")
 
 
 def _names(text: str) -> frozenset[str]:

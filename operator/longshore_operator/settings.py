@@ -55,6 +55,8 @@ class OperatorSettings(BaseModel):
     """Folder of webhook secrets: one folder for each namespace, in it a file for each `webhook.secretRef`."""
     webhook_allow_local: bool = False
     """Whether webhooks may go to loopback and link-local addresses."""
+    scaling: bool = True
+    """Whether pools are scaled that have `longshore.dev/max-workers`; without it no right on Deployments is needed."""
     retention_seconds: Annotated[float, Field(ge=0)] = 7 * 86_400.0
     """Ended jobs that do not say how long they are kept are kept so long."""
     log_level: str = "info"

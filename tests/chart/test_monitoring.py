@@ -2,8 +2,7 @@
 
 import json
 import re
-import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,8 @@ import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
-from helm_chart import CHART, MONITORING, ROOT, Object, kind, render
+from chart_series import DASHBOARD, MADE_BY_PROMETHEUS, SELECTED, panels
+from helm_chart import MONITORING, ROOT, Object, kind, promtool, render
 from longshore.job.status import Outcome
 from longshore_operator import gauges
 from longshore_operator.desk import Desk
@@ -20,11 +20,8 @@ from service import Service
 
 CASES = Path(__file__).parent / "alerts.yaml"
 RUNBOOKS = ROOT / "docs/runbooks"
-SELECTED = re.compile(r"([a-zA-Z_:][a-zA-Z0-9_:]*)\{")  # every series of ours is named with labels
-MADE_BY_PROMETHEUS = {"up"}
 PAGES = [ROOT / "docs/observability.md", ROOT / "docs/operator.md", *sorted(RUNBOOKS.glob("*.md"))]
 NO_SERIES = {"longshore_samples"}  # a package
-DASHBOARD: dict[str, Any] = json.loads((CHART / "files/monitoring/dashboard.json").read_text())
 
 
 def rule(**more: object) -> Object:
@@ -51,9 +48,7 @@ def exported(shared_service: Service) -> set[str]:
 def expressions() -> Iterator[str]:
     for one in alerts(rule()).values():
         yield one["expr"]
-    for panel in DASHBOARD["panels"]:
-        for target in panel["targets"]:
-            yield target["expr"]
+    yield from panels()
 
 
 def test_every_series_that_is_asked_for_is_exported(exported: set[str]) -> None:
@@ -84,21 +79,17 @@ def test_every_value_of_a_label_that_is_asked_for_is_one_of_ours() -> None:
 # -- alerts --------------------------------------------------------------------------------------------------
 
 
-def test_the_rules_are_well_formed(program: Callable[[str], None], tmp_path: Path) -> None:
-    program("promtool")
+def test_the_rules_are_well_formed(tmp_path: Path) -> None:
     (tmp_path / "rules.yaml").write_text(yaml.safe_dump(rule()))
-    done = subprocess.run(["promtool", "check", "rules", "--lint-fatal", tmp_path / "rules.yaml"],
-                          capture_output=True, text=True, timeout=60, check=False)  # fmt: skip
+    done = promtool("check", "rules", "--lint-fatal", tmp_path / "rules.yaml")
 
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_every_alert_fires_and_keeps_quiet_as_its_cases_say(program: Callable[[str], None], tmp_path: Path) -> None:
-    program("promtool")
+def test_every_alert_fires_and_keeps_quiet_as_its_cases_say(tmp_path: Path) -> None:
     (tmp_path / "rules.yaml").write_text(yaml.safe_dump(rule()))
     (tmp_path / "alerts.yaml").write_text(CASES.read_text())
-    done = subprocess.run(["promtool", "test", "rules", tmp_path / "alerts.yaml"], capture_output=True, text=True,
-                          timeout=60, check=False)  # fmt: skip
+    done = promtool("test", "rules", tmp_path / "alerts.yaml")
 
     assert done.returncode == 0, done.stdout + done.stderr
 

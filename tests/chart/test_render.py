@@ -216,6 +216,19 @@ def test_the_number_of_pods_has_one_owner() -> None:
     assert {"longshore.dev/min-workers": "0", "longshore.dev/max-workers": "9"} == many["metadata"]["annotations"]
 
 
+def test_workers_and_the_api_share_the_results_and_nobody_else_has_them() -> None:
+    objects = render({"results": {"existingClaim": "shared"}, "pools": {"gpu": {}}})
+    claim = {"name": "results", "persistentVolumeClaim": {"claimName": "shared"}}
+    having = {name for name, pod in pods(objects).items() if claim in pod["spec"].get("volumes", ())}
+
+    assert {"Deployment/ls-api", "Deployment/ls-pool-default", "Deployment/ls-pool-gpu"} == having
+    for name in having:
+        pod = pods(objects)[name]
+        mounts = {mount["name"]: mount["mountPath"] for mount in pod["spec"]["containers"][0]["volumeMounts"]}
+        assert mounts["results"] == environment(pod)["LONGSHORE_RESULTS_DIR"]
+    assert "results" not in str([pod["spec"].get("volumes") for pod in pods(render()).values()])
+
+
 def test_pods_say_whom_they_serve() -> None:
     objects = render({"pools": {"gpu": {"queues": ["a", "b"], "servesNamespaces": ["x", "y"]}}})
 
@@ -271,8 +284,31 @@ def test_workers_may_reach_nothing_but_what_their_pool_says() -> None:
     assert extra == [more]
 
 
-def test_the_chart_is_clean() -> None:
-    done = helm("lint", "--strict", "charts/longshore")
+def test_helm_test_reaches_an_api_that_lets_in_few() -> None:
+    values = {"networkPolicy": {"enabled": True, "apiFrom": [{"podSelector": {"matchLabels": {"a": "b"}}}]}}
+    objects = render(values)
+    checked = {name: pod["metadata"]["labels"] for name, pod in pods(objects).items() if "test-" in name}
+    froms = kind(objects, "NetworkPolicy")["ls-api"]["spec"]["ingress"][0]["from"]
+
+    assert 3 == len(checked)
+    for name, labels in checked.items():
+        assert any(one["podSelector"]["matchLabels"].items() <= labels.items() for one in froms), name
+
+
+@pytest.mark.parametrize("version", [3, 4])
+def test_the_chart_is_clean(version: int) -> None:
+    done = helm("lint", "--strict", "charts/longshore", version=version)
 
     assert done.returncode == 0, done.stdout
     assert "[WARNING]" not in done.stdout
+
+
+@pytest.mark.parametrize("values", MATRIX.values(), ids=MATRIX)
+def test_helm_4_renders_the_same(values: dict[str, Any]) -> None:
+    def text(version: int) -> str:
+        done = template(values, apis=[*MONITORING, HTTP_ROUTE], version=version)
+        assert done.returncode == 0, done.stderr
+        # Helm 3 drops the empty lines at the end of each document.
+        return re.sub(r"\n\s+(?=---\n|\Z)", "\n", done.stdout)
+
+    assert text(3) == text(4) != ""

@@ -1,122 +1,13 @@
 """Slots with real processes: every way in which a job can end, and that none of them hurts the next."""
 
 import os
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from longshore.engine.attempt import Attempt, AttemptKey, Ended
-from longshore.engine.loop import Loop
-from longshore.engine.slots import SlotPool, SlotSettings, become_subreaper
-from longshore.errors import AppError
 from longshore.job.status import Outcome, Reason
-from longshore.slot.leftovers import children
-
-
-class Listener:
-    """Remembers what the pool says."""
-
-    def __init__(self) -> None:
-        self.ends: list[Ended] = []
-        self.restarts: list[str] = []
-        self.progresses = 0
-        self.handlers: list[dict[str, object]] = []
-        self.failure: AppError | None = None
-
-    def pool_ready(self, handlers: list[dict[str, object]]) -> None:
-        self.handlers = handlers
-
-    def pool_failed(self, error: AppError) -> None:
-        self.failure = error
-
-    def place_free(self) -> None:
-        pass
-
-    def progress(self, key: AttemptKey) -> None:
-        self.progresses += 1
-
-    def output(self, attempt: Attempt, data: bytes) -> None:
-        pass
-
-    def ended(self, ended: Ended) -> None:
-        self.ends.append(ended)
-
-    def slot_restarted(self, reason: str) -> None:
-        self.restarts.append(reason)
-
-
-class Pool:
-    """A real pool that a test drives."""
-
-    def __init__(self, **settings: object) -> None:
-        become_subreaper()
-        self.loop, self.listener = Loop(), Listener()
-        apps = ("longshore_samples.echo", "longshore_samples.sleep", "rough_jobs")
-        whole: dict[str, object] = {"count": 1, "apps": apps, "grace_seconds": 0.3, "token_seconds": 0.05, **settings}
-        others = children(os.getpid())  # of the test run: not to be taken for what jobs left behind
-        self.slots = SlotPool(self.loop, SlotSettings(**whole), self.listener, lambda *a, **k: None, lambda: others)  # type: ignore[arg-type]
-        self.slots.start()
-        self._number = 0
-
-    def until(self, true: Callable[[], object], seconds: float = 20.0) -> None:
-        limit = time.monotonic() + seconds
-        alarm = self.loop.after(seconds, lambda: None)
-        while not true():
-            assert time.monotonic() < limit, "it did not happen in time"
-            self.loop.turn()
-        alarm.cancel()
-
-    def start(self, handler: str = "", args: bytes = b"{}", **fields: object) -> AttemptKey:
-        self.until(self.slots.free)
-        self._number += 1
-        key = AttemptKey("uid", None, self._number)
-        self.slots.run(Attempt(key, "job", handler, args, **fields))  # type: ignore[arg-type]
-        return key
-
-    def run(
-        self, handler: str = "", args: bytes = b"{}", *, stop_after: float | None = None, **fields: object
-    ) -> Ended:
-        key = self.start(handler, args, **fields)
-        if stop_after is not None:
-            self.loop.after(stop_after, lambda: self.slots.stop(key, Outcome.CANCELLED, Reason.CANCELLED))
-        self.until(lambda: any(end.key == key for end in self.listener.ends))
-        return next(end for end in self.listener.ends if end.key == key)
-
-    def close(self) -> None:
-        done: list[bool] = []
-        for place in self.slots.running():
-            if place.attempt:
-                self.slots.stop(place.attempt.key, Outcome.DRAINED, Reason.DRAINED, grace=0.0)
-        self.slots.close(lambda: done.append(True))
-        self.until(lambda: done)
-
-
-@pytest.fixture
-def make_pool() -> Iterator[Callable[..., Pool]]:
-    pools: list[Pool] = []
-
-    def make(**settings: object) -> Pool:
-        pools.append(Pool(**settings))
-        return pools[-1]
-
-    yield make
-    for pool in pools:
-        pool.close()
-
-
-@pytest.fixture
-def pool(make_pool: Callable[..., Pool]) -> Pool:
-    return make_pool()
-
-
-def alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return True
+from real_pool import RealPool, alive
 
 
 @pytest.mark.parametrize(
@@ -137,7 +28,7 @@ def alive(pid: int) -> bool:
     ],
 )
 def test_each_end_is_told_apart_and_the_next_job_runs(
-    pool: Pool, handler: str, outcome: Outcome, reason: str, error: str
+    pool: RealPool, handler: str, outcome: Outcome, reason: str, error: str
 ) -> None:
     ended = pool.run(handler)
 
@@ -145,12 +36,12 @@ def test_each_end_is_told_apart_and_the_next_job_runs(
     assert b'{"x":1}' == pool.run("echo", b'{"x":1}').result
 
 
-def test_exit_status_and_traceback_are_kept(pool: Pool) -> None:
+def test_exit_status_and_traceback_are_kept(pool: RealPool) -> None:
     assert 4 == pool.run("hard_exit").exit_code
     assert "raise KeyError(message)" in pool.run("raises").traceback
 
 
-def test_wrong_arguments_are_said_field_by_field(pool: Pool) -> None:
+def test_wrong_arguments_are_said_field_by_field(pool: RealPool) -> None:
     ended = pool.run("asynchronous", b'{"y": 1}')
 
     assert Reason.INVALID_ARGS == ended.reason
@@ -159,7 +50,7 @@ def test_wrong_arguments_are_said_field_by_field(pool: Pool) -> None:
 
 
 @pytest.mark.parametrize("handler", ["naps", "cooperates", "ignores_sigterm", "never_looks_up"])
-def test_a_cancelled_job_is_gone_before_it_is_told(pool: Pool, handler: str) -> None:
+def test_a_cancelled_job_is_gone_before_it_is_told(pool: RealPool, handler: str) -> None:
     key = pool.start(handler)
     pid = pool.slots.place_of(key).process.pid  # type: ignore[union-attr]
     pool.loop.after(0.05, lambda: pool.slots.stop(key, Outcome.CANCELLED, Reason.CANCELLED))
@@ -170,24 +61,24 @@ def test_a_cancelled_job_is_gone_before_it_is_told(pool: Pool, handler: str) -> 
     assert b"{}" == pool.run("echo").result
 
 
-def test_a_job_that_runs_too_long_is_ended(pool: Pool) -> None:
+def test_a_job_that_runs_too_long_is_ended(pool: RealPool) -> None:
     ended = pool.run("naps", timeout_seconds=0.1)
 
     assert (Outcome.TIMED_OUT, Reason.TIMED_OUT) == (ended.outcome, ended.reason)
 
 
-def test_a_job_over_its_memory_is_ended(pool: Pool) -> None:
+def test_a_job_over_its_memory_is_ended(pool: RealPool) -> None:
     assert Outcome.OOM is pool.run("fills_memory", memory_bytes=120 << 20).outcome
 
 
-def test_a_process_that_a_job_leaves_behind_is_ended_with_it(pool: Pool) -> None:
+def test_a_process_that_a_job_leaves_behind_is_ended_with_it(pool: RealPool) -> None:
     pid = int(pool.run("daemon").result or b"0")
 
     assert pid > 1
     assert not alive(pid)
 
 
-def test_a_command_leaves_nobody_behind_either(pool: Pool, tmp_path: Path) -> None:
+def test_a_command_leaves_nobody_behind_either(pool: RealPool, tmp_path: Path) -> None:
     file = tmp_path / "pid"
     script = f"setsid sh -c 'trap \"\" TERM; echo $$ > {file}; sleep 600' & while [ ! -s {file} ]; do sleep 0.01; done"
     ended = pool.run(command=("sh", "-c", script), runner="command")
@@ -196,7 +87,7 @@ def test_a_command_leaves_nobody_behind_either(pool: Pool, tmp_path: Path) -> No
     assert not alive(int(file.read_text()))
 
 
-def test_a_command_says_how_it_ended_what_it_printed_and_how_far_it_is(pool: Pool) -> None:
+def test_a_command_says_how_it_ended_what_it_printed_and_how_far_it_is(pool: RealPool) -> None:
     script = 'echo \'{"percent": 40, "message": "x"}\' >&$LONGSHORE_PROGRESS_FD; echo out; echo err >&2; exit 3'
     ended = pool.run(command=("sh", "-c", script), runner="command")
 
@@ -205,7 +96,7 @@ def test_a_command_says_how_it_ended_what_it_printed_and_how_far_it_is(pool: Poo
     assert 1 == pool.listener.progresses
 
 
-def test_a_command_sees_a_short_list_of_variables_and_its_own(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_command_sees_a_short_list_of_variables_and_its_own(pool: RealPool, monkeypatch: pytest.MonkeyPatch) -> None:
     ended = pool.run(command=("env",), env={"MINE": "1"}, runner="command")
     names = {line.split(b"=")[0].decode() for line in ended.output.head.splitlines()}
 
@@ -213,11 +104,11 @@ def test_a_command_sees_a_short_list_of_variables_and_its_own(pool: Pool, monkey
     assert not names & {"PYTHONPATH", "LONGSHORE_API_BOOT", "VIRTUAL_ENV", "PYTEST_CURRENT_TEST"}
 
 
-def test_a_command_that_is_not_there_says_so(pool: Pool) -> None:
+def test_a_command_that_is_not_there_says_so(pool: RealPool) -> None:
     assert Reason.COMMAND_NOT_FOUND == pool.run(command=("no-such-program",), runner="command").reason
 
 
-def test_a_warm_slot_runs_many_jobs_and_a_process_job_runs_alone(pool: Pool) -> None:
+def test_a_warm_slot_runs_many_jobs_and_a_process_job_runs_alone(pool: RealPool) -> None:
     warm = [pool.run("pid").result for _ in range(3)]
     fresh = [pool.run("fresh_pid", runner="process").result for _ in range(3)]
 
@@ -226,7 +117,7 @@ def test_a_warm_slot_runs_many_jobs_and_a_process_job_runs_alone(pool: Pool) -> 
     assert not set(warm) & set(fresh)
 
 
-def test_a_slot_is_replaced_after_its_number_of_jobs(make_pool: Callable[..., Pool]) -> None:
+def test_a_slot_is_replaced_after_its_number_of_jobs(make_pool: Callable[..., RealPool]) -> None:
     pool = make_pool(max_jobs=2)
     pids = [pool.run("pid").result for _ in range(4)]
 
@@ -234,13 +125,13 @@ def test_a_slot_is_replaced_after_its_number_of_jobs(make_pool: Callable[..., Po
     assert ["max_jobs", "max_jobs"] == pool.listener.restarts
 
 
-def test_a_slot_that_a_job_left_a_thread_in_is_replaced(pool: Pool) -> None:
+def test_a_slot_that_a_job_left_a_thread_in_is_replaced(pool: RealPool) -> None:
     first = pool.run("leaks_a_thread").result
 
     assert first != pool.run("pid").result
 
 
-def test_output_is_kept_in_bounds_and_counted(make_pool: Callable[..., Pool]) -> None:
+def test_output_is_kept_in_bounds_and_counted(make_pool: Callable[..., RealPool]) -> None:
     pool = make_pool(log_head_bytes=1000, log_ring_bytes=2000)
     output = pool.run("prints", b'{"megabytes": 64}').output
 
@@ -248,7 +139,7 @@ def test_output_is_kept_in_bounds_and_counted(make_pool: Callable[..., Pool]) ->
     assert output.total - 3000 == output.dropped
 
 
-def test_a_dead_template_takes_no_job_with_it_and_comes_back(make_pool: Callable[..., Pool]) -> None:
+def test_a_dead_template_takes_no_job_with_it_and_comes_back(make_pool: Callable[..., RealPool]) -> None:
     pool = make_pool(count=2)
     key = pool.start("naps", b'{"seconds": 0.6}')
     template = pool.slots._template.pid
@@ -261,14 +152,14 @@ def test_a_dead_template_takes_no_job_with_it_and_comes_back(make_pool: Callable
     assert b"{}" == pool.run("echo").result
 
 
-def test_a_module_that_does_not_import_is_told_with_its_traceback(make_pool: Callable[..., Pool]) -> None:
+def test_a_module_that_does_not_import_is_told_with_its_traceback(make_pool: Callable[..., RealPool]) -> None:
     pool = make_pool(apps=("no_such_module",))
     pool.until(lambda: pool.listener.failure)
 
     assert "No module named 'no_such_module'" in str(pool.listener.failure)
 
 
-def test_the_context_knows_its_job(pool: Pool) -> None:
+def test_the_context_knows_its_job(pool: RealPool) -> None:
     ended = pool.run("context", timeout_seconds=60.0, idempotency_key="k", traceparent="00-ab-cd-01")
 
     assert b'"attempt":1' in (ended.result or b"")
@@ -276,7 +167,7 @@ def test_the_context_knows_its_job(pool: Pool) -> None:
     assert b'"same":true' in (ended.result or b"")
 
 
-def test_an_idle_pool_never_wakes(pool: Pool) -> None:
+def test_an_idle_pool_never_wakes(pool: RealPool) -> None:
     pool.run("echo")
     turns = pool.loop.turns
     fired: list[bool] = []

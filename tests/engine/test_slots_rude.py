@@ -2,7 +2,7 @@
 
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import orjson
@@ -11,24 +11,6 @@ import pytest
 from longshore.engine import slots
 from longshore.job.status import Outcome, Reason
 from real_pool import RealPool, alive
-
-
-@pytest.fixture
-def make_pool() -> Iterator[Callable[..., RealPool]]:
-    pools: list[RealPool] = []
-
-    def make(**settings: object) -> RealPool:
-        pools.append(RealPool(**settings))
-        return pools[-1]
-
-    yield make
-    for pool in pools:
-        pool.end()
-
-
-@pytest.fixture
-def pool(make_pool: Callable[..., RealPool]) -> RealPool:
-    return make_pool()
 
 
 def args(**named: object) -> bytes:

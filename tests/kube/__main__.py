@@ -11,7 +11,6 @@ from pathlib import Path
 from kube.control_plane import ControlPlane
 
 ROOT = Path(__file__).parents[2]
-CRDS = ROOT / "manifests/crds"
 
 
 def say(text: str) -> None:
@@ -43,9 +42,8 @@ def serve(plane: ControlPlane) -> None:
     say("starting etcd, kube-apiserver and kube-controller-manager")
     plane.start()
     say(f"{plane.url} is ready after {time.monotonic() - began:.1f} s; logs are in {plane.folder}")
-    if CRDS.is_dir():
-        plane.install_crds(CRDS)
-        say(f"installed the CRDs of {CRDS.relative_to(ROOT)}")
+    plane.install_crds()
+    say("installed the CRDs of manifests/crds")
     say(f"kubectl is {plane.tools / 'kubectl'}; it has no nodes: pods stay Pending. Ctrl-C ends it. In another shell:")
     print(f"export KUBECONFIG={shlex.quote(str(plane.admin))}", flush=True)
     while True:

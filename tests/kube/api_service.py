@@ -9,7 +9,6 @@ from kube.control_plane import ControlPlane
 from service import Answer, Service
 
 GROUP = "longshore.dev"
-CRDS = Path(__file__).parents[2] / "manifests/crds"
 RBAC_GROUP = "rbac.authorization.k8s.io"
 RBAC = f"/apis/{RBAC_GROUP}/v1"
 API_RIGHTS: list[dict[str, Any]] = [
@@ -19,11 +18,6 @@ API_RIGHTS: list[dict[str, Any]] = [
     {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": ["get"]},
 ]
 USER_RIGHTS: list[dict[str, Any]] = [{"apiGroups": [GROUP], "resources": ["jobs", "queues"], "verbs": ["*"]}]
-
-
-def install_crds(plane: ControlPlane) -> None:
-    """Make Jobs known; may be called again."""
-    plane.install_crds(CRDS)
 
 
 def account(plane: ControlPlane, namespace: str, name: str, rules: list[dict[str, Any]]) -> None:

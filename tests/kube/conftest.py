@@ -9,6 +9,8 @@ import pytest
 
 from kube.control_plane import ControlPlane
 from kube.kubelet import Kubelet
+from kube.marks import Marks
+from kube.operators import Rig
 
 SCRIPT = Path(__file__).parents[2] / "scripts/kube-tools"
 _tools = pytest.StashKey[subprocess.CompletedProcess[str]]()
@@ -51,6 +53,13 @@ def control_plane(kube_tools: Path, tmp_path_factory: pytest.TempPathFactory) ->
     plane.stop()
 
 
+@pytest.fixture(scope="session")
+def cluster(control_plane: ControlPlane) -> ControlPlane:
+    """It, with our resource definitions."""
+    control_plane.install_crds()
+    return control_plane
+
+
 @pytest.fixture
 def own_control_plane(kube_tools: Path, tmp_path: Path) -> Iterator[ControlPlane]:
     """A cluster API for one test alone, which may do to it what it likes; without controllers, started."""
@@ -75,3 +84,26 @@ def kubelet(control_plane: ControlPlane) -> Iterator[Kubelet]:
     kubelet = Kubelet(control_plane)
     yield kubelet
     kubelet.close()
+
+
+@pytest.fixture
+def rig(cluster: ControlPlane, kubelet: Kubelet, namespace: str, tmp_path: Path) -> Iterator[Rig]:
+    """Operators and workers for one test."""
+    rig = Rig(cluster, kubelet, namespace, tmp_path)
+    yield rig
+    rig.close()
+
+
+@pytest.fixture
+def own_rig(own_control_plane: ControlPlane, tmp_path: Path) -> Iterator[Rig]:
+    """With an API server that the test may kill."""
+    own_control_plane.install_crds()
+    rig = Rig(own_control_plane, Kubelet(own_control_plane), own_control_plane.make_namespace(), tmp_path)
+    yield rig
+    rig.close()
+
+
+@pytest.fixture
+def marks(tmp_path: Path) -> Marks:
+    """Of one test."""
+    return Marks(tmp_path)

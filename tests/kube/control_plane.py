@@ -19,6 +19,7 @@ from kube.certificates import Authority, write_key_pair, write_kubeconfig
 from kube.daemon import Daemon, StartError, free_port
 
 READY_SECONDS = 60.0  # 3 s on an idle machine; tests may share two cores with a compiler
+CRDS = Path(__file__).parents[2] / "manifests/crds"
 ISSUER = "https://kubernetes.default.svc.cluster.local"
 SERVICE_ADDRESSES = "10.96.0.0/16"
 ADMIN_GROUP = "system:masters"
@@ -155,8 +156,11 @@ class ControlPlane:
             assert 0 == done.returncode, f"kubectl {' '.join(args)}: {done.stdout}{done.stderr}"
         return done
 
-    def install_crds(self, folder: Path) -> None:
-        """Apply the CRDs of a folder and wait until objects of theirs can be made; AssertionError when refused."""
+    def install_crds(self, folder: Path = CRDS) -> None:
+        """Apply the CRDs of a folder, ours unless told otherwise, and wait until objects of theirs can be made.
+
+        AssertionError when they are refused.
+        """
         self.kubectl("apply", "--server-side", f"--filename={folder}", check=True)
         self.kubectl("wait", "--for=condition=Established", f"--filename={folder}", "--timeout=30s", check=True)
 
@@ -171,8 +175,15 @@ class ControlPlane:
         return status, json.loads(data)
 
     def must(self, method: str, path: str, body: object = None, *, content_type: str | None = None) -> Any:
-        """As ``request``; AssertionError unless it succeeds. Returns the JSON alone."""
+        """As ``request``, and again while it says 429, as every client does: its storage may still be starting.
+
+        AssertionError unless it succeeds. Returns the JSON alone.
+        """
+        limit = time.monotonic() + READY_SECONDS
         status, answer = self.request(method, path, body, content_type=content_type)
+        while status == 429 and time.monotonic() < limit:
+            time.sleep(0.2)
+            status, answer = self.request(method, path, body, content_type=content_type)
         assert status < 300, f"{method} {path}: {status} {answer.get('message', answer)}"
         return answer
 

@@ -58,8 +58,8 @@ class Kubelet:
         self._must("POST", f"/api/v1/namespaces/{namespace}/pods", {"metadata": metadata, "spec": spec})
         return self.run(namespace, name, ip)
 
-    def run(self, namespace: str, name: str, ip: str | None = None) -> Pod:
-        """Take a pending pod, such as a Deployment's, onto the node and call it running and ready."""
+    def run(self, namespace: str, name: str, ip: str | None = None, *, ready: bool = True) -> Pod:
+        """Take a pending pod, such as a Deployment's, onto the node and call it running and, unless told otherwise, ready."""
         ip = ip or self.next_address()
         path = f"/api/v1/namespaces/{namespace}/pods/{name}"
         self._must(
@@ -70,7 +70,7 @@ class Kubelet:
         now = _now()
         containers = [
             {
-                "name": container["name"], "image": container["image"], "imageID": "x", "ready": True, "started": True,
+                "name": container["name"], "image": container["image"], "imageID": "x", "ready": ready, "started": True,
                 "restartCount": 0, "containerID": f"test://{name}/{number}/0", "state": {"running": {"startedAt": now}},
             }
             for number, container in enumerate(found["spec"]["containers"])
@@ -79,8 +79,8 @@ class Kubelet:
             "phase": "Running", "startTime": now, "podIP": ip, "podIPs": [{"ip": ip}],
             "hostIP": "127.0.0.1", "hostIPs": [{"ip": "127.0.0.1"}], "containerStatuses": containers,
             "conditions": [
-                _condition(kind, "True") for kind in
-                ("PodScheduled", "Initialized", "PodReadyToStartContainers", "ContainersReady", "Ready")
+                *(_condition(kind, "True") for kind in ("PodScheduled", "Initialized", "PodReadyToStartContainers")),
+                *(_condition(kind, str(ready)) for kind in ("ContainersReady", "Ready")),
             ],
         })  # fmt: skip
         return self._pods[name]

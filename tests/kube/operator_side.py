@@ -8,14 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from kube.control_plane import ControlPlane
-from longshore_operator.kube.client import KubeClient, path_of
+from longshore_operator.kube.client import KubeClient
 from longshore_operator.kube.config import load
 
 Json = dict[str, Any]
-CRDS = Path(__file__).parents[2] / "manifests/crds"
 
 
 @asynccontextmanager
@@ -43,18 +41,6 @@ async def until(look: Callable[[], object], *, seconds: float = 30.0, what: str 
         if time.monotonic() > limit:
             pytest.fail(f"{what} did not happen within {seconds:g} seconds")
         await asyncio.sleep(0.02)
-
-
-def install_crds(plane: ControlPlane) -> None:
-    """Ours, and wait until they are served; nothing happens when they are there."""
-    for path in sorted(CRDS.glob("*.yaml")):
-        document = yaml.safe_load(path.read_text())
-        status, answer = plane.request("POST", "/apis/apiextensions.k8s.io/v1/customresourcedefinitions", document)
-        assert status in (201, 409), answer
-    limit = time.monotonic() + 30
-    while any(plane.request("GET", path_of(plural))[0] != 200 for plural in ("jobs", "queues", "schedules")):
-        assert time.monotonic() < limit, "the resource definitions are not served"
-        time.sleep(0.05)
 
 
 def make_job(name: str, *, labels: Json | None = None, **spec: object) -> Json:

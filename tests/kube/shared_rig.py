@@ -6,7 +6,6 @@ from pathlib import Path
 
 from kube.control_plane import ControlPlane
 from kube.kubelet import Kubelet
-from kube.operator_side import CRDS
 from kube.operators import Rig
 from service import SAMPLES
 
@@ -16,7 +15,7 @@ APPS = SAMPLES + ",rough_jobs,worker_jobs,watched_jobs"
 @contextmanager
 def shared_rig(plane: ControlPlane, folder: Path) -> Iterator[Rig]:
     """A rig in a namespace and on a node of its own."""
-    plane.install_crds(CRDS)
+    plane.install_crds()
     namespace = plane.make_namespace()
     kubelet = Kubelet(plane, f"node-{namespace}")
     rig = Rig(plane, kubelet, namespace, folder)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from kube.api_service import API_RIGHTS, USER_RIGHTS, ApiService, account, everywhere, grant, install_crds, password
+from kube.api_service import API_RIGHTS, USER_RIGHTS, ApiService, account, everywhere, grant, password
 from kube.control_plane import ControlPlane
 from kube.kubelet import Kubelet
 from kube.operators import Rig
@@ -16,15 +16,14 @@ Wait = Callable[..., object]
 
 
 @pytest.fixture(scope="module")
-def api(control_plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiService]:
+def api(cluster: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiService]:
     """One api for tests that use names of their own."""
-    install_crds(control_plane)
-    namespace = control_plane.make_namespace()
-    service = ApiService(tmp_path_factory.mktemp("api"), control_plane, namespace)
+    namespace = cluster.make_namespace()
+    service = ApiService(tmp_path_factory.mktemp("api"), cluster, namespace)
     service.start()
     yield service
     service.end()
-    control_plane.request("DELETE", f"/api/v1/namespaces/{namespace}")
+    cluster.request("DELETE", f"/api/v1/namespaces/{namespace}")
 
 
 # -- submit ---------------------------------------------------------------------------------------------------
@@ -74,13 +73,20 @@ def test_a_name_is_taken_once(api: ApiService) -> None:
     assert (409, "/problems/conflict") == (other.status, other.json()["type"])
 
 
-def test_the_name_of_somebody_elses_resource_is_taken(api: ApiService) -> None:
-    api.plane.must("POST", api.resource_path(), {
-        "apiVersion": "longshore.dev/v1alpha1", "kind": "Job", "metadata": {"name": "by-hand"},
-        "spec": {"handler": "echo"}})  # fmt: skip
+def test_both_doors_lead_to_the_same_job(api: ApiService) -> None:
+    """What the API server adds, and what may change later, makes no other job of it; anything else does."""
+    made = api.plane.must("POST", api.resource_path(), {
+        "apiVersion": "longshore.dev/v1alpha1", "kind": "Job", "metadata": {"name": "by-hand", "labels": {"team": "a"}},
+        "spec": {"handler": "echo", "args": {"x": 1}, "cancel": True}})  # fmt: skip
+    body = {"handler": "echo", "name": "by-hand", "args": {"x": 1}, "queue": "default", "labels": {"team": "a"}}
+    same = api.ask("POST", "/v1/jobs", body)
+    changes: list[dict[str, object]] = [{"args": {"x": 2}}, {"labels": {}}, {"priority": 1}]
+    others = [api.ask("POST", "/v1/jobs", {**body, **change}).status for change in changes]
 
-    assert 409 == api.ask("POST", "/v1/jobs", {"handler": "echo", "name": "by-hand"}).status
-    assert "by-hand" == api.ask("GET", "/v1/jobs/by-hand").json()["id"]
+    assert (202, made["metadata"]["uid"], "true") == (
+        same.status, same.json()["uid"], same.headers["Idempotent-Replayed"],
+    )  # fmt: skip
+    assert [409] * 3 == others
 
 
 def test_a_manifest_is_taken_with_its_annotations(api: ApiService) -> None:
@@ -416,11 +422,10 @@ def counted(api: ApiService, word: str) -> float:
                if line.startswith("longshore_kube_requests_total{") and word in line)  # fmt: skip
 
 
-def test_our_own_missing_rights_are_named(control_plane: ControlPlane, namespace: str, tmp_path: Path) -> None:
-    install_crds(control_plane)
-    service = ApiService(tmp_path, control_plane, namespace)
+def test_our_own_missing_rights_are_named(cluster: ControlPlane, namespace: str, tmp_path: Path) -> None:
+    service = ApiService(tmp_path, cluster, namespace)
     role = f"/apis/rbac.authorization.k8s.io/v1/namespaces/{namespace}/roles/longshore-api"
-    control_plane.must("PATCH", role, {"rules": [
+    cluster.must("PATCH", role, {"rules": [
         {"apiGroups": ["longshore.dev"], "resources": ["jobs", "queues"], "verbs": ["get", "list", "watch"]}]})  # fmt: skip
     try:
         service.start()
@@ -436,11 +441,10 @@ def test_our_own_missing_rights_are_named(control_plane: ControlPlane, namespace
 
 
 def test_the_whole_way(
-    control_plane: ControlPlane, kubelet: Kubelet, namespace: str, tmp_path: Path, eventually: Wait
+    cluster: ControlPlane, kubelet: Kubelet, namespace: str, tmp_path: Path, eventually: Wait
 ) -> None:
-    install_crds(control_plane)
-    rig = Rig(control_plane, kubelet, namespace, tmp_path)
-    service = ApiService(tmp_path / "api", control_plane, namespace, commands=True)
+    rig = Rig(cluster, kubelet, namespace, tmp_path)
+    service = ApiService(tmp_path / "api", cluster, namespace, commands=True)
     try:
         worker = rig.worker(commands=True)
         tokens = tmp_path / "tokens-of-the-operator"
@@ -478,19 +482,18 @@ def test_the_whole_way(
     assert "does not answer" in unasked.json()["detail"]
 
 
-def test_all_namespaces_when_asked_for(control_plane: ControlPlane, namespace: str, tmp_path: Path) -> None:
+def test_all_namespaces_when_asked_for(cluster: ControlPlane, namespace: str, tmp_path: Path) -> None:
     """And any handler, where no applications say which there are."""
-    install_crds(control_plane)
-    other = control_plane.make_namespace()
-    service = ApiService(tmp_path, control_plane, namespace, all_namespaces=True, apps="")
+    other = cluster.make_namespace()
+    service = ApiService(tmp_path, cluster, namespace, all_namespaces=True, apps="")
     subject = {"kind": "ServiceAccount", "name": "longshore-api", "namespace": namespace}
-    everywhere(control_plane, f"{namespace}-api", API_RIGHTS, subject)
-    grant(control_plane, other, "user", USER_RIGHTS, {"kind": "ServiceAccount", "name": "user", "namespace": namespace})
+    everywhere(cluster, f"{namespace}-api", API_RIGHTS, subject)
+    grant(cluster, other, "user", USER_RIGHTS, {"kind": "ServiceAccount", "name": "user", "namespace": namespace})
     service.start()
     try:
         there = service.ask("POST", f"/v1/jobs?namespace={other}", {"handler": "anything"})
         path = there.headers["Location"]
-        control_plane.must("PATCH", f"/apis/longshore.dev/v1alpha1/namespaces/{other}/jobs/{there.json()['id']}/status",
+        cluster.must("PATCH", f"/apis/longshore.dev/v1alpha1/namespaces/{other}/jobs/{there.json()['id']}/status",
                            {"status": {"phase": "Succeeded", "attempts": 1}})  # fmt: skip
         read = service.ask("GET", f"{path}&wait=20")
         here = service.ask("GET", "/v1/jobs").json()["items"]
@@ -504,10 +507,9 @@ def test_all_namespaces_when_asked_for(control_plane: ControlPlane, namespace: s
 
 
 def test_an_api_that_ends_answers_who_waits(
-    control_plane: ControlPlane, namespace: str, tmp_path: Path, eventually: Wait
+    cluster: ControlPlane, namespace: str, tmp_path: Path, eventually: Wait
 ) -> None:
-    install_crds(control_plane)
-    service = ApiService(tmp_path, control_plane, namespace)
+    service = ApiService(tmp_path, cluster, namespace)
     service.start()
     try:
         service.submit(name="slow")
@@ -531,7 +533,7 @@ def test_an_api_that_ends_answers_who_waits(
 def test_twelve_waits_hang_on_one_watch(own_control_plane: ControlPlane, tmp_path: Path, eventually: Wait) -> None:
     """Without controllers, which would watch Jobs too."""
     plane = own_control_plane
-    install_crds(plane)
+    plane.install_crds()
     service = ApiService(tmp_path, plane, plane.make_namespace())
     service.start()
     names = [f"many-{number}" for number in range(12)]
@@ -564,7 +566,7 @@ def test_an_api_server_that_was_killed_and_comes_back(
     own_control_plane: ControlPlane, tmp_path: Path, eventually: Wait
 ) -> None:
     plane = own_control_plane
-    install_crds(plane)
+    plane.install_crds()
     service = ApiService(tmp_path, plane, plane.make_namespace())
     service.start()
     try:
@@ -583,6 +585,7 @@ def test_an_api_server_that_was_killed_and_comes_back(
             eventually(lambda: service.metric("watch_connected") == 1, what="the watch")
             service.record("before", phase="Succeeded", attempts=1)
             ended = waiting.result(20)
+            assert service.metric("watch_events_total") >= 1
         after = service.ask("POST", "/v1/jobs", {"handler": "echo", "name": "after"})
     finally:
         service.end()

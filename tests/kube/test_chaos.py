@@ -9,30 +9,17 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from kube.control_plane import ControlPlane
-from kube.kubelet import Kubelet
 from kube.operators import Operator, Rig
 from service import descendants
 
-ROOT = Path(__file__).parents[2]
 JOBS = int(os.environ.get("CHAOS_JOBS", "200"))
 KILL_SECONDS = 2.0
 WORKERS = 3
 LIMIT_SECONDS = 60 + JOBS / 5
-
-
-@pytest.fixture
-def rig(own_control_plane: ControlPlane, tmp_path: Path) -> Iterator[Rig]:
-    own_control_plane.install_crds(ROOT / "manifests/crds")
-    kubelet = Kubelet(own_control_plane)
-    rig = Rig(own_control_plane, kubelet, own_control_plane.make_namespace(), tmp_path)
-    yield rig
-    rig.close()
 
 
 def patiently(ask: Callable[[], Any]) -> Any:
@@ -97,7 +84,8 @@ def kill_next(rig: Rig, number: int, turn: Iterator[str]) -> None:
 
 
 @pytest.mark.timeout(LIMIT_SECONDS + 60)
-def test_no_kill_loses_a_job_or_ends_one_twice(rig: Rig) -> None:
+def test_no_kill_loses_a_job_or_ends_one_twice(own_rig: Rig) -> None:
+    rig = own_rig
     for number in range(WORKERS):
         rig.worker(f"worker-{number}", slots=4)
     for number in range(2):

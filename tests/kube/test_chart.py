@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,21 +16,13 @@ import yaml
 from helm_chart import CHART, MATRIX, MONITORING, Object, helm, kind, pods, render, tool
 from kube.api_service import API_RIGHTS
 from kube.control_plane import ControlPlane
-from kube.kubelet import Kubelet
 from kube.operators import Rig
 from longshore_operator import worker_token
 from longshore_operator.errors import KubeError
 
-ROOT = Path(__file__).parents[2]
 CHECK = CHART / "files/check.py"
 RESTRICTED = {f"pod-security.kubernetes.io/{mode}": "restricted" for mode in ("enforce", "warn")}
 FOREIGN = ("monitoring.coreos.com", "gateway.networking.k8s.io")  # kinds that this API server does not have
-
-
-@pytest.fixture(scope="session")
-def cluster(control_plane: ControlPlane) -> ControlPlane:
-    control_plane.install_crds(ROOT / "manifests/crds")
-    return control_plane
 
 
 @pytest.fixture
@@ -45,9 +37,13 @@ def text(objects: list[Object]) -> str:
     return json.dumps({"apiVersion": "v1", "kind": "List", "items": ours})
 
 
-@pytest.mark.parametrize("name", [name for name in MATRIX if name != "namespaced"])
-def test_the_api_server_takes_every_object(cluster: ControlPlane, restricted: str, name: str) -> None:
-    objects = render(MATRIX[name], namespace=restricted)
+@pytest.mark.parametrize("release", ["ls", "r" * 53], ids=["short", "longest"])
+@pytest.mark.parametrize("name", MATRIX)
+def test_the_api_server_takes_every_object(cluster: ControlPlane, restricted: str, name: str, release: str) -> None:
+    values = dict(MATRIX[name])
+    if "watchNamespaces" in values:
+        values["watchNamespaces"] = [restricted, "default"]  # they have to be there
+    objects = render(values, namespace=restricted, release=release)
     # Pods are refused without their account, and nothing stays of a dry run.
     accounts = list(kind(objects, "ServiceAccount").values())
     cluster.kubectl("apply", "--filename=-", input=text(accounts), check=True)
@@ -146,12 +142,12 @@ def test_the_token_is_made_once_and_by_an_account_that_may_nothing_else(cluster:
 
 @pytest.fixture
 def release(own_control_plane: ControlPlane) -> tuple[ControlPlane, Callable[..., str]]:
-    """A cluster of its own, and helm that must succeed there."""
+    """A cluster of its own, and helm that must succeed there, of version 3 unless told otherwise."""
     own_control_plane.must("POST", "/api/v1/namespaces", {"metadata": {"name": "demo"}})
 
-    def run(*args: str, values: dict[str, Any] | None = None) -> str:
+    def run(*args: str, values: dict[str, Any] | None = None, version: int = 3) -> str:
         where = ["--namespace", "demo", "--kubeconfig", str(own_control_plane.admin)]
-        done = helm(*args, *where, values=values)
+        done = helm(*args, *where, values=values, version=version)
         assert done.returncode == 0, done.stderr
         return done.stdout
 
@@ -170,14 +166,15 @@ def left(plane: ControlPlane) -> str:
     return found.stdout
 
 
+@pytest.mark.parametrize(("first", "then"), [(3, 3), (4, 4), (3, 4)], ids=["helm 3", "helm 4", "helm 3, then 4"])
 def test_an_upgrade_keeps_the_token_and_an_uninstall_leaves_the_crds_alone(
-    release: tuple[ControlPlane, Callable[..., str]],
+    release: tuple[ControlPlane, Callable[..., str]], first: int, then: int
 ) -> None:
     plane, run = release
     secret = "/api/v1/namespaces/demo/secrets/ls-worker-token"
     token = {"tokens": base64.b64encode(b"new\nold").decode()}
 
-    said = run("install", "ls", str(CHART))
+    said = run("install", "ls", str(CHART), version=first)
     assert "helm test ls --namespace demo" in said
     # As docs/security.md rotates it.
     create = ["create", "secret", "generic", "ls-worker-token", "--dry-run=client", "-o", "yaml"]
@@ -186,14 +183,14 @@ def test_an_upgrade_keeps_the_token_and_an_uninstall_leaves_the_crds_alone(
     plane.kubectl("apply", *flags, input=rotated, check=True)
     jobs = plane.kubectl("get", "jobs.batch", "-n", "demo", "-o", "name", check=True).stdout
     for values in ({"operator": {"replicas": 2}}, {"operator": {"image": {"tag": "another"}}}):
-        run("upgrade", "ls", str(CHART), values=values)
+        run("upgrade", "ls", str(CHART), values=values, version=then)
         assert token == plane.must("GET", secret)["data"]
     assert jobs != plane.kubectl("get", "jobs.batch", "-n", "demo", "-o", "name", check=True).stdout
-    run("rollback", "ls", "1")
+    run("rollback", "ls", "1", version=then)
     assert token == plane.must("GET", secret)["data"]
     assert jobs == plane.kubectl("get", "jobs.batch", "-n", "demo", "-o", "name", check=True).stdout
 
-    run("uninstall", "ls")
+    run("uninstall", "ls", version=then)
     kept = "customresourcedefinition.apiextensions.k8s.io/{}.longshore.dev\n"
     assert "".join(kept.format(name) for name in ("jobs", "queues", "schedules")) == left(plane)
 
@@ -208,6 +205,23 @@ def test_kept_crds_are_taken_over_when_somebody_says_so(release: tuple[ControlPl
     assert 'CustomResourceDefinition "jobs.longshore.dev"' in done.stderr
     run("uninstall", "first")
     run("install", "second", str(CHART), "--take-ownership")
+
+
+def test_helm_says_which_secrets_the_pods_wait_for(release: tuple[ControlPlane, Callable[..., str]]) -> None:
+    _, run = release
+    said = run("install", "ls", str(CHART), values=MATRIX["own secrets"])
+
+    assert "until there is a Secret mine with the keys tokens and operator;" in said
+    assert "until there is a Secret callers with the key tokens;" in said
+
+
+def test_a_name_that_helm_takes_is_not_too_long(release: tuple[ControlPlane, Callable[..., str]]) -> None:
+    plane, run = release
+    run("install", "r" * 53, str(CHART))
+    run("uninstall", "r" * 53)
+
+    done = helm("install", "r" * 54, str(CHART), "--namespace=demo", "--kubeconfig", str(plane.admin))
+    assert "must not be longer than 53" in done.stderr
 
 
 def test_two_releases_stand_side_by_side(release: tuple[ControlPlane, Callable[..., str]]) -> None:
@@ -226,13 +240,19 @@ def test_two_releases_stand_side_by_side(release: tuple[ControlPlane, Callable[.
 def test_monitors_come_with_the_kinds_of_prometheus_operator(release: tuple[ControlPlane, Callable[..., str]]) -> None:
     plane, run = release
     values = {"metrics": {"serviceMonitor": {"enabled": True}, "prometheusRule": {"enabled": True}}}
+    strict = {"metrics": {name: {"enabled": True, "renderMode": "failIfMissing"} for name in values["metrics"]}}
     kinds = "servicemonitors,prometheusrules"
 
+    done = helm("install", "ls", str(CHART), "--namespace=demo", "--kubeconfig", str(plane.admin), values=strict)
+    assert done.returncode != 0
+    assert "renderMode is failIfMissing: install prometheus-operator's CRDs" in done.stderr
     said = run("install", "ls", str(CHART), values=values)
-    assert "WARNING: the cluster has no ServiceMonitor, so none was made." in said
-    plane.install_crds(tool("prometheus-operator"))
-    said = run("upgrade", "ls", str(CHART), values=values)
+    for wanted in ("ServiceMonitor", "PrometheusRule"):
+        assert f"WARNING: the cluster has no {wanted}, so none was made." in said
+    plane.install_crds(tool("prometheus-operator") / "crds")
+    said = run("upgrade", "ls", str(CHART), values=strict)
     assert "WARNING" not in said
+    assert "set metrics.serviceMonitor.labels" in said
     made = plane.kubectl("get", kinds, "--namespace=demo", "--output=name", check=True).stdout.split()
     assert ["ls-api", "ls-operator", "ls-workers", "ls-rules"] == [name.rpartition("/")[2] for name in made]
     run("uninstall", "ls")
@@ -241,7 +261,7 @@ def test_monitors_come_with_the_kinds_of_prometheus_operator(release: tuple[Cont
 
 @pytest.mark.parametrize("name", ["everything", "pod monitors"])
 def test_prometheus_operator_knows_every_field(own_control_plane: ControlPlane, name: str) -> None:
-    own_control_plane.install_crds(tool("prometheus-operator"))
+    own_control_plane.install_crds(tool("prometheus-operator") / "crds")
     found = [
         one for one in render(MATRIX[name], namespace="default", apis=MONITORING) if "monitoring" in one["apiVersion"]
     ]
@@ -304,13 +324,6 @@ def test_the_api_gets_the_rights_that_its_own_tests_give_it() -> None:
 
 
 # -- helm test -----------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def rig(cluster: ControlPlane, kubelet: Kubelet, namespace: str, tmp_path: Path) -> Iterator[Rig]:
-    rig = Rig(cluster, kubelet, namespace, tmp_path)
-    yield rig
-    rig.close()
 
 
 def test_the_check_of_job_resources_sees_one_succeed_and_one_fail(rig: Rig, tmp_path: Path) -> None:

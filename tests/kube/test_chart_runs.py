@@ -20,6 +20,7 @@ from typing import Any
 import pytest
 import yaml
 
+from chart_series import ANY, exported, wanted
 from helm_chart import CHART, Object, helm, render
 from kube.control_plane import ControlPlane
 from kube.kubelet import Kubelet
@@ -185,5 +186,10 @@ def test_what_the_chart_makes_runs_jobs_over_http(
         (api, "http", "longshore_kube_watch_connected 1.0"),
     ):
         assert series in container.get(port, "/metrics")[1], container.name
+    said = {component: exported(container.get(port, "/metrics")[1]) for component, container, port in (
+        ("operator", operator, "http-metrics"), ("worker", worker, "http"), ("api", api, "http"))}  # fmt: skip
+    said[ANY] = set.union(*said.values())
+    assert len(wanted()) > 20
+    assert [] == sorted((who, name) for who, name in wanted() if name not in said[who])
     assert [0, 0, 0] == [container.end() for container in (api, worker, operator)]
     kubelet.close()

@@ -12,6 +12,7 @@ import pytest
 from kube.control_plane import ControlPlane
 from kube.daemon import StartError
 from kube.kubelet import Kubelet
+from kube.operators import alive
 
 HERE = Path(__file__).parent
 # The thread is gone when the kernel has no such task any more; what it started must live on until the process ends.
@@ -213,11 +214,3 @@ def test_a_failed_start_shows_the_log(kube_tools: Path, tmp_path: Path) -> None:
     ):
         plane.start()
     assert [] == plane.pids()
-
-
-def alive(pid: int) -> bool:
-    """Whether the process runs; a zombie does not."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in {"Z", "X"}
-    except OSError:
-        return False

@@ -4,7 +4,6 @@ from typing import Any
 
 import pytest
 
-from kube.api_service import install_crds
 from kube.control_plane import ControlPlane
 from longshore.errors import InvalidRequest, NotFound, StoreUnavailable
 from longshore.store.kubernetes.client import KubeClient, Target, longshore
@@ -15,9 +14,8 @@ from longshore.store.port import NewJob
 
 
 @pytest.fixture
-def client(control_plane: ControlPlane) -> KubeClient:
-    install_crds(control_plane)
-    return KubeClient(control_plane.admin, Measures())
+def client(cluster: ControlPlane) -> KubeClient:
+    return KubeClient(cluster.admin, Measures())
 
 
 def make(client: KubeClient, namespace: str, spec: bytes = b'{"handler":"echo"}', **more: Any) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from kube.control_plane import ControlPlane
-from kube.operator_side import Json, client_of, install_crds, until
+from kube.operator_side import Json, client_of, until
 from longshore_operator.kube.client import KubeClient, path_of
 from longshore_operator.schedules import Schedules
 
@@ -18,9 +18,7 @@ def run(test: Coroutine[Any, Any, None]) -> None:
     asyncio.run(asyncio.wait_for(test, 100))
 
 
-@pytest.fixture(autouse=True)
-def _crds(control_plane: ControlPlane) -> None:
-    install_crds(control_plane)
+pytestmark = pytest.mark.usefixtures("cluster")
 
 
 class Stage:
@@ -448,7 +446,7 @@ PROBE = {
 
 def test_it_runs_by_the_clock_and_over_an_absent_api_server(own_control_plane: ControlPlane) -> None:
     async def test() -> None:
-        install_crds(own_control_plane)
+        own_control_plane.install_crds()
         stage = Stage(own_control_plane, "default")
         stage.create(cron="0 0 1 1 *")
         async with stage.operator() as schedules:

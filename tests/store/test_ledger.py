@@ -19,12 +19,10 @@ from longshore.store.document import document
 from longshore.store.ledger import (
     Batch,
     ChangeRow,
-    ClaimRow,
     DeliveryRow,
     EndRow,
     EventRow,
     ItemRow,
-    JobRow,
     KeyRow,
     LogRow,
     Standing,
@@ -34,24 +32,14 @@ from longshore.store.sqlite.files import mount_type
 from longshore.store.sqlite.ledger import SqliteLedger
 from longshore.store.sqlite.reader import SqliteReader
 from longshore.store.sqlite.schema import MIGRATIONS, migrate
-
-
-def job(uid: str, **fields: object) -> JobRow:
-    whole: dict[str, object] = {
-        "uid": uid, "id": f"job-{uid}", "spec": b'{"handler":"h"}', "queue": "default", "handler": "h", "priority": 0,
-        "created_at": 1.0, "labels": {}, "fingerprint": "", "traceparent": "", "source": "api", "array": False, **fields,
-    }  # fmt: skip
-    return JobRow(**whole)  # type: ignore[arg-type]
+from store_rows import make_claim as claim
+from store_rows import make_job as job
 
 
 def end(uid: str, number: int = 1, phase: str = "Succeeded", **fields: object) -> EndRow:
     standing = Standing(phase, finished_at=3.0 if phase != "Pending" else None, expires_at=50.0 if phase != "Pending" else None,
                         result=b"7" if phase == "Succeeded" else None)  # fmt: skip
     return EndRow(uid, fields.pop("idx", None), number, "w", 2.0, 3.0, "succeeded", "", None, standing, **fields)  # type: ignore[arg-type]
-
-
-def claim(uid: str, number: int = 1, idx: int | None = None) -> ClaimRow:
-    return ClaimRow(uid, idx, number, "w", 2.0)
 
 
 @pytest.fixture

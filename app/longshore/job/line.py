@@ -35,7 +35,7 @@ class Entry:
     place: str = ""
     """Where in the line it is: ready, delayed, key (set aside), held, or gone."""
     why: str = ""
-    """What holds it: suspended, dependencies, handler, parallelism; only when held."""
+    """What holds it, a word of ``waiting.Held``; only when held."""
 
 
 _Item = tuple[float, int, Entry]
@@ -186,6 +186,10 @@ class Line:
     def ready(self) -> Iterator[Entry]:
         """Everybody who could be taken, in no order."""
         return itertools.chain.from_iterable(level.ready() for level in self._levels.values())
+
+    def entries(self) -> Iterator[Entry]:
+        """Everybody in the line, whatever keeps them, in no order."""
+        return iter(self._entries.values())
 
     def held(self, why: str) -> list[str]:
         """Who is held for that cause."""

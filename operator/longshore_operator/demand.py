@@ -1,0 +1,149 @@
+"""What there is to do for each pool, read off the desk. Nothing is decided and nothing kept here.
+
+Jobs that may not start now are no demand: those of a paused queue, suspended ones, those that wait for others, those beyond
+the limits of their queue or key, or beyond its rate.
+"""
+
+import math
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+
+from longshore.job.limits import QueuePolicy
+from longshore.job.line import Line
+from longshore.job.waiting import Held
+from longshore_operator.desk import Desk
+from longshore_operator.job import Job
+from longshore_operator.pool import Key, Pool
+from longshore_operator.runtimes import RunTimes
+from longshore_operator.scale import Demand
+
+RATE_SECONDS = 5.0  # of a queue with a rate, what may start within so long counts as waiting
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """What a pool could do."""
+
+    pool: Pool
+    handlers: frozenset[str] | None
+    """What its workers run, '' for commands; None while none of them has told."""
+    free: float
+    """Slots that are free or starting."""
+    room: float
+    """Slots that it may have beyond those."""
+    target_wait_seconds: float = 5.0
+    prewarm_seconds: float = 30.0
+
+    def may_run(self, handler: str) -> bool:
+        """Whether it runs the handler, as far as is known."""
+        return self.handlers is None or handler in self.handlers
+
+
+@dataclass(slots=True)
+class _Work:
+    """Jobs of one queue, by handler."""
+
+    waiting: Counter[str] = field(default_factory=Counter)
+    due: list[tuple[float, str, int]] = field(default_factory=list)
+    """When, handler, how many."""
+
+
+def demands(desk: Desk, offers: Iterable[Offer], times: RunTimes, now: float) -> dict[Key, Demand]:
+    """Waiting and due work of each pool; ``now`` is seconds since the epoch. What runs is added by the caller."""
+    offers = list(offers)
+    free = {offer.pool.key: offer.free for offer in offers}
+    room = {offer.pool.key: offer.room for offer in offers}
+    found = {offer.pool.key: Demand() for offer in offers}
+    soon = max((offer.prewarm_seconds for offer in offers), default=0.0)
+    for key, line in desk.lines.items():
+        serving = [offer for offer in offers if offer.pool.serves(*key)]
+        if not serving or not len(line) or line.policy.paused:
+            continue
+        work = _work(desk, line, now, soon)
+        share = _allowed(line, now, work.waiting.total())
+        for handler, count in work.waiting.items():
+            _assign(found, serving, handler, count * share, times, free, room)
+        for when, handler, count in work.due:
+            able = [offer for offer in serving if when <= now + offer.prewarm_seconds]
+            _assign(found, able, handler, count, times, free, room, due=True)
+    return found
+
+
+def _work(desk: Desk, line: Line, now: float, soon: float) -> _Work:
+    work, by_key = _Work(), Counter[str]()
+    for entry in line.entries():
+        job = desk.jobs.get(entry.uid)
+        if job is None or (entry.place == "held" and entry.why != Held.HANDLER):
+            continue
+        if entry.not_before > now + soon:
+            continue
+        count = _size(job)
+        if (limit := line.policy.key_concurrency) is not None and (key := entry.concurrency_key):
+            count = min(count, limit - line.key_running(key) - by_key[key])
+            by_key[key] += max(0, count)
+        if count <= 0:
+            continue
+        if entry.not_before > now:
+            work.due.append((entry.not_before, job.handler, count))
+        else:
+            work.waiting[job.handler] += count
+    return work
+
+
+def _size(job: Job) -> int:
+    """Attempts that it could start: one, or items of an array within its parallelism."""
+    if (array := job.array) is None:
+        return 1
+    left = array.size - len(array.succeeded) - len(array.failed) - len(array.running)
+    return min(left, array.parallelism - len(array.running))
+
+
+def _allowed(line: Line, now: float, waiting: int) -> float:
+    """The share of the waiting jobs that the queue's limits let start."""
+    policy: QueuePolicy = line.policy
+    most: float = waiting
+    if policy.concurrency is not None:
+        most = min(most, policy.concurrency - line.running)
+    if (rate := policy.rate_limit) is not None:
+        most = min(
+            most,
+            math.ceil(rate.jobs * RATE_SECONDS / rate.per_seconds)
+            if line.rate_ready_at(now) <= now + RATE_SECONDS
+            else 0,
+        )
+    return max(0.0, most) / waiting if waiting else 0.0
+
+
+def _assign(found: dict[Key, Demand], serving: list[Offer], handler: str, jobs: float, times: RunTimes,
+            free: dict[Key, float], room: dict[Key, float], *, due: bool = False) -> None:  # fmt: skip
+    """To the pools that may run it: first where slots are free, then by the room that each has left."""
+    able = [offer for offer in serving if offer.may_run(handler)]
+    if not able:
+        for offer in serving if jobs else ():  # its worker has to be there to say that it does not know the handler
+            found[offer.pool.key] = replace(found[offer.pool.key], curious=True)
+        return
+    for source in (free, room):
+        there = {offer.pool.key: source[offer.pool.key] for offer in able if source[offer.pool.key] > 0}
+        total = sum(there.values())
+        if jobs <= 0 or total <= 0:
+            continue
+        want = {offer.pool.key: times.share(handler, offer.target_wait_seconds) for offer in able}
+        # The jobs that all of them can take, each its part; of the last source everything, so that nobody's work is lost.
+        taken = jobs if source is room else min(jobs, sum(slots / want[key] for key, slots in there.items()))
+        for key, slots in there.items():
+            part = taken * slots / total
+            found[key] = _more(found[key], part, part * want[key], due=due)
+            source[key] = max(0.0, slots - part * want[key])
+        jobs -= taken
+    if jobs > 0:  # nowhere is room: it is told all the same, as the reason to stand at the maximum
+        offer = able[0]
+        found[offer.pool.key] = _more(
+            found[offer.pool.key], jobs, jobs * times.share(handler, offer.target_wait_seconds), due=due
+        )
+
+
+def _more(demand: Demand, jobs: float, slots: float, *, due: bool) -> Demand:
+    if due:
+        return replace(demand, due_jobs=demand.due_jobs + jobs, due_slots=demand.due_slots + slots)
+    return replace(demand, waiting_jobs=demand.waiting_jobs + jobs, waiting_slots=demand.waiting_slots + slots)

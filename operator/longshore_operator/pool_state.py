@@ -1,0 +1,68 @@
+"""What the leader remembers of a pool from one look to the next, and how it measures what is there."""
+
+from dataclasses import dataclass, field
+
+from longshore_operator.demand import Offer
+from longshore_operator.desk import Worker
+from longshore_operator.pool import Pool
+from longshore_operator.recover import UNSCHEDULABLE
+from longshore_operator.runtimes import Busy
+from longshore_operator.scale import Capacity, Decision, Demand, History
+from longshore_operator.victims import Victims
+
+
+@dataclass(slots=True)
+class State:
+    """One Deployment, and what the leader remembers of it."""
+
+    pool: Pool
+    victims: Victims
+    busy: Busy = field(default_factory=Busy)
+    history: History | None = None
+    handlers: frozenset[str] | None = None
+    slots: int = 0
+    """Of one worker, as they say; 0 while none has."""
+    demand: Demand = field(default_factory=Demand)
+    capacity: Capacity = field(default_factory=lambda: Capacity(0, 1))
+    decision: Decision | None = None
+    refused: tuple[str, str] | None = None
+    """Why it is not scaled, in a word and a sentence."""
+    seen_version: int = 0
+    stuck_since: float = 0.0
+    shrunk_at: float = float("-inf")
+    told: tuple[str, str] = ("", "")
+    """The annotations desired-replicas and scaling, as they were written last."""
+
+    running: int = 0
+    """Attempts on its workers."""
+
+    @property
+    def slots_of_one(self) -> int:
+        """Of one worker: as they say, else as the template says."""
+        return self.slots or self.pool.slots
+
+    def measure(self, workers: dict[str, Worker], now: float) -> None:
+        """Take note of what its workers are; ``now`` is monotonic."""
+        heard = [worker for worker in workers.values() if worker.boot]
+        if heard:
+            self.slots = max(worker.slots for worker in heard)
+            told = frozenset[str]().union(*(worker.handlers | ({""} if worker.commands else set()) for worker in heard))
+            self.handlers = told | (self.handlers or frozenset())
+        staying = [one for uid, one in workers.items() if uid not in self.victims.draining and not one.pod.ending]
+        stuck = any(worker.pod.stage == UNSCHEDULABLE for worker in staying)
+        self.stuck_since = (self.stuck_since or now) if stuck else 0.0
+        self.running = sum(len(worker.held) for worker in workers.values())
+        self.capacity = Capacity(
+            workers=max(0, self.pool.replicas - len(self.victims.draining)), slots=self.slots_of_one,
+            busy=sum(bool(worker.held) for worker in staying),
+            unschedulable_seconds=now - self.stuck_since if stuck else 0.0,
+        )  # fmt: skip
+
+    def offer(self) -> Offer:
+        """What it could do for waiting jobs."""
+        knobs, slots = self.pool.knobs, max(1, self.capacity.slots)
+        free = max(0, self.capacity.workers * slots - self.running)
+        if knobs is None:
+            return Offer(self.pool, self.handlers, free, 0)
+        room = max(0, knobs.max_workers - self.capacity.workers) * slots if self.refused is None else 0
+        return Offer(self.pool, self.handlers, free, room, knobs.target_wait_seconds, knobs.prewarm_seconds)

@@ -1,0 +1,145 @@
+"""A pool under a load, without any pod: arrivals, run times and the operator's own ``scale`` rule, on a clock of its own.
+
+Pure. What it leaves out: the time that the operator itself takes (milliseconds a job), nodes that have no room, rollouts,
+jobs that fail, limits of queues.
+"""
+
+import heapq
+import itertools
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+
+from longshore_operator.runtimes import Busy, RunTimes
+from longshore_operator.scale import Capacity, Decision, Demand, History, Knobs, decide
+
+TICK_SECONDS = 1.0
+DRAIN_SECONDS = 3.0  # from the choice of an idle worker until its pod is going: drain, probe, watch, scale
+HANDLER = "job"
+
+
+@dataclass(slots=True)
+class Seen:
+    """What happened; times in seconds since the begin."""
+
+    waits: list[float] = field(default_factory=list)
+    """From arrival to start, of every job."""
+    workers: list[tuple[float, int]] = field(default_factory=list)
+    """Time and number of workers, starting ones included, at every change."""
+    decisions: list[tuple[float, Capacity, Demand, Decision]] = field(default_factory=list)
+    """All of them, if they were asked for."""
+    busy_seconds: float = 0.0
+    """Of all slots."""
+    end: float = 0.0
+
+    @property
+    def worker_seconds(self) -> float:
+        """What is paid for."""
+        ends = itertools.chain((at for at, _ in self.workers[1:]), (self.end,))
+        return sum(count * (until - at) for (at, count), until in zip(self.workers, ends, strict=True))
+
+
+class Simulation:
+    """One pool. ``arrivals`` are (time, run time) in seconds, by time; ``start_seconds`` is from replica to ready."""
+
+    def __init__(self, knobs: Knobs, *, slots: int = 4, start_seconds: float = 10.0, keep: bool = False) -> None:
+        self._knobs, self._slots, self._start, self._keep = knobs, slots, start_seconds, keep
+        self._events: list[tuple[float, int, str, object]] = []
+        self._order = itertools.count()
+        self._free: dict[int, int] = {}
+        """Slots of the workers that are ready and stay, by worker."""
+        self._replicas = knobs.min_workers
+        self._leaving = 0
+        self._names = itertools.count()
+        self._queue: deque[tuple[float, float]] = deque()
+        self._running = 0
+        self._times, self._busy = RunTimes(), Busy()
+        self.seen = Seen()
+
+    def run(self, arrivals: Iterable[tuple[float, float]], *, until: float) -> Seen:
+        """To the end."""
+        source = iter(arrivals)
+        self._next(source)
+        for _ in range(self._replicas):
+            self._free[next(self._names)] = self._slots
+        self.seen.workers.append((0.0, self._replicas))
+        history = History.begin(self._replicas, 0.0)
+        self._at(0.0, "tick", history)
+        while self._events and self._events[0][0] <= until:
+            now, _, kind, what = heapq.heappop(self._events)
+            if kind == "arrival":
+                self._queue.append((now, what))  # type: ignore[arg-type]  # by kind
+                self._next(source)
+                if not self._replicas:  # the first job does not wait for a tick
+                    history = self._decide(history, now)
+            elif kind == "end":
+                self._ended(now, *what)  # type: ignore[misc]
+            elif kind == "ready":
+                self._free[next(self._names)] = self._slots
+            elif kind == "gone":
+                self._leaving -= 1
+            else:
+                history = self._decide(history, now)
+                self._at(now + TICK_SECONDS, "tick", None)
+            self._dispatch(now)
+        self.seen.end = until
+        return self.seen
+
+    def _at(self, when: float, kind: str, what: object) -> None:
+        heapq.heappush(self._events, (when, next(self._order), kind, what))
+
+    def _next(self, source: Iterable[tuple[float, float]]) -> None:
+        for when, seconds in source:
+            self._at(when, "arrival", seconds)
+            return
+
+    def _dispatch(self, now: float) -> None:
+        while self._queue and self._free:
+            worker = max(self._free, key=lambda name: self._free[name])
+            if not self._free[worker]:
+                return
+            arrived, seconds = self._queue.popleft()
+            self._free[worker] -= 1
+            self._running += 1
+            self.seen.waits.append(now - arrived)
+            self._at(now + seconds, "end", (worker, seconds))
+
+    def _ended(self, now: float, worker: int, seconds: float) -> None:
+        self._running -= 1
+        self._free[worker] += 1
+        self._times.ran(HANDLER, seconds)
+        self._busy.ran(now, seconds)
+        self.seen.busy_seconds += seconds
+
+    def demand(self, now: float) -> Demand:
+        """As the operator would see it."""
+        waiting = len(self._queue)
+        share = self._times.share(HANDLER, self._knobs.target_wait_seconds)
+        return Demand(
+            running=self._running, used_slots=self._busy.slots(now), waiting_jobs=waiting, waiting_slots=waiting * share
+        )
+
+    def _decide(self, history: History, now: float) -> History:
+        busy = sum(free < self._slots for free in self._free.values())
+        capacity, demand = Capacity(self._replicas, self._slots, busy), self.demand(now)
+        decision, history = decide(self._knobs, demand, capacity, history, now)
+        if self._keep:
+            self.seen.decisions.append((now, capacity, demand, decision))
+        for _ in range(decision.workers - self._replicas):
+            self._at(now + self._start, "ready", None)
+        surplus = self._replicas - decision.workers
+        idle = [name for name, free in self._free.items() if free == self._slots][: max(0, surplus)]
+        for name in idle:  # only those that are there and do nothing; starting ones are waited for
+            del self._free[name]
+            self._leaving += 1
+            self._at(now + DRAIN_SECONDS, "gone", None)
+        self._replicas = max(decision.workers, self._replicas - len(idle))
+        paid = self._replicas + self._leaving
+        if paid != self.seen.workers[-1][1]:
+            self.seen.workers.append((now, paid))
+        return history
+
+
+def stretched(knobs: Knobs, workers: int) -> Knobs:
+    """The same pool, but always with so many workers: what is paid without a scaler."""
+    return replace(knobs, min_workers=workers, max_workers=workers)

@@ -1,0 +1,233 @@
+"""Pools on a real API server with the real Deployment and ReplicaSet controllers; every pod is a real worker process."""
+
+import os
+import signal
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kube.control_plane import ControlPlane
+from kube.kubelet import Kubelet
+from kube.node import Node
+from kube.operators import Operator, Rig
+from service import SAMPLES, descendants
+
+Json = dict[str, Any]
+QUICK = {"min-workers": "0", "max-workers": "3", "scale-down-window-seconds": "2", "idle-seconds": "1"}
+APPS = f"{SAMPLES},rough_jobs,worker_jobs"
+
+
+class Pool(Rig):
+    """An operator, a node, and one Deployment."""
+
+    node: Node
+
+    @property
+    def deployments(self) -> str:
+        """Path of the namespace's Deployments."""
+        return f"/apis/apps/v1/namespaces/{self.namespace}/deployments"
+
+    def deployment(self, name: str = "default") -> Json:
+        """As the API server has it."""
+        found: Json = self.plane.must("GET", f"{self.deployments}/pool-{name}")
+        return found
+
+    def replicas(self, name: str = "default") -> int:
+        """What the Deployment asks for."""
+        return int(self.deployment(name)["spec"]["replicas"])
+
+    def said(self, name: str = "default") -> tuple[str, str, str]:
+        """The annotations desired-replicas, scaling and reason."""
+        found = self.deployment(name)["metadata"]["annotations"]
+        return tuple(found.get(f"longshore.dev/{key}", "") for key in ("desired-replicas", "scaling", "reason"))
+
+    def annotate(self, **annotations: str) -> None:
+        """Change annotations."""
+        body = {f"longshore.dev/{key.replace('_', '-')}": text for key, text in annotations.items()}
+        self.plane.must("PATCH", f"{self.deployments}/pool-default", {"metadata": {"annotations": body}})
+
+    def until_said(self, word: str, name: str = "default") -> tuple[str, str, str]:
+        """Wait for a word of the operator about the pool."""
+        found: tuple[str, str, str] = self.until(
+            lambda: said if (said := self.said(name))[1] == word else None, f"{word}"
+        )
+        return found
+
+    def ready(self) -> list[str]:
+        """Names of pods that are ready."""
+        return [
+            pod["metadata"]["name"] for pod in self.node.pods()
+            if {"Ready": "True"}.items() <= {c["type"]: c["status"] for c in pod.get("status", {}).get("conditions", ())}.items()
+        ]  # fmt: skip
+
+    def metric(self, name: str) -> float:
+        """A number of the operator's."""
+        port = next(int(line["port"]) for line in self.operators[-1].lines("listening"))
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics") as answer:
+            lines = [line for line in answer.read().decode().splitlines() if line.startswith(name)]
+        return sum(float(line.rpartition(" ")[2]) for line in lines)
+
+    def undisturbed(self, *names: str) -> None:
+        """All of these have succeeded, at the first attempt."""
+        for name in names:
+            status = self.end_of(name, 60)
+            found = (status["phase"], status["attempts"], status["disruptions"])
+            assert ("Succeeded", 1, 0) == found, status
+
+
+@pytest.fixture
+def pool(cluster: ControlPlane, kubelet: Kubelet, namespace: str, tmp_path: Path) -> Iterator[Pool]:
+    if not cluster.controllers:
+        pytest.skip("KUBEBUILDER_ASSETS has no kube-controller-manager, which makes pods for Deployments")
+    pool = Pool(cluster, kubelet, namespace, tmp_path)
+    pool.node = Node(cluster, namespace, tmp_path / "pods", apps=APPS)
+    yield pool
+    pool.close()
+    pool.node.close()
+
+
+def lead(pool: Pool) -> Operator:
+    return pool.leader(leader_election=False)
+
+
+def hold(pool: Pool, folder: Path, *names: str) -> Path:
+    """Jobs that stay until the file is there."""
+    gate = folder / f"gate-{names[0]}"
+    for name in names:
+        pool.submit(name, "held", args={"path": str(gate)})
+    return gate
+
+
+def test_a_burst_wakes_a_pool_at_zero_and_no_job_is_disturbed_by_the_way_back(pool: Pool) -> None:
+    lead(pool)
+    pool.node.deployment("default", QUICK)
+    names = [f"job-{number}" for number in range(24)]
+    for name in names:
+        pool.submit(name, "naps", args={"seconds": 0.5})
+    pool.until(lambda: pool.replicas() == 3, "three workers")
+    pool.undisturbed(*names)
+    pool.until(lambda: pool.replicas() == 0 and not pool.node.pods(), "a pool at zero", 60)
+    assert 3 == len(pool.node.workers), "more pods than were wanted, or fewer"
+    assert ("0", "Active", "nothing to do, so no worker") == pool.said()
+    assert 0 == pool.metric("longshore_operator_disruptions_total")
+    assert 0 == pool.metric("longshore_operator_scale_in_busy_workers_total")
+    assert 0 == pool.metric("longshore_pool_desired_replicas")
+
+
+def test_the_busy_worker_of_three_stays(pool: Pool, tmp_path: Path) -> None:
+    lead(pool)
+    pool.node.deployment("default", QUICK, replicas=3)
+    pool.until(lambda: len(pool.ready()) == 3, "three workers")
+    long = hold(pool, tmp_path, "long")
+    holder = pool.until(lambda: pool.status("long").get("worker"), "its start")
+    pool.until(
+        lambda: [holder] == [pod["metadata"]["name"] for pod in pool.node.pods()], "the end of the idle ones", 60
+    )
+    assert 1 == pool.replicas()
+    long.touch()
+    pool.undisturbed("long")
+    pool.until(lambda: not pool.node.pods(), "a pool at zero", 60)
+    assert 0 == pool.metric("longshore_operator_disruptions_total")
+
+
+def test_a_worker_on_its_way_out_is_taken_back_when_there_is_work(pool: Pool, tmp_path: Path) -> None:
+    lead(pool)
+    pool.node.deployment("default", QUICK, replicas=1)
+    (name,) = pool.until(pool.ready, "a worker")
+    pool.node.probing = False  # the pod stays ready, so the drained worker may not go yet
+    worker = pool.node.workers[name]
+    pool.until(lambda: worker.poll("").draining, "a drain")
+    assert 1 == pool.replicas(), "it was not seen not ready"
+    gate = hold(pool, tmp_path, "job")
+    gate.touch()
+    pool.undisturbed("job")
+    assert pool.status("job")["worker"] == name
+    assert 1 == len(pool.node.workers)
+
+
+def test_a_worker_that_cannot_be_asked_is_not_removed(pool: Pool) -> None:
+    operator = lead(pool)
+    pool.node.deployment("default", QUICK | {"min-workers": "1", "max-workers": "1"}, replicas=1)
+    (name,) = pool.until(pool.ready, "a worker")
+    processes = [pool.node.workers[name].pid, *descendants(pool.node.workers[name].pid)]
+    pool.node.probing = False
+    for pid in processes:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        pool.annotate(min_workers="0")
+        pool.until(lambda: pool.said()[0] == "0", "the wish for none")
+        operator.wait_for("worker_unreachable", len(operator.lines("worker_unreachable")) + 2)
+        assert 1 == pool.replicas()
+    finally:
+        for pid in processes:
+            os.kill(pid, signal.SIGCONT)
+    pool.node.probing = True
+    pool.until(lambda: pool.replicas() == 0, "its end, now that it answers", 60)
+
+
+def test_annotations_that_cannot_be_used_leave_the_last_good_ones_in_force(pool: Pool) -> None:
+    lead(pool)
+    pool.node.deployment("default", QUICK | {"min-workers": "1"})
+    pool.until(lambda: pool.replicas() == 1, "the minimum")
+    pool.annotate(min_workers="5")
+    said = pool.until_said("Invalid")
+    assert (
+        "longshore.dev/min-workers (5) is greater than longshore.dev/max-workers (3); the last good values hold"
+        == said[2]
+    )
+    assert 1 == pool.replicas()
+    pool.annotate(min_workers="2")
+    pool.until(lambda: pool.replicas() == 2, "two workers")
+    pool.until_said("Active")
+
+
+@pytest.mark.parametrize("word", ["Invalid", "Paused", "Autoscaled", "Duplicate"])
+def test_what_is_refused_is_left_alone_and_told(pool: Pool, word: str) -> None:
+    lead(pool)
+    annotations = QUICK | ({"max-workers": "many"} if word == "Invalid" else {})
+    if word == "Autoscaled":
+        pool.plane.must("POST", f"/apis/autoscaling/v2/namespaces/{pool.namespace}/horizontalpodautoscalers", {
+            "metadata": {"name": "mine"}, "spec": {"minReplicas": 1, "maxReplicas": 2, "metrics": [],
+            "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "pool-default"}},
+        })  # fmt: skip
+    pool.node.deployment("default", annotations, paused=word == "Paused")
+    if word == "Duplicate":
+        body = pool.deployment()
+        body["metadata"] = {
+            "name": "twin",
+            "labels": body["metadata"]["labels"],
+            "annotations": body["metadata"]["annotations"],
+        }
+        pool.plane.must("POST", pool.deployments, {"metadata": body["metadata"], "spec": body["spec"]})
+    pool.submit("job")
+    reason = pool.until_said(word)[2]
+    assert reason
+    assert 0 == pool.replicas(), reason
+    assert "Pending" == pool.status("job")["phase"]
+    if word == "Paused":
+        pool.plane.must("PATCH", f"{pool.deployments}/pool-default", {"spec": {"paused": False}})
+        pool.undisturbed("job")
+
+
+def test_pods_without_a_node_stop_growth_and_are_the_first_to_go(pool: Pool, tmp_path: Path) -> None:
+    lead(pool)
+    pool.node.capacity = 1
+    pool.node.deployment("default", QUICK | {"max-workers": "6", "scale-up-workers": "1", "scale-up-percent": "0",
+                                             "unschedulable-seconds": "1"})  # fmt: skip
+    gate = hold(pool, tmp_path, *(f"job-{number}" for number in range(12)))
+    pool.until(
+        lambda: pool.metric(
+            f'longshore_pool_limited{{namespace="{pool.namespace}",pool="default",reason="Unschedulable"}}'
+        ),
+        "the limit",
+    )
+    assert "Limited" == pool.said()[1]
+    there = pool.replicas()
+    pool.until(lambda: pool.metric("longshore_operator_scale_decisions_total") >= 2, "decisions")
+    assert there == pool.replicas() == 2
+    gate.touch()
+    pool.undisturbed(*(f"job-{number}" for number in range(12)))
+    pool.until(lambda: pool.replicas() == 0, "a pool at zero", 60)
