@@ -8,10 +8,15 @@ from pathlib import Path
 from typing import TypeVar
 
 import pytest
+from hypothesis import settings
 
 from service import Service
 
 T = TypeVar("T")
+
+# How long an example takes depends on the machine and on what else it does; speed belongs to bench/.
+settings.register_profile("untimed", settings(), deadline=None)
+settings.load_profile("untimed")
 
 os.environ["PYTHONPATH"] = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]).rstrip(":")
 

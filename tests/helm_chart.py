@@ -109,7 +109,8 @@ def pods(objects: Sequence[Object]) -> dict[str, Object]:
 MATRIX: dict[str, dict[str, Any]] = {
     "default": {},
     "everything": {
-        "commonLabels": {"team": "harbour"}, "imagePullSecrets": [{"name": "registry"}],
+        "commonLabels": {"team": "harbour"}, "results": {"existingClaim": "shared"},
+        "imagePullSecrets": [{"name": "registry"}],
         "operator": {"replicas": 3, "extraEnv": [{"name": "A", "value": "b"}], "podLabels": {"x": "y"},
                      "priorityClassName": "high", "nodeSelector": {"a": "b"}, "tolerations": [{"operator": "Exists"}]},
         "api": {"replicas": 2, "allNamespaces": True, "apps": ["mine.jobs"],

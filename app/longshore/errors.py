@@ -1,4 +1,4 @@
-"""Every error that Longshore raises on purpose.
+"""The errors that rooms share. What one alone raises stands there: the api's own are in ``api/``.
 
 * LongshoreError
   x RequestError            something is wrong with what was asked (HTTP 4xx)

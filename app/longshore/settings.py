@@ -1,7 +1,7 @@
 """Every setting of the service: one frozen object, read once from arguments > environment > file > defaults.
 
 A field ``foo_bar`` is ``--foo-bar`` on the command line of ``serve``, ``LONGSHORE_FOO_BAR`` in the environment and
-``foo_bar`` in the TOML file. Unknown names are refused wherever they come from.
+``foo_bar`` in the TOML file. Unknown names are refused wherever they come from. As long as there are settings.
 """
 
 import difflib
@@ -152,6 +152,8 @@ class Settings(BaseModel):
     """Bytes of an attempt's output that also go to the service's own log."""
     max_result_bytes: Bytes = 1024**2
     """Largest result, as JSON; a larger one fails the job with `ResultTooLarge`."""
+    results_dir: File = None
+    """Of a cluster: folder, shared by workers and the api, of results above 16 KiB, results of array items, and output."""
     max_body_bytes: Bytes = 16 * 1024**2
     """Largest request body."""
     webhook_allow_local: bool = False

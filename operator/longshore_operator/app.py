@@ -59,10 +59,8 @@ class Operator:
         self.recorder = Recorder(self.desk, self.writer, now=time.time, ended=self._ended, counted=self._counted)
         self.pools = Pools(self.desk, self.client, self.workers_client, self.metrics.registry, on=settings.scaling, log=self.journal)  # fmt: skip
         self.workers = Workers(self.desk, self.workers_client, self.recorder, now=time.time, stir=self._stir, ran=self.pools.ran, log=self.journal)  # fmt: skip
-        self.dispatcher = Dispatcher(
-            self.desk, self.workers_client, now=time.time, started=self._started, returned=self._returned,
-            long=self.recorder.running_for_long, log=self.journal,
-        )  # fmt: skip
+        self.dispatcher = Dispatcher(self.desk, self.workers_client, now=time.time, started=self._started, returned=self._returned,
+                                     long=self.recorder.running_for_long, log=self.journal)  # fmt: skip
         self.overdue = Overdue(self.desk, self.recorder, grace_seconds=settings.unknown_handler_seconds, now=time.time)
         self.jobs = Jobs(self.desk, self.client, self.recorder, self.workers, self.overdue, now=time.time,
                          stir=self._stir, log=self.journal)  # fmt: skip
@@ -77,7 +75,8 @@ class Operator:
         } | ({DEPLOYMENTS: self.pools.edge} if settings.scaling else {})  # fmt: skip
         self.watches = Watches(self.config, settings.namespaces, edges, SELECTOR)
         asked = Callbacks(metrics=self.metrics.render, silences=self._silences, unsynced=self._unsynced,
-                          explain=self._explain, pool=self.pools.report, workers=self._workers, queues=self._queues)  # fmt: skip
+                          explain=self._explain, pool=self.pools.report, workers=self._workers, queues=self._queues,
+                          elsewhere=lambda: None if self.dispatcher.on else self.elector.holder() if self.elector else "")  # fmt: skip
         self.health = HealthServer(settings.host, settings.port, asked, token_file=settings.token_file)
         self._explainer = Explainer(self.desk, now=time.time)
         self.elector: Elector | None = None
@@ -262,12 +261,8 @@ class Operator:
             self.metrics.retried()
 
     def _ended(self, job: Job) -> None:
-        if b'"webhook":' in job.spec_json:  # most have none, and need not be parsed for that
-            self.webhooks.ended(job.resource())
+        self.collector.ended(job.resource())
         self.jobs.ended(job)
-        ttl = job.spec().ttl_seconds_after_finished
-        kept = self.settings.retention_seconds if ttl is None else ttl
-        self.collector.expects(job.namespace, job.name, job.uid, (job.finished_at or time.time()) + kept, str(job.seen))
 
     def _overtaken(self, job: Job, resource: Json | None) -> None:
         self.jobs.overtaken(job, resource)

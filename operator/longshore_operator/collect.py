@@ -1,7 +1,7 @@
 """Removes finished jobs when their time is over.
 
 A paged list of finished jobs at start and every ten minutes; between two of them the heap holds only what expires before the next.
-A delete carries uid and, where it is known, resourceVersion: a job that was made anew or sent round again survives.
+A delete carries uid and resourceVersion: a job that was made anew or sent round again survives.
 """
 
 import asyncio
@@ -30,13 +30,13 @@ log = logging.getLogger("longshore.operator.collect")
 
 
 class Expiry(NamedTuple):
-    """When which job is to go; ``version`` is its resourceVersion or empty."""
+    """When which job is to go; ``version`` is its resourceVersion."""
 
     at: float
     namespace: str
     name: str
     uid: str
-    version: str = ""
+    version: str
 
 
 def expires_at(job: Json, retention_seconds: float) -> float | None:
@@ -59,7 +59,7 @@ class Collector:
     ) -> None:  # fmt: skip
         """``namespaces``: those to look after, all when empty. ``retention_seconds``: for jobs that say nothing.
 
-        ``finished`` is called with every ended job that a sweep finds.
+        ``finished`` is called with every ended job, as soon as that is known and again by every sweep.
         """
         self._client, self._namespaces, self._retention = client, tuple(namespaces) or ("",), retention_seconds
         self._now, self._gap, self._finished = now, 1 / rate_per_second, finished
@@ -74,22 +74,16 @@ class Collector:
         """How many wait for their time."""
         return len(self._heap)
 
-    def expects(self, namespace: str, name: str, uid: str, expires_at: float, version: str = "") -> None:
-        """A job has ended; what expires after the next sweep is left to that. ``version`` guards against a redrive."""
-        self._put(Expiry(expires_at, namespace, name, uid, version))
+    def ended(self, job: Json) -> None:
+        """A Job resource with its end, on record just now or found by a sweep."""
+        self._finished(job)
+        self._consider(job)
 
     async def run(self) -> None:
         """Until cancelled."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self._sweeps())
             group.create_task(self._deletes(group))
-
-    def _put(self, expiry: Expiry) -> None:
-        if expiry.uid in self._known or expiry.at > self._sweep_at + SWEEP_SECONDS or len(self._heap) >= self._most:
-            return
-        self._known.add(expiry.uid)
-        heapq.heappush(self._heap, expiry)
-        self._changed.set()
 
     async def _sweeps(self) -> None:
         while True:
@@ -109,13 +103,21 @@ class Collector:
     async def _sweep(self, namespace: str) -> None:
         async for page in self._client.pages(path_of("jobs", namespace), field_selector=ENDED):
             for job in page["items"]:
-                self._finished(job)
-                self._consider(job)
+                self.ended(job)
 
     def _consider(self, job: Json) -> None:
+        """Wait for its time, unless that comes after the next sweep, which finds it again."""
         at, metadata = expires_at(job, self._retention), job["metadata"]
-        if at is not None and "deletionTimestamp" not in metadata:
-            self._put(Expiry(at, metadata["namespace"], metadata["name"], metadata["uid"], metadata["resourceVersion"]))
+        if at is None or at > self._sweep_at + SWEEP_SECONDS or "deletionTimestamp" in metadata:
+            return
+        if metadata["uid"] in self._known or len(self._heap) >= self._most:
+            return
+        self._known.add(metadata["uid"])
+        heapq.heappush(
+            self._heap,
+            Expiry(at, metadata["namespace"], metadata["name"], metadata["uid"], metadata["resourceVersion"]),
+        )
+        self._changed.set()
 
     async def _deletes(self, group: asyncio.TaskGroup) -> None:
         while True:
@@ -154,7 +156,7 @@ class Collector:
     async def _delete(self, expiry: Expiry) -> Json | None:
         """The job as it is now, when it was written to since; None when it is gone."""
         path = path_of("jobs", expiry.namespace, expiry.name)
-        preconditions = {"uid": expiry.uid} | ({"resourceVersion": expiry.version} if expiry.version else {})
+        preconditions = {"uid": expiry.uid, "resourceVersion": expiry.version}
         options = {"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": preconditions,
                    "propagationPolicy": "Background"}  # fmt: skip
         try:
@@ -162,7 +164,7 @@ class Collector:
         except KubeError as error:
             if error.status not in (404, 409):
                 raise
-            if error.status == 409 and expiry.version:
+            if error.status == 409:
                 return await self._now_called(path)
         return None
 

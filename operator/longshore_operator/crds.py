@@ -173,7 +173,8 @@ def _frozen(fields: Iterable[str]) -> list[Rule]:
     frozen = (name for name in fields if name not in MUTABLE_FIELDS)
     return [
         {
-            "rule": f"has(self.{name}) == has(oldSelf.{name}) && (!has(self.{name}) || self.{name} == oldSelf.{name})",
+            # In this form with the fewest reads: the API server builds the whole list of fields anew for each of them.
+            "rule": f"has(self.{name}) ? has(oldSelf.{name}) && self.{name} == oldSelf.{name} : !has(oldSelf.{name})",
             "message": f"{name} cannot be changed after creation",
             "fieldPath": f".{name}",
         }

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field, replace
 
 from longshore.job.limits import QueuePolicy
 from longshore.job.line import Line
-from longshore_operator.desk import HANDLER, Desk
+from longshore.job.waiting import Held
+from longshore_operator.desk import Desk
 from longshore_operator.job import Job
 from longshore_operator.pool import Key, Pool
 from longshore_operator.runtimes import RunTimes
@@ -73,7 +74,7 @@ def _work(desk: Desk, line: Line, now: float, soon: float) -> _Work:
     work, by_key = _Work(), Counter[str]()
     for entry in line.entries():
         job = desk.jobs.get(entry.uid)
-        if job is None or (entry.place == "held" and entry.why != HANDLER):
+        if job is None or (entry.place == "held" and entry.why != Held.HANDLER):
             continue
         if entry.not_before > now + soon:
             continue

@@ -6,21 +6,20 @@ what lives, never counted up and down.
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Hashable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any
 
 from longshore.job.attempts import HandlerDefaults
 from longshore.job.limits import QueuePolicy
 from longshore.job.line import Entry, Line
 from longshore.job.status import Phase
+from longshore.job.waiting import Held, Prerequisites, enter, obstacle
 from longshore_operator.job import Attempt, Job
 from longshore_operator.recover import Pod
 
-SUSPENDED, DEPENDENCIES, HANDLER, ITEMS, ENDING = "suspended", "dependencies", "handler", "items", "ending"
 AttemptKey = tuple[str, int | None, int]
 LineKey = tuple[str, str]
-Key = TypeVar("Key", bound=Hashable)
 
 
 @dataclass(eq=False, slots=True)
@@ -69,8 +68,7 @@ class Desk:
         self.policies: dict[LineKey, QueuePolicy] = {}
         self.workers: dict[str, Worker] = {}
         self._turns: deque[LineKey] = deque()
-        self._dependents: dict[tuple[str, str], set[str]] = {}
-        self._waiting_for: dict[str, set[str]] = {}
+        self._prerequisites: Prerequisites[tuple[str, str]] = Prerequisites()
 
     # -- jobs ------------------------------------------------------------------------------------------------
 
@@ -115,24 +113,16 @@ class Desk:
         if job.phase.terminal or (job.array is None and job.running):
             self.leave(job)
             return
-        line = self.line(job.key, now)
         entry = Entry(
             job.uid, since=max(job.created_at, job.start_after), priority=job.priority,
             fairness_key=job.fairness_key, concurrency_key=job.concurrency_key,
             not_before=max(job.start_after, job.not_before or 0.0),
         )  # fmt: skip
-        if why := self._obstacle(job):
-            line.hold(entry, why)
-            return
-        if job.array is not None:
-            wake = now if job.array.next_index(now) is not None else job.array.next_wake()
-            if wake is None:
-                line.hold(entry, ITEMS)
-                return
-            entry.not_before = max(entry.not_before, wake)
-        if entry.not_before <= now:
-            entry.not_before = 0.0
-        line.push(entry)
+        why = obstacle(
+            cancel=job.cancel, suspend=job.suspend,
+            waits=bool(self._prerequisites.of(job.uid)), runnable=self.runnable(job),
+        )  # fmt: skip
+        enter(self.line(job.key, now), entry, why, job.array, now)
 
     def tidy(self) -> None:
         """Forget lines that nothing waits or runs in and that have no policy: their series go with them."""
@@ -147,15 +137,6 @@ class Desk:
         if (line := self.lines.get(job.key)) is not None:
             line.remove(job.uid)
 
-    def _obstacle(self, job: Job) -> str:
-        if job.cancel:
-            return ENDING
-        if job.suspend:
-            return SUSPENDED
-        if self._waiting_for.get(job.uid):
-            return DEPENDENCIES
-        return "" if self.runnable(job) else HANDLER
-
     def runnable(self, job: Job) -> bool:
         """Whether some worker that serves its queue knows its handler."""
         return any(
@@ -166,7 +147,7 @@ class Desk:
         """Whether some worker serves its queue, whatever it knows."""
         return any(worker.boot and worker.pod.serves(*job.key) for worker in self.workers.values())
 
-    def look_again(self, why: str, now: float) -> None:
+    def look_again(self, why: Held, now: float) -> None:
         """What held these may be over."""
         for line in self.lines.values():
             for uid in line.held(why):
@@ -201,25 +182,19 @@ class Desk:
 
     def wait_for(self, job: Job, names: Iterable[str]) -> None:
         """The job may not start before these have succeeded."""
-        for name in list(self.waits_for(job)):
-            self.satisfied(job, name)
-        if names := set(names):
-            self._waiting_for[job.uid] = names
-        for name in names:
-            self._dependents.setdefault((job.namespace, name), set()).add(job.uid)
+        self._prerequisites.expect(job.uid, [(job.namespace, name) for name in names])
 
     def waits_for(self, job: Job) -> set[str]:
         """Names that still have to succeed."""
-        return self._waiting_for.get(job.uid, set())
+        return {name for _, name in self._prerequisites.of(job.uid)}
 
     def dependents(self, namespace: str, name: str) -> list[Job]:
         """Jobs that wait for the one of that name."""
-        return [self.jobs[uid] for uid in self._dependents.get((namespace, name), set()) if uid in self.jobs]
+        return [self.jobs[uid] for uid in self._prerequisites.behind((namespace, name)) if uid in self.jobs]
 
     def satisfied(self, job: Job, name: str) -> None:
         """A job that it waited for has succeeded."""
-        _discard(self._waiting_for, job.uid, name)
-        _discard(self._dependents, (job.namespace, name), job.uid)
+        self._prerequisites.met(job.uid, (job.namespace, name))
 
     # -- attempts --------------------------------------------------------------------------------------------
 
@@ -264,11 +239,3 @@ class Desk:
             phase = Phase.RUNNING if job.running and not job.phase.terminal else job.phase
             found[phase] = found.get(phase, 0) + 1
         return found
-
-
-def _discard(sets: dict[Key, set[str]], key: Key, entry: str) -> None:
-    """Take one out, and the set with the last."""
-    if (found := sets.get(key)) is not None:
-        found.discard(entry)
-        if not found:
-            del sets[key]

@@ -23,6 +23,7 @@ Json = dict[str, Any]
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 STAMP_SECONDS: Final = 0.5
+NOT_LEADING_RETRY_AFTER: Final = "2"  # seconds; whoever asks looks up the Lease again first
 STOP_SECONDS: Final = 2.0  # for requests in work; an answer takes milliseconds
 METRICS_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -52,6 +53,12 @@ class Callbacks:
     """The same of a pool."""
     workers: Callable[[], Awaitable[Json]]
     queues: Callable[[], Awaitable[Json]]
+    elsewhere: Callable[[], str | None]
+    """Identity of who leads instead, empty when nobody does; None while this operator leads, who alone knows."""
+
+
+class NotLeading(Exception):
+    """Asked of an operator that does not lead."""
 
 
 class HealthServer:
@@ -152,7 +159,7 @@ class HealthServer:
         return _json(await self._ask.queues())
 
     def _admit(self, request: web.Request) -> None:
-        """HTTPNotFound without tokens, HTTPUnauthorized without the right one."""
+        """HTTPNotFound without tokens, HTTPUnauthorized without the right one, NotLeading where another operator knows."""
         tokens = _tokens(self._token_file)
         if not tokens:
             raise web.HTTPNotFound(text="this operator has no token file, so it answers probes and metrics only")
@@ -161,6 +168,9 @@ class HealthServer:
         fits = [hmac.compare_digest(token, given.strip().encode(errors="surrogateescape")) for token in tokens]
         if scheme.lower() != "bearer" or not any(fits):
             raise web.HTTPUnauthorized(text="a bearer token is needed", headers={"WWW-Authenticate": "Bearer"})
+        if (leader := self._ask.elsewhere()) is not None:
+            # A standby's desk is warm, but says nothing of free slots, and does not know what was decided last.
+            raise NotLeading(f"this operator does not lead; {leader or 'nobody'} does")
 
 
 def _tokens(path: Path | None) -> list[bytes]:
@@ -183,6 +193,8 @@ async def _problems(request: web.Request, handler: Handler) -> web.StreamRespons
         code = error.reason.lower().replace(" ", "-")
         headers = {name: value for name, value in error.headers.items() if name in ("WWW-Authenticate", "Allow")}
         return _problem(error.status, code, error.text or "", headers)
+    except NotLeading as error:
+        return _problem(503, "not-leading", str(error), {"Retry-After": NOT_LEADING_RETRY_AFTER})
     except KubeUnavailable as error:
         return _problem(503, "unavailable", str(error), {"Retry-After": str(max(1, round(error.retry_after)))})
     except Exception:

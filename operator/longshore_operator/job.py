@@ -58,7 +58,7 @@ class Job:
     __slots__ = (
         "array", "attempts", "budgets", "cancel", "concurrency_key", "created_at", "disruptions", "error", "fairness_key",
         "finished_at", "grace", "handler", "history", "invalid", "labels", "log_tail", "message", "name", "namespace", "not_before", "numbers", "phase",
-        "priority", "queue", "ready_at", "reason", "redrive", "redrives", "result", "retries", "running", "saved", "seen",
+        "priority", "queue", "ready_at", "reason", "redrive", "redrives", "result", "result_ref", "retries", "running", "saved", "seen",
         "spec_json", "start_after", "start_deadline", "started_at", "suspend", "traceparent", "uid", "version", "worker",
     )  # fmt: skip
 
@@ -116,6 +116,7 @@ class Job:
         self.error: Json | None = status.get("error")
         self.log_tail: str = status.get("logTail", "")
         self.result: Any = status.get("result")
+        self.result_ref = str(status.get("resultRef") or "")
         self.history: list[Json] = list(status.get("history") or ())
         if self.array is not None and status.get("items"):
             self.array.restore(ItemsStatus.model_validate_json(orjson.dumps(status["items"]), by_alias=True))
@@ -128,7 +129,10 @@ class Job:
 
     def resource(self) -> Json:
         """As the API server has it when the status is written, as far as anybody here asks."""
-        metadata = {"namespace": self.namespace, "name": self.name, "uid": self.uid, "labels": self.labels}
+        metadata = {
+            "namespace": self.namespace, "name": self.name, "uid": self.uid, "labels": self.labels,
+            "resourceVersion": str(self.seen),
+        }  # fmt: skip
         return {"metadata": metadata, "spec": orjson.loads(self.spec_json), "status": self.status()}
 
     @property
@@ -162,7 +166,8 @@ class Job:
             "phase": self.phase.value, "attempts": self.attempts, "redrives": self.redrives, "retries": self.retries,
             "disruptions": self.disruptions,
         }  # fmt: skip
-        texts = {"reason": self.reason, "message": self.message, "worker": self.worker, "logTail": self.log_tail}
+        texts = {"reason": self.reason, "message": self.message, "worker": self.worker, "logTail": self.log_tail,
+                 "resultRef": self.result_ref}  # fmt: skip
         whole |= {name: text for name, text in texts.items() if text}
         times = {"notBefore": self.not_before, "startedAt": self.started_at, "finishedAt": self.finished_at}
         whole |= {name: rfc3339_at(when) for name, when in times.items() if when is not None}

@@ -147,10 +147,9 @@ class Jobs:
 
     def forget(self, job: Job) -> None:
         """It is gone, or somebody else has ended it: what runs of it is stopped."""
-        for attempt in list(job.running.values()):
-            if self.leading:
+        if self.leading:
+            for attempt in job.running.values():
                 self._workers.stop(job, attempt)
-            self._desk.end(job, attempt)
         self._desk.drop(job)
         if self.leading:
             self._dependencies.gone(job)

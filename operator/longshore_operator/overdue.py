@@ -6,7 +6,8 @@ import time
 from collections.abc import Callable
 
 from longshore.job.status import Phase, Reason
-from longshore_operator.desk import HANDLER, Desk
+from longshore.job.waiting import Held
+from longshore_operator.desk import Desk
 from longshore_operator.job import Job
 from longshore_operator.record import Recorder
 
@@ -49,7 +50,7 @@ class Overdue:
             self._recorder.end(job, Phase.FAILED, Reason.STARTED_TOO_LATE, text)
 
     def _look_at_handlers(self, elapsed: float) -> None:
-        held = [self._desk.jobs[uid] for line in self._desk.lines.values() for uid in line.held(HANDLER)]
+        held = [self._desk.jobs[uid] for line in self._desk.lines.values() for uid in line.held(Held.HANDLER)]
         self._unknown = {
             job.uid: self._unknown.get(job.uid, 0.0) + (elapsed if self._desk.served(job) else 0.0)
             for job in held if not job.running

@@ -10,13 +10,13 @@ import orjson
 from longshore.job.attempts import EndedEntry, HandlerDefaults
 from longshore.job.lifecycle import End, Verdict, finish
 from longshore.job.limits import Defaults, Policy, QueuePolicy, resolve
+from longshore.job.results import MAX_STATUS_RESULT_BYTES, parse
 from longshore.job.spec import rfc3339_at
 from longshore.job.status import MAX_LOG_TAIL_BYTES, JobError, Outcome, Phase, Reason
 from longshore_operator.desk import Desk
 from longshore_operator.job import Attempt, Job, Json
 from longshore_operator.write import Writer
 
-MAX_RESULT_BYTES = 16 * 1024  # of a result in the status; every write rewrites it, and etcd is no place for more
 MAX_DEPTH = 100  # of a result's lists and objects; who reads the status may have a limit, pydantic's is about 200
 DAY_SECONDS = 86_400.0
 PROGRESS_SECONDS = 5.0  # an array's progress is written so often at most
@@ -36,7 +36,7 @@ class Recorder:
     def attempt_ended(self, job: Job, attempt: Attempt, entry: EndedEntry) -> asyncio.Future[None]:
         """A worker says how an attempt ended; the future is done when that is on record."""
         attempt.over = True
-        entry = kept(entry, array=job.array is not None, now=self._now())
+        entry = kept(entry, job.namespace, array=job.array is not None, now=self._now())
         # Stopped, and nobody wanted the job's end: another operator, which thinks that it leads, gave the attempt up.
         stopped = entry.outcome is Outcome.CANCELLED and not job.cancel
         end = End(entry.number, Outcome.LOST if stopped else entry.outcome, entry.reason, entry.error.type if entry.error else "",
@@ -66,6 +66,7 @@ class Recorder:
         failed = end.outcome is not Outcome.SUCCEEDED
         job.error = _error(end) if failed else None
         job.result = entry.result if entry is not None and not failed else None
+        job.result_ref = (entry.result_ref or "") if entry is not None and not failed else ""
         job.log_tail = entry.log_tail if entry is not None and failed else ""
         job.remember(_history(attempt, end, entry, now))
         if verdict.course.phase is Phase.PENDING and not end.outcome.disruption:
@@ -78,29 +79,16 @@ class Recorder:
         assert index is not None
         course = job.course(attempt.number, job.budgets.get(index, (0, 0)))
         verdict = finish(course, end, self._policy(job, end), now=now, random=random.random)
-        phase = verdict.course.phase
-        if phase is Phase.SUCCEEDED:
-            array.succeed(index)
-        elif phase is Phase.FAILED:
-            array.fail(
-                index, JobError(type=end.error_type or verdict.reason or "Error", message=end.error_message[:1024])
-            )
-        elif phase is Phase.PENDING:
-            array.again(index, verdict.not_before or 0.0)
-            job.budgets[index] = (verdict.course.retries, verdict.course.disruptions)
-            job.numbers[index] = attempt.number
-        else:
-            array.running.discard(index)
-        if phase.terminal:
+        array.settle(index, verdict, end.error_type, end.error_message)
+        if verdict.course.phase.terminal:
             job.budgets.pop(index, None)
             job.numbers.pop(index, None)
-        if job.cancel and not job.running:
-            return self.end(job, Phase.CANCELLED, Reason.CANCELLED, "cancelled while it ran")
-        if array.ended:
-            failed = len(array.failed)
-            if failed:
-                return self.end(job, Phase.FAILED, Reason.ITEMS_FAILED, f"{failed} of {array.size} items failed")
-            return self.end(job, Phase.SUCCEEDED, "", "")
+        else:
+            job.budgets[index] = (verdict.course.retries, verdict.course.disruptions)
+            job.numbers[index] = attempt.number
+        whole = array.verdict(job.course(job.attempts))
+        if whole.course.phase.terminal:
+            return self._apply(job, whole, now)
         self._desk.queue(job, now)
         return self._write_later(job)
 
@@ -144,7 +132,7 @@ class Recorder:
         now = self._now()
         job.phase, job.redrives = Phase.PENDING, job.redrive
         job.retries = job.disruptions = 0
-        job.reason = job.message = job.log_tail = ""
+        job.reason = job.message = job.log_tail = job.result_ref = ""
         job.error = job.result = job.not_before = job.started_at = job.finished_at = None
         job.ready_at = now
         if job.array is not None:
@@ -179,7 +167,7 @@ def _after(first: asyncio.Future[None], then: asyncio.Future[None]) -> None:
     first.add_done_callback(lambda _first: None if then.done() else then.set_result(None))
 
 
-def kept(entry: EndedEntry, *, array: bool, now: float) -> EndedEntry:
+def kept(entry: EndedEntry, namespace: str, *, array: bool, now: float) -> EndedEntry:
     """The end as it can be kept, whatever a worker says: a result that is none fails the attempt, the rest is cut."""
     end = _time(entry.finished_at, now)
     told: Json = {
@@ -187,10 +175,21 @@ def kept(entry: EndedEntry, *, array: bool, now: float) -> EndedEntry:
         "started_at": min(end, _time(entry.started_at, now)),
         "exit_code": entry.exit_code if entry.exit_code is None or abs(entry.exit_code) < 2**31 else None,
     }  # fmt: skip
-    if entry.result is not None and (refused := _objection(entry.result, limit=None if array else MAX_RESULT_BYTES)):
+    refused = (
+        _objection(entry.result, limit=None if array else MAX_STATUS_RESULT_BYTES) if entry.result is not None else None
+    )
+    if entry.result_ref is not None and not _named_rightly(entry, entry.result_ref, namespace):
+        refused = Reason.RESULT_NOT_KEPT, "its worker named a result that is not this attempt's"
+    if refused is not None:
         error = JobError(type=refused[0], message=refused[1])
-        told |= {"outcome": Outcome.FAILED, "reason": refused[0], "error": error, "result": None}
+        told |= {"outcome": Outcome.FAILED, "reason": refused[0], "error": error, "result": None, "result_ref": None}
     return entry.model_copy(update=told)
+
+
+def _named_rightly(entry: EndedEntry, name: str, namespace: str) -> bool:
+    """Whether a worker that says where a result is means one of its own."""
+    file = parse(name)
+    return file is not None and file.of(namespace, entry.uid, entry.index, entry.number)
 
 
 def _time(told: datetime, now: float) -> datetime:
@@ -205,7 +204,10 @@ def _objection(result: object, *, limit: int | None) -> tuple[str, str] | None:
     except TypeError as error:
         return Reason.RESULT_NOT_JSON, f"the result cannot be kept: {error}"
     if limit is not None and size > limit:
-        return Reason.RESULT_TOO_LARGE, f"the result takes {size} bytes of JSON; at most {limit} are kept"
+        return (
+            Reason.RESULT_TOO_LARGE,
+            f"the result takes {size} bytes of JSON; at most {limit} are kept without a results directory",
+        )
     if _deeper(result, MAX_DEPTH):
         return Reason.RESULT_NOT_JSON, f"the result is nested deeper than {MAX_DEPTH} levels"
     return None

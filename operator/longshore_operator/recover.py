@@ -32,7 +32,6 @@ class Pod:
     """Whether it is being deleted: it takes nothing new, what runs may finish."""
     ended: str
     """Why it runs no more; empty while it does."""
-    restarts: int
     last_end: str
     """How its container ended the last time: ``OOMKilled``, ``Error``, …"""
     queues: frozenset[str]
@@ -64,7 +63,6 @@ def pod(resource: dict[str, Any]) -> Pod:
         ready=any(c["type"] == "Ready" and c["status"] == "True" for c in status.get("conditions") or ()),
         ending="deletionTimestamp" in meta,
         ended=(status.get("reason") or phase) if phase in ("Failed", "Succeeded") else "",
-        restarts=sum(c.get("restartCount", 0) for c in containers),
         last_end=next((str(last.get("reason", "")) for last in lasts if last), ""),
         queues=_names(annotations.get(QUEUES, "")),
         namespaces=_names(annotations.get(NAMESPACES, "")) | {meta["namespace"]}, stage=_stage(resource, status),
@@ -74,7 +72,7 @@ def pod(resource: dict[str, Any]) -> Pod:
 def by_hand(address: str) -> Pod:
     """A worker that somebody started outside the cluster: always there, as far as the API server can tell."""
     everything = frozenset({"*"})
-    return Pod(f"{BY_HAND}{address}", address, "", "", address, ready=True, ending=False, ended="", restarts=0, last_end="",
+    return Pod(f"{BY_HAND}{address}", address, "", "", address, ready=True, ending=False, ended="", last_end="",
                queues=frozenset(), namespaces=everything)  # fmt: skip
 
 

@@ -15,8 +15,6 @@ FALLBACK_ITEMS: Final = 1_000
 FALLBACK_PROPERTIES: Final = 16_384  # args: 64 KiB hold fewer
 
 _INT32_MAX: Final = 2**31 - 1
-# pydantic writes a bound under its own name when a validator stands between the bound and the type.
-_OWN_NAMES: Final = {"ge": "minimum", "le": "maximum", "gt": "exclusiveMinimum", "lt": "exclusiveMaximum"}
 _KEPT: Final[tuple[str, ...]] = (
     "type", "description", "enum", "format", "pattern", "required",
     "minLength", "maxLength", "minItems", "maxItems", "minProperties", "maxProperties", "minimum", "maximum",
@@ -47,7 +45,7 @@ def _convert(given: dict[str, Any], defs: dict[str, Any], path: str) -> dict[str
 
 def _resolved(given: dict[str, Any], defs: dict[str, Any], path: str) -> dict[str, Any]:
     """Without reference and without the alternative null; what stands beside a reference wins over what it says."""
-    schema = {_OWN_NAMES.get(name, name): value for name, value in given.items()}
+    schema = dict(given)
     if "$ref" in schema:
         target = defs[schema.pop("$ref").removeprefix("#/$defs/")]
         return _resolved({**target, **schema}, defs, path)

@@ -7,9 +7,10 @@ from collections.abc import Callable
 from pydantic import ValidationError
 
 from longshore.job.attempts import EndedEntry, Feed
+from longshore.job.waiting import Held
 from longshore_operator import recover
 from longshore_operator.attempts_client import WAIT_SECONDS, AttemptsClient, readable
-from longshore_operator.desk import HANDLER, Desk, Worker
+from longshore_operator.desk import Desk, Worker
 from longshore_operator.errors import WorkerUnreachable
 from longshore_operator.job import Attempt, Job
 from longshore_operator.kube.client import KubeClient, path_of
@@ -31,6 +32,8 @@ class Workers:
         self._desk, self._client, self._recorder, self._ran = desk, client, recorder, ran
         self._now, self._stir, self._log = now, stir, log
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._mute: set[str] = set()
+        """Uids of pods whose worker cannot be asked, which has been logged."""
         self.on = False
         """Whether workers are asked: only the leader does, and not before it knows all jobs."""
 
@@ -49,7 +52,7 @@ class Workers:
         elif pod.address and self.on and pod.uid not in self._tasks:
             self._tasks[pod.uid] = spawn(self._follow(worker))
         if (before.ready, before.queues, before.namespaces) != (pod.ready, pod.queues, pod.namespaces):
-            self._desk.look_again(HANDLER, self._now())
+            self._desk.look_again(Held.HANDLER, self._now())
             self._stir()
 
     def pod_gone(self, uid: str) -> None:
@@ -128,12 +131,17 @@ class Workers:
     def _unheard(self, worker: Worker, error: WorkerUnreachable | ValidationError) -> None:
         refused = isinstance(error, WorkerUnreachable) and error.refused
         worker.refusals = worker.refusals + 1 if refused else 0
-        detail = readable(error) if isinstance(error, ValidationError) else str(error)
-        self._log("worker_unreachable", level="warning", worker=worker.pod.name, detail=detail)
+        if worker.pod.uid not in self._mute:
+            self._mute.add(worker.pod.uid)
+            detail = readable(error) if isinstance(error, ValidationError) else str(error)
+            self._log("worker_unreachable", level="warning", worker=worker.pod.name, detail=detail)
         if refused:
             self._look(worker)
 
     def _heard(self, worker: Worker, feed: Feed, asked_at: float) -> None:
+        if worker.pod.uid in self._mute:
+            self._mute.discard(worker.pod.uid)
+            self._log("worker_reachable", worker=worker.pod.name)
         if worker.boot and feed.boot != worker.boot:
             self._lose(worker, f"its worker was started again{_how(worker)}")
         first = worker.boot != feed.boot
@@ -143,7 +151,7 @@ class Workers:
         if feed.handlers is not None:
             worker.handlers, worker.defaults = frozenset(feed.handlers), dict(feed.handler_defaults or {})
         if first or feed.handlers is not None:
-            self._desk.look_again(HANDLER, self._now())
+            self._desk.look_again(Held.HANDLER, self._now())
         records = [done for entry in feed.entries if isinstance(entry, EndedEntry)
                    if (done := self._ended(worker, entry)) is not None]  # fmt: skip
         self._compare(worker, feed, asked_at)
@@ -244,9 +252,10 @@ class Workers:
         why = recover.lost(pod or (worker.pod if worker.pod.ended else None), silent_seconds=0, refusals=0)
         self._lose(worker, why)
         self._desk.workers.pop(worker.pod.uid, None)
+        self._mute.discard(worker.pod.uid)
         if (task := self._tasks.pop(worker.pod.uid, None)) is not None:
             task.cancel()
-        self._desk.look_again(HANDLER, self._now())
+        self._desk.look_again(Held.HANDLER, self._now())
 
     def _lose(self, worker: Worker, why: str) -> None:
         """Everything that ran there waits again, at its old place; late results are refused by their number."""

@@ -12,7 +12,7 @@ from openapi_spec_validator import validate
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from helm_chart import promtool
-from longshore.api import openapi
+from longshore.api import openapi, openapi_worker
 from longshore.api.app import create_app
 from longshore.apps import Apps
 from longshore.errors import AppError
@@ -33,6 +33,35 @@ def test_the_committed_document_is_the_one_that_is_served(shared_service: Servic
 
 def test_the_document_is_valid() -> None:
     validate(openapi.document())
+
+
+def keys(value: object) -> set[str]:
+    """All keys at any depth."""
+    if isinstance(value, dict):
+        return set(value).union(*map(keys, value.values()))
+    return set().union(*map(keys, value)) if isinstance(value, list) else set()
+
+
+@pytest.mark.parametrize("document", [openapi.document, openapi_worker.document])
+def test_bounds_have_the_names_of_json_schema(document: Callable[[], object]) -> None:
+    assert {"minimum", "maximum"} <= keys(document())
+    assert set() == {"ge", "gt", "le", "lt"} & keys(document())
+
+
+def test_what_has_a_namespace_takes_one(shared_service: Service) -> None:
+    taking = {
+        path
+        for path, methods in openapi.document()["paths"].items()
+        if any(one["name"] == "namespace" for one in methods.get("get", {}).get("parameters", ()))
+    }
+    job = shared_service.request("POST", "/v1/jobs", {"handler": "echo"}, headers={"Prefer": "wait=5"}).json()["id"]
+
+    assert {"/v1/jobs", "/v1/jobs/{id}", "/v1/jobs/{id}/logs", "/v1/events", "/v1/queues/{name}"} <= taking
+    for path in taking:
+        there = path.replace("{id}", job).replace("{name}", "default") + "?namespace="
+        assert 200 == shared_service.request("GET", there + "default").status, path
+        answer = shared_service.request("GET", there + "elsewhere")
+        assert (422, "namespace") == (answer.status, answer.json()["errors"][0]["parameter"]), path
 
 
 def application(apps: Apps | None = None) -> Any:

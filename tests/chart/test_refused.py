@@ -42,6 +42,8 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "no monitors in the cluster": ({"metrics": {"serviceMonitor": {"enabled": True, "renderMode": "failIfMissing"}}},
                                    "the cluster has no monitoring.coreos.com/v1/ServiceMonitor"),
     "ingress without a host": ({"api": {"ingress": {"enabled": True}}}, "api.ingress.hosts: name at least one host"),
+    "results that no two pods share": ({"results": {"emptyDir": {}}}, "at '/results': additional properties 'emptyDir' not allowed"),
+    "claim": ({"results": {"existingClaim": "No_claim"}}, "at '/results/existingClaim': 'No_claim' does not match pattern"),
     "route without a gateway": ({"api": {"httpRoute": {"enabled": True}}}, "api.httpRoute.parentRefs: name at least one"),
 }  # fmt: skip
 

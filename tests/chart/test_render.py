@@ -216,6 +216,19 @@ def test_the_number_of_pods_has_one_owner() -> None:
     assert {"longshore.dev/min-workers": "0", "longshore.dev/max-workers": "9"} == many["metadata"]["annotations"]
 
 
+def test_workers_and_the_api_share_the_results_and_nobody_else_has_them() -> None:
+    objects = render({"results": {"existingClaim": "shared"}, "pools": {"gpu": {}}})
+    claim = {"name": "results", "persistentVolumeClaim": {"claimName": "shared"}}
+    having = {name for name, pod in pods(objects).items() if claim in pod["spec"].get("volumes", ())}
+
+    assert {"Deployment/ls-api", "Deployment/ls-pool-default", "Deployment/ls-pool-gpu"} == having
+    for name in having:
+        pod = pods(objects)[name]
+        mounts = {mount["name"]: mount["mountPath"] for mount in pod["spec"]["containers"][0]["volumeMounts"]}
+        assert mounts["results"] == environment(pod)["LONGSHORE_RESULTS_DIR"]
+    assert "results" not in str([pod["spec"].get("volumes") for pod in pods(render()).values()])
+
+
 def test_pods_say_whom_they_serve() -> None:
     objects = render({"pools": {"gpu": {"queues": ["a", "b"], "servesNamespaces": ["x", "y"]}}})
 

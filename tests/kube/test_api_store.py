@@ -73,13 +73,20 @@ def test_a_name_is_taken_once(api: ApiService) -> None:
     assert (409, "/problems/conflict") == (other.status, other.json()["type"])
 
 
-def test_the_name_of_somebody_elses_resource_is_taken(api: ApiService) -> None:
-    api.plane.must("POST", api.resource_path(), {
-        "apiVersion": "longshore.dev/v1alpha1", "kind": "Job", "metadata": {"name": "by-hand"},
-        "spec": {"handler": "echo"}})  # fmt: skip
+def test_both_doors_lead_to_the_same_job(api: ApiService) -> None:
+    """What the API server adds, and what may change later, makes no other job of it; anything else does."""
+    made = api.plane.must("POST", api.resource_path(), {
+        "apiVersion": "longshore.dev/v1alpha1", "kind": "Job", "metadata": {"name": "by-hand", "labels": {"team": "a"}},
+        "spec": {"handler": "echo", "args": {"x": 1}, "cancel": True}})  # fmt: skip
+    body = {"handler": "echo", "name": "by-hand", "args": {"x": 1}, "queue": "default", "labels": {"team": "a"}}
+    same = api.ask("POST", "/v1/jobs", body)
+    changes: list[dict[str, object]] = [{"args": {"x": 2}}, {"labels": {}}, {"priority": 1}]
+    others = [api.ask("POST", "/v1/jobs", {**body, **change}).status for change in changes]
 
-    assert 409 == api.ask("POST", "/v1/jobs", {"handler": "echo", "name": "by-hand"}).status
-    assert "by-hand" == api.ask("GET", "/v1/jobs/by-hand").json()["id"]
+    assert (202, made["metadata"]["uid"], "true") == (
+        same.status, same.json()["uid"], same.headers["Idempotent-Replayed"],
+    )  # fmt: skip
+    assert [409] * 3 == others
 
 
 def test_a_manifest_is_taken_with_its_annotations(api: ApiService) -> None:
@@ -578,6 +585,7 @@ def test_an_api_server_that_was_killed_and_comes_back(
             eventually(lambda: service.metric("watch_connected") == 1, what="the watch")
             service.record("before", phase="Succeeded", attempts=1)
             ended = waiting.result(20)
+            assert service.metric("watch_events_total") >= 1
         after = service.ask("POST", "/v1/jobs", {"handler": "echo", "name": "after"})
     finally:
         service.end()

@@ -96,7 +96,7 @@ def test_a_job_goes_when_its_time_comes(control_plane: ControlPlane, namespace: 
             async with running(collector):
                 await until(lambda: len(collector) == 1, what="the sweep")
                 told = await finished(client, namespace, "told", ttlSecondsAfterFinished=0)
-                collector.expects(namespace, "told", told["metadata"]["uid"], time.time())
+                collector.ended(told)
                 await until(lambda: names(control_plane, namespace) == {"swept"}, what="the end of `told`")
                 shift[0] = 301.0
                 await until(lambda: names(control_plane, namespace) == set(), what="the end of `swept`")
@@ -116,8 +116,9 @@ def test_an_other_job_of_the_same_name_survives(control_plane: ControlPlane, nam
                 await until(lambda: len(collector) == 2, what="the sweep")
                 for name in ("swept", "told"):
                     await client.request("DELETE", path_of("jobs", namespace, name))
-                    await finished(client, namespace, name, ttlSecondsAfterFinished=3600)
-                collector.expects(namespace, "told", "11111111-2222-3333-4444-555555555555", time.time())
+                    told = await finished(client, namespace, name, ttlSecondsAfterFinished=3600)
+                gone = {**told["metadata"], "uid": "11111111-2222-3333-4444-555555555555"}
+                collector.ended({**told, "metadata": gone, "spec": {**told["spec"], "ttlSecondsAfterFinished": 0}})
                 shift[0] = 301.0
                 await until(lambda: results.count(("delete", "409")) == 3, what="three refusals")
                 await until(lambda: ("get", "200") in results, what="a second look")
@@ -177,7 +178,7 @@ def test_nothing_is_forgotten_while_the_api_server_is_away(own_control_plane: Co
                 else:
                     await until(lambda: ("list", "200") in results, what="the sweep")
                     own_control_plane.kill_apiserver()
-                    collector.expects("default", "told", told["metadata"]["uid"], time.time())
+                    collector.ended({**told, "spec": {**told["spec"], "ttlSecondsAfterFinished": 0}})
                     await until(lambda: ("delete", "unreachable") in results, what="a delete that fails")
                 await asyncio.to_thread(own_control_plane.start_apiserver)
                 await until(lambda: ("delete", "200") in results, what="the delete")

@@ -1,6 +1,12 @@
 """The operator on a real API server, with real workers: what users see of it."""
 
-from kube.operators import Rig
+import json
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+from kube.operators import Operator, Rig
 
 
 def test_a_job_runs_on_a_worker_and_its_result_is_on_record(rig: Rig) -> None:
@@ -14,3 +20,46 @@ def test_a_job_runs_on_a_worker_and_its_result_is_on_record(rig: Rig) -> None:
     )
     assert ["Complete", "Finished"] == [condition["type"] for condition in status["conditions"]]
     rig.plane.kubectl("wait", "--for=condition=Finished", "lsj/hello", "-n", rig.namespace, "--timeout=5s")
+
+
+def ask(operator: Operator, path: str) -> tuple[int, dict[str, Any]]:
+    """What an operator answers on its own port."""
+    port = operator.lines("listening")[0]["port"]
+    request = urllib.request.Request(f"http://127.0.0.1:{port}{path}", headers={"Authorization": "Bearer word"})
+    try:
+        with urllib.request.urlopen(request, timeout=5) as answer:
+            return answer.status, json.loads(answer.read())
+    except urllib.error.HTTPError as error:
+        return error.code, json.loads(error.read())
+
+
+def test_a_standby_says_who_leads_until_it_does(rig: Rig, tmp_path: Path) -> None:
+    token = tmp_path / "word"
+    token.write_text("word\n")
+    rig.worker()
+    leader = rig.leader(token_file=token)
+    address = f"operator-0-{leader.process.pid}_127.0.0.1:{leader.lines('listening')[0]['port']}"  # type: ignore[union-attr]
+    standby = rig.operator(token_file=token)
+    rig.until(lambda: standby.lines("listening") and address in ask(standby, "/v1/workers")[1]["detail"], "its word")
+    rig.submit("waits", "no_such_handler")
+    rig.until(lambda: ask(leader, f"/v1/explain/{rig.namespace}/waits")[0] == 200, "the leader's answer")
+
+    assert (503, "/problems/not-leading") == (
+        (answer := ask(standby, f"/v1/explain/{rig.namespace}/waits"))[0], answer[1]["type"])  # fmt: skip
+    assert 0 == leader.terminate()
+    standby.wait_for("took_over")
+    rig.until(lambda: ask(standby, f"/v1/explain/{rig.namespace}/waits")[0] == 200, "the new leader's answer")
+
+
+def test_a_worker_that_cannot_be_asked_is_logged_once_until_it_can(rig: Rig) -> None:
+    worker = rig.worker()
+    leader = rig.leader()
+    worker.kill()
+    leader.wait_for("worker_unreachable")
+    leader.wait_for("worker_lost")
+    worker.start()  # takes longer than the next tries
+    leader.wait_for("worker_reachable")
+    rig.submit("after")
+
+    assert "Succeeded" == rig.end_of("after")["phase"]
+    assert [1, 1] == [len(leader.lines(word)) for word in ("worker_unreachable", "worker_reachable")]

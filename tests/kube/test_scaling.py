@@ -42,7 +42,7 @@ class Pool(Rig):
     def said(self, name: str = "default") -> tuple[str, str, str]:
         """The annotations desired-replicas, scaling and reason."""
         found = self.deployment(name)["metadata"]["annotations"]
-        return tuple(found.get(f"longshore.dev/{key}", "") for key in ("desired-replicas", "scaling", "reason"))  # type: ignore[return-value]
+        return tuple(found.get(f"longshore.dev/{key}", "") for key in ("desired-replicas", "scaling", "reason"))
 
     def annotate(self, **annotations: str) -> None:
         """Change annotations."""

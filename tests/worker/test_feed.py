@@ -8,9 +8,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from longshore.engine import feed as held
-from longshore.engine.attempt import AttemptKey, Output
+from longshore.engine.attempt import AttemptKey
 from longshore.engine.feed import PAGE_BYTES, KeptLogs
 from longshore.job.attempts import EndedEntry, Feed
+from longshore.job.output import Output
 from longshore.job.status import Outcome
 from worker_service import LONG, Worker
 

@@ -150,7 +150,8 @@ def result(id: str) -> Response:
         raise Conflict(f"job {id} is {status['phase']}; its result comes when it has succeeded")
     if status["phase"] != Phase.SUCCEEDED:
         raise NotFound(f"job {id} ended as {status['phase']} and has no result")
-    return reply(status.get("result"))
+    there = "result" in status or "resultRef" not in status
+    return reply(status.get("result") if there else store().result(id))
 
 
 @bp.get("/jobs/<id:id>/items")

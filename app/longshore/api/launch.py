@@ -10,6 +10,7 @@ import orjson
 from longshore import apps
 from longshore.errors import StartError
 from longshore.settings import Settings
+from longshore.store.results import open_results
 
 
 def run(settings: Settings) -> NoReturn:
@@ -21,6 +22,7 @@ def run(settings: Settings) -> NoReturn:
     # What is wrong is said before anything has started.
     configuration(settings.kubeconfig)
     apps.load(settings.apps)
+    open_results(settings.results_dir)
     boot = {"role": "api", "settings": settings.dump()}
     os.environ["LONGSHORE_API_BOOT"] = orjson.dumps(boot).decode()
     command = [sys.executable, "-m", "gunicorn", "--config", str(Path(__file__).with_name("serving.py"))]

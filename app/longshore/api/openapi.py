@@ -71,6 +71,10 @@ FILTERS = [
 ]
 AFTER = parameter("after", {"type": "integer", "minimum": 0}, "Events beyond this number.")
 LAST_EVENT = parameter("Last-Event-ID", TEXT, "Where a stream goes on.", "header")
+NAMESPACE = parameter(
+    "namespace", {**TEXT, "pattern": "^([a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)?$"},
+    "Where the jobs are, when that is not the service's own namespace; a service on one machine has `default` alone.",
+)  # fmt: skip
 JOB_BODY = {**content({"anyOf": [ref("Submission"), ref("Manifest")]}, example={"handler": "echo", "args": {"x": 1}}),
             **content(ref("Manifest"), "application/yaml")}  # fmt: skip
 
@@ -83,6 +87,10 @@ _PROBLEMS = {
 }  # fmt: skip
 
 
+def _problem(status: int) -> Json:
+    return {"description": _PROBLEMS[status], "content": content(ref("Problem"), "application/problem+json")}
+
+
 def operation(
     tag: str, name: str, summary: str, answers: dict[int, tuple[str, Json | None]], *, problems: tuple[int, ...] = (),
     parameters: tuple[Json, ...] = (), body: Json | None = None, body_required: bool = False, opened: bool = False,
@@ -93,10 +101,7 @@ def operation(
         responses[str(status)] = {"description": text, **({"content": bodies} if bodies else {})}
     door = (421,) if opened else (401, 403, 421)
     for status in sorted({*problems, *door, 503}):
-        responses.setdefault(
-            str(status),
-            {"description": _PROBLEMS[status], "content": content(ref("Problem"), "application/problem+json")},
-        )
+        responses.setdefault(str(status), _problem(status))
     whole: Json = {"tags": [tag], "operationId": name, "summary": summary, "responses": responses}
     if parameters:
         whole["parameters"] = list(parameters)
@@ -229,6 +234,16 @@ def _service() -> Json:
     }  # fmt: skip
 
 
+def _in_namespaces(paths: Json) -> Json:
+    """Everything about jobs, events and queues can be asked of another namespace, where the service has it."""
+    for path, operations in paths.items():
+        if path.startswith(("/v1/jobs", "/v1/events", "/v1/queues")):
+            for one in operations.values():
+                one["parameters"] = [*one.get("parameters", ()), NAMESPACE]
+                one["responses"].setdefault("422", _problem(422))
+    return paths
+
+
 def _schemas() -> Json:
     _, definitions = models_json_schema(
         [(model, "validation") for model in _MODELS], ref_template=_REF + "{model}", by_alias=True
@@ -245,9 +260,9 @@ def _schemas() -> Json:
     }  # fmt: skip
     schemas["Batch"] = listing({"type": "object", "required": ["id", "created"],
                                 "properties": {"id": TEXT, "created": {"type": "boolean"}}}, count={"type": "integer"})  # fmt: skip
-    schemas["Item"] = {"type": "object", "required": ["index", "phase", "attempts"], "properties": {
-        "index": {"type": "integer"}, "phase": TEXT, "attempts": {"type": "integer"}, "retries": {"type": "integer"},
-        "result": {}, "error": ref("JobError")}}  # fmt: skip
+    schemas["Item"] = {"type": "object", "required": ["index", "phase"], "properties": {
+        "index": {"type": "integer"}, "phase": TEXT, "attempts": {"type": "integer", "description": "Absent in a cluster."}, "retries": {"type": "integer"},
+        "result": {}, "resultRef": TEXT, "error": ref("JobError")}}  # fmt: skip
     schemas["Event"] = {"type": "object", "required": ["seq", "job", "type", "at", "data"], "properties": {
         "seq": {"type": "integer"}, "job": TEXT, "type": TEXT, "at": {"type": "string", "format": "date-time"}, "data": OBJECT}}  # fmt: skip
     schemas["Events"] = listing(ref("Event"), next={"type": "integer"})
@@ -274,7 +289,7 @@ def document() -> Json:
         "servers": [{"url": "/"}],
         "tags": [{"name": "jobs"}, {"name": "events"}, {"name": "service"}],
         "security": [{"token": []}, {}],
-        "paths": {**_jobs(), **_service()},
+        "paths": _in_namespaces({**_jobs(), **_service()}),
         "components": {"schemas": _schemas(), "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}}},
     }  # fmt: skip
 

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from longshore.job.output import Output
 from longshore.job.status import Outcome
 
 
@@ -34,21 +35,7 @@ class Attempt:
     idempotency_key: str = ""
     """Stable over the attempts of one job (or item)."""
     traceparent: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Output:
-    """What an attempt printed: the first bytes and the last, and how many there were."""
-
-    head: bytes = b""
-    tail: bytes = b""
-    """Begins at byte ``total - len(tail)``; empty while everything fits the head."""
-    total: int = 0
-
-    @property
-    def dropped(self) -> int:
-        """Bytes between head and tail that were not kept."""
-        return self.total - len(self.head) - len(self.tail)
+    namespace: str = "default"
 
 
 @dataclass(frozen=True, slots=True)

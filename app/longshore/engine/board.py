@@ -4,19 +4,17 @@ Everything here is rebuilt from the store at start; limits and depths are read o
 """
 
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import cast
 
 from longshore.engine.attempt import Attempt, AttemptKey
 from longshore.engine.live import Live, Spec
-from longshore.job.items import ArrayState
 from longshore.job.limits import QueuePolicy
 from longshore.job.line import Entry, Line
 from longshore.job.status import Phase
-
-SUSPENDED, DEPENDENCIES, HANDLER, ITEMS, ENDING = "suspended", "dependencies", "handler", "items", "ending"
+from longshore.job.waiting import Held, Prerequisites, enter, obstacle
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +34,7 @@ class Board:
         self.by_uid: dict[str, Live] = {}
         self.by_id: dict[str, Live] = {}
         self._turns = deque(self.lines)
-        self._dependents: dict[str, set[str]] = {}
-        self._waiting_for: dict[str, set[str]] = {}
+        self.prerequisites: Prerequisites[str] = Prerequisites()
         self.runnable: Callable[[str], bool] = lambda _handler: True
         """Whether some worker knows the handler; '' is a command."""
 
@@ -54,8 +51,7 @@ class Board:
         if self.by_id.get(live.id) is live:
             del self.by_id[live.id]
         self.line(live).remove(live.uid)
-        for name in self._waiting_for.pop(live.uid, ()):
-            self._dependents.get(name, set()).discard(live.uid)
+        self.prerequisites.expect(live.uid, ())
 
     def line(self, live: Live) -> Line:
         """The line of its queue; a queue that is not configured any more keeps its jobs until they are gone."""
@@ -65,59 +61,19 @@ class Board:
             self._turns.append(live.row.queue)
         return line
 
-    def wait_for(self, live: Live, names: Iterable[str]) -> None:
-        """The job may not start before these have succeeded."""
-        self._waiting_for[live.uid] = set(names)
-        for name in self._waiting_for[live.uid]:
-            self._dependents.setdefault(name, set()).add(live.uid)
-
-    def waits_for(self, live: Live) -> set[str]:
-        """Names that still have to succeed."""
-        return self._waiting_for.get(live.uid, set())
-
     def dependents(self, id: str) -> list[Live]:
         """Jobs that wait for the one of that name."""
-        found = (self.by_uid.get(uid) for uid in self._dependents.get(id, ()))
-        return [live for live in found if live is not None]
-
-    def satisfied(self, live: Live, id: str) -> bool:
-        """The dependency succeeded; whether it was the last."""
-        self._waiting_for[live.uid].discard(id)
-        self._dependents[id].discard(live.uid)
-        return not self._waiting_for[live.uid]
+        return [self.by_uid[uid] for uid in self.prerequisites.behind(id) if uid in self.by_uid]
 
     # -- waiting ---------------------------------------------------------------------------------------------
 
     def queue(self, live: Live, spec: Spec, now: float) -> None:
         """Put a waiting job where it belongs in its line."""
-        line = self.line(live)
-        entry = _entry(live, spec)
-        why = self._obstacle(live)
-        if why:
-            line.hold(entry, why)
-            return
-        if live.array is not None:
-            wake = self._array_wake(live.array, now)
-            if wake is None:
-                line.hold(entry, ITEMS)
-                return
-            entry.not_before = max(entry.not_before, wake)
-        if entry.not_before <= now:
-            entry.not_before = 0.0
-        line.push(entry)
-
-    def _obstacle(self, live: Live) -> str:
-        if live.standing.cancel:
-            return ENDING  # an array of which some items still run
-        if live.standing.suspend:
-            return SUSPENDED
-        if self._waiting_for.get(live.uid):
-            return DEPENDENCIES
-        return "" if self.runnable(live.row.handler) else HANDLER
-
-    @staticmethod
-    def _array_wake(array: ArrayState, now: float) -> float | None:
-        return now if array.next_index(now) is not None else array.next_wake()
+        why = obstacle(
+            cancel=live.standing.cancel, suspend=live.standing.suspend,
+            waits=bool(self.prerequisites.of(live.uid)), runnable=self.runnable(live.row.handler),
+        )  # fmt: skip
+        enter(self.line(live), _entry(live, spec), why, live.array, now)
 
     def pick(self, now: float) -> Pick | None:
         """The next attempt that may start, out of its line; queues take turns."""
@@ -164,7 +120,7 @@ class Board:
             live.item_attempts[key.index] -= 1
         self.queue(live, spec, now)
 
-    def requeue_held(self, why: str, now: float) -> None:
+    def requeue_held(self, why: Held, now: float) -> None:
         """What held these may be over: look again."""
         for line in self.lines.values():
             for uid in line.held(why):

@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, cast
 import orjson
 from pydantic import ValidationError
 
-from longshore.engine.attempt import AttemptKey, Output
+from longshore.engine.attempt import AttemptKey
 from longshore.engine.live import Live
 from longshore.engine.operations import Doc, Operations
-from longshore.engine.output import chunk
 from longshore.engine.rpc import Peer, Request
 from longshore.errors import (
     Conflict,
@@ -26,6 +25,7 @@ from longshore.errors import (
 )
 from longshore.job.explain import explain
 from longshore.job.limits import QueuePolicy
+from longshore.job.output import Output, chunk
 from longshore.job.status import Outcome, Phase, Reason
 from longshore.store.document import document
 from longshore.store.ledger import KeyRow, StoredJob
@@ -285,7 +285,7 @@ class Commands(Operations):
             return whole | {"reason": "Draining", "message": "the service is draining and starts no jobs"}
         found = explain(
             engine.board.line(live), live.uid, now=engine.now(), free_slots=engine.free_slots(),
-            waits_for=tuple(sorted(engine.board.waits_for(live))),
+            waits_for=tuple(sorted(engine.board.prerequisites.of(live.uid))),
         )  # fmt: skip
         if found is None:  # the disk does not take its end yet
             return whole | {"reason": "Ended", "message": f"it has ended: {live.standing.phase}"}

@@ -8,7 +8,7 @@ import orjson
 from prometheus_client.metrics_core import Metric
 
 from longshore.engine.attempt import Attempt, AttemptKey, Ended
-from longshore.engine.board import HANDLER, Board
+from longshore.engine.board import Board
 from longshore.engine.commands import Commands
 from longshore.engine.dispatch import Dispatcher
 from longshore.engine.events import Events
@@ -26,6 +26,7 @@ from longshore.engine.webhooks import Outbox
 from longshore.errors import StoreUnavailable
 from longshore.job.limits import QueuePolicy
 from longshore.job.status import Phase, Reason
+from longshore.job.waiting import Held
 from longshore.settings import Settings
 from longshore.store.document import document
 from longshore.store.ledger import AttemptRow, Batch, DeliveryRow, Ledger, StoredJob
@@ -212,7 +213,7 @@ class Engine(SlotHost):
         """The template knows these handlers."""
         self.policies.know(handlers)
         super().pool_ready(handlers)
-        self.board.requeue_held(HANDLER, self.now())
+        self.board.requeue_held(Held.HANDLER, self.now())
 
     def progress(self, key: AttemptKey) -> None:
         """A job said how far it is: kept in memory, told to followers, never written."""

@@ -3,7 +3,8 @@
 from collections import OrderedDict
 from collections.abc import Mapping
 
-from longshore.engine.attempt import AttemptKey, Output
+from longshore.engine.attempt import AttemptKey
+from longshore.job.output import Output
 
 TOPIC = "feed"  # what a poll waits for
 PAGE_BYTES = 8 * 1024 * 1024  # of one answer; at least one entry goes out, however large

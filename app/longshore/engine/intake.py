@@ -115,7 +115,7 @@ class Intake:
             after = cast("list[str]", spec.get("after") or ())
             if after and not self._depend(live, after, now, resumed=resumed):
                 return
-            if not self._board.waits_for(live):
+            if not self._board.prerequisites.of(live.uid):
                 self._deadline(live)
         self._board.queue(live, spec, now)
 
@@ -151,14 +151,15 @@ class Intake:
                 self._recorder.fail(live, Reason.DEPENDENCY_FAILED, text, now)
                 return False
             live.ready_at = max(live.ready_at, stored.standing.finished_at or 0.0)
-        self._board.wait_for(live, waiting)
+        self._board.prerequisites.expect(live.uid, waiting)
         return True
 
     def dependency_ended(self, ended: Live, now: float) -> None:
         """Jobs that waited for this one may go on, or never will."""
         for live in self._board.dependents(ended.id):
             if ended.standing.phase == Phase.SUCCEEDED:
-                if self._board.satisfied(live, ended.id) and not live.running:
+                self._board.prerequisites.met(live.uid, ended.id)
+                if not self._board.prerequisites.of(live.uid) and not live.running:
                     spec = live.spec()
                     live.ready_at = max(now, start_after_seconds(spec))
                     self._deadline(live)

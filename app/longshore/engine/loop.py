@@ -3,6 +3,7 @@
 import heapq
 import itertools
 import selectors
+import socket
 import time
 from collections.abc import Callable
 
@@ -90,3 +91,13 @@ class Loop:
     def close(self) -> None:
         """Release the selector; watched descriptors stay open."""
         self._selector.close()
+
+
+def receive(sock: socket.socket, size: int) -> bytes | None:
+    """What has come by now, at most ``size`` bytes; None when nothing has, ``b""`` when the other end is gone."""
+    try:
+        return sock.recv(size)
+    except BlockingIOError:
+        return None
+    except OSError:
+        return b""

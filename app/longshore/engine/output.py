@@ -2,9 +2,7 @@
 
 from collections import deque
 
-from longshore.engine.attempt import Output
-
-CHUNK_BYTES = 256 * 1024
+from longshore.job.output import Output
 
 
 class Capture:
@@ -38,38 +36,3 @@ class Capture:
         if len(tail) > self._ring_limit:
             tail = tail[len(tail) - self._ring_limit :]
         return Output(bytes(self._head), tail, self.total)
-
-
-def read(output: Output, offset: int, limit: int) -> tuple[bytes, int]:
-    """At most ``limit`` bytes from ``offset`` and where they begin; later than asked when bytes were not kept.
-
-    A negative offset counts from the end.
-    """
-    if offset < 0:
-        offset = max(0, output.total + offset)
-    head = len(output.head)
-    if offset < head:
-        return output.head[offset : offset + limit], offset
-    start = output.total - len(output.tail)
-    offset = min(max(offset, start), output.total)
-    return output.tail[offset - start : offset - start + limit], offset
-
-
-def chunk(output: Output, offset: int, *, complete: bool, number: int) -> dict[str, object]:
-    """A piece of an attempt's output as it crosses the socket: the fields of ``store.port.LogChunk``."""
-    data, start = read(output, offset, CHUNK_BYTES)
-    asked = max(0, output.total + offset) if offset < 0 else min(offset, output.total)
-    return {
-        "data": data.decode("latin-1"), "offset": start, "next_offset": start + len(data),
-        "complete": complete and start + len(data) >= output.total, "dropped": max(0, start - asked),
-        "attempt": number,
-    }  # fmt: skip
-
-
-def last_text(output: Output, limit: int) -> str:
-    """The last ``limit`` bytes as text, from the beginning of a line where there is one."""
-    kept = output.tail if len(output.tail) >= limit else output.head + output.tail
-    data = kept[-limit:]
-    if len(kept) > limit and (line := data.find(b"\n")) >= 0:
-        data = data[line + 1 :]
-    return data.decode("utf-8", "replace")[-limit:]

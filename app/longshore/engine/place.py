@@ -17,7 +17,7 @@ from enum import StrEnum
 import orjson
 
 from longshore.engine.attempt import Attempt
-from longshore.engine.loop import READ, WRITE, Loop, Timer
+from longshore.engine.loop import READ, WRITE, Loop, Timer, receive
 from longshore.engine.output import Capture
 from longshore.engine.process import Process
 from longshore.engine.reports import Done
@@ -58,8 +58,6 @@ class Place:
         self.started_at = self.started = 0.0
         self.stop: tuple[str, str, str] | None = None
         """Outcome, reason, message that somebody ordered."""
-        self.killed = False
-        """Whether a SIGKILL of ours is on its way."""
         self.done: Done | None = None
         self.secret = ""
         self.timers: dict[str, Timer] = {}
@@ -110,7 +108,7 @@ class Place:
             os.close(self._pipe)
             self._pipe = -1
         process, self.process = self.process, None
-        self.state, self.attempt, self.stop, self.done, self.killed = State.DOWN, None, None, None, False
+        self.state, self.attempt, self.stop, self.done = State.DOWN, None, None, None
         return process
 
     def at(self, what: str, seconds: float, call: Callable[[], None]) -> None:
@@ -165,12 +163,8 @@ class Place:
             self._flush(self._sock)
         if not events & READ:
             return
-        try:
-            data = self._sock.recv(READ_SIZE)
-        except BlockingIOError:
+        if (data := receive(self._sock, READ_SIZE)) is None:
             return
-        except OSError:
-            data = b""
         if not data:
             self._loop.unwatch(self._sock.fileno())  # the pidfd tells how it ended
             if self.process is None:

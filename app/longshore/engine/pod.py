@@ -7,6 +7,7 @@ from longshore.engine.parent import Parent
 from longshore.engine.worker import WorkerEngine
 from longshore.errors import SettingsError, StartError
 from longshore.settings import Settings
+from longshore.store.results import open_results
 
 
 class Worker(Parent):
@@ -14,11 +15,12 @@ class Worker(Parent):
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)
+        results = open_results(settings.results_dir)
         try:
             self._folder = tempfile.TemporaryDirectory(prefix="longshore-")
         except OSError as error:
             raise StartError(f"cannot make a folder for the engine's socket: {error.strerror}; set TMPDIR") from error
-        self.engine = WorkerEngine(self.loop, settings, self.journal, self._children)
+        self.engine = WorkerEngine(self.loop, settings, self.journal, self._children, results)
         self._attach(self.engine, Path(self._folder.name) / "engine.sock", {"role": "worker"})
 
     def _announce(self) -> None:

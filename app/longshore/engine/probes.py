@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import orjson
 
-from longshore.engine.loop import READ, Loop
+from longshore.engine.loop import READ, Loop, receive
 
 MAX_REQUEST = 4096
 PATIENCE_SECONDS = 5.0  # a prober that has not finished its request by then is dropped
@@ -50,12 +50,8 @@ class Probes:
 
     def _read(self, sock: socket.socket) -> None:
         buffer = self._open[sock.fileno()][1]
-        try:
-            data = sock.recv(MAX_REQUEST)
-        except BlockingIOError:
+        if (data := receive(sock, MAX_REQUEST)) is None:
             return
-        except OSError:
-            data = b""
         buffer += data
         if b"\r\n\r\n" in buffer or b"\n\n" in buffer:
             self._answer(sock, bytes(buffer))

@@ -5,7 +5,7 @@ import signal
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from longshore.slot.leftovers import children
+from longshore.slot.leftovers import children, kill_tree
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,18 +83,9 @@ def end_orphans(known: Iterable[int]) -> bool:
     """Kill and reap them, with all below them; False while some are not gone yet."""
     found = orphans(known)
     for pid in found:
-        _kill_tree(pid)
+        kill_tree(pid)
         try:
             os.waitpid(pid, os.WNOHANG)
         except ChildProcessError:
             pass  # reaped meanwhile
     return not found
-
-
-def _kill_tree(pid: int) -> None:
-    for child in children(pid):
-        _kill_tree(child)
-    try:
-        os.kill(pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass  # gone by itself

@@ -6,14 +6,14 @@ from longshore.engine.attempt import AttemptKey, Ended
 from longshore.engine.board import Board
 from longshore.engine.events import Events
 from longshore.engine.live import Live, Spec
-from longshore.engine.output import last_text
 from longshore.engine.policies import Policies
 from longshore.engine.turn import Turn
 from longshore.engine.webhooks import delivery
 from longshore.job.items import ArrayState
 from longshore.job.lifecycle import Course, End, Verdict, finish
 from longshore.job.limits import Policy
-from longshore.job.status import MAX_LOG_TAIL_BYTES, JobError, Outcome, Phase, Reason
+from longshore.job.output import last_text
+from longshore.job.status import MAX_LOG_TAIL_BYTES, Outcome, Phase
 from longshore.store.ledger import ChangeRow, EndRow, ItemRow, LogRow, Standing
 
 END_EVENT = {Phase.SUCCEEDED: "succeeded", Phase.FAILED: "failed", Phase.CANCELLED: "cancelled"}
@@ -60,36 +60,15 @@ class Recorder:
         retries, disruptions = live.item_budgets.get(index, (0, 0))
         course = Course(Phase.RUNNING, ended.key.number, retries, disruptions, cancel=live.standing.cancel)
         verdict = self._verdict(live, ended, course, now)
-        phase = verdict.course.phase
-        error = JobError(type=ended.error_type or verdict.reason or "Error", message=ended.error_message[:1024])
-        if phase is Phase.SUCCEEDED:
-            array.succeed(index)
-        elif phase is Phase.FAILED:
-            array.fail(index, error)
-        elif phase is Phase.PENDING:
-            array.again(index, verdict.not_before or 0.0)
-        else:
-            array.running.discard(index)
+        error = array.settle(index, verdict, ended.error_type, ended.error_message)
         if verdict.course.retries or verdict.course.disruptions:
             live.item_budgets[index] = (verdict.course.retries, verdict.course.disruptions)
-        ok = phase is Phase.SUCCEEDED
         row = ItemRow(
-            live.uid, index, phase.value.lower(), ended.key.number, verdict.course.retries, verdict.course.disruptions,
-            verdict.not_before, "" if ok else error.type, "" if ok else error.message, ended.result,
+            live.uid, index, verdict.course.phase.value.lower(), ended.key.number, verdict.course.retries,
+            verdict.course.disruptions, verdict.not_before, error.type if error else "", error.message if error else "",
+            ended.result,
         )  # fmt: skip
-        return self._array_verdict(live, array), row
-
-    @staticmethod
-    def _array_verdict(live: Live, array: ArrayState) -> Verdict:
-        course = _course(live)
-        if live.standing.cancel and not array.running:
-            return Verdict(_moved(course, Phase.CANCELLED), Reason.CANCELLED, "cancelled while it ran")
-        if not array.ended:
-            return Verdict(course)
-        if array.failed:
-            text = f"{len(array.failed)} of {array.size} items failed"
-            return Verdict(_moved(course, Phase.FAILED), Reason.ITEMS_FAILED, text)
-        return Verdict(_moved(course, Phase.SUCCEEDED))
+        return array.verdict(_course(live)), row
 
     def _settle(self, live: Live, ended: Ended, verdict: Verdict, item: ItemRow | None, spec: Spec, now: float) -> None:
         phase = verdict.course.phase
@@ -183,10 +162,6 @@ class Recorder:
 def _course(live: Live) -> Course:
     s = live.standing
     return Course(Phase(s.phase), live.attempts, s.retries, s.disruptions, s.redrives, s.cancel)
-
-
-def _moved(course: Course, phase: Phase) -> Course:
-    return Course(phase, course.attempts, course.retries, course.disruptions, course.redrives, course.cancel)
 
 
 def lost(live: Live, key: AttemptKey, now: float, reason: str, message: str) -> Ended:

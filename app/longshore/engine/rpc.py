@@ -14,7 +14,7 @@ from pathlib import Path
 
 import orjson
 
-from longshore.engine.loop import READ, WRITE, Loop
+from longshore.engine.loop import READ, WRITE, Loop, receive
 from longshore.errors import LongshoreError, StartError, to_wire
 
 VERSION = 1
@@ -68,12 +68,8 @@ class Peer:
             self._read()
 
     def _read(self) -> None:
-        try:
-            data = self._sock.recv(READ_SIZE)
-        except BlockingIOError:
+        if (data := receive(self._sock, READ_SIZE)) is None:
             return
-        except OSError:
-            data = b""
         if not data:
             self.close()
             return

@@ -10,7 +10,7 @@ from typing import Protocol
 import orjson
 
 from longshore.engine import reports
-from longshore.engine.attempt import Attempt, AttemptKey, Ended, Output
+from longshore.engine.attempt import Attempt, AttemptKey, Ended
 from longshore.engine.loop import READ, Loop
 from longshore.engine.output import Capture
 from longshore.engine.place import Place, State
@@ -18,6 +18,7 @@ from longshore.engine.process import Exit, Process, end_orphans, resident_bytes
 from longshore.engine.reports import Done
 from longshore.engine.template import HandlerInfo, Template
 from longshore.errors import AppError
+from longshore.job.output import Output
 from longshore.job.status import Outcome, Reason
 from longshore.slot.frames import Frame
 
@@ -141,7 +142,7 @@ class SlotPool:
             place.stop = place.stop or (
                 Outcome.OOM.value, Reason.OUT_OF_MEMORY, f"used {used >> 20} MiB; the limit is {limit >> 20} MiB"
             )  # fmt: skip
-            self._kill(place)
+            place.signal(signal.SIGKILL)
             return
         place.at("memory", MEMORY_SAMPLE_SECONDS, lambda: self._sample_memory(place, limit))
 
@@ -175,11 +176,7 @@ class SlotPool:
         if first:
             place.at("SIGTERM", token, lambda: place.signal(signal.SIGTERM))
         if first or grace is not None:
-            place.at("SIGKILL", token + patience, lambda: self._kill(place))
-
-    def _kill(self, place: Place) -> None:
-        place.killed = True
-        place.signal(signal.SIGKILL)
+            place.at("SIGKILL", token + patience, lambda: place.signal(signal.SIGKILL))
 
     # -- what slots say --------------------------------------------------------------------------------------
 
@@ -211,7 +208,7 @@ class SlotPool:
             return
         text = f"it wrote on the socket of its slot: {why}"
         place.stop = place.stop or (Outcome.FAILED.value, Reason.SLOT_BROKEN, text)
-        self._kill(place)
+        place.signal(signal.SIGKILL)
 
     def _hello(self, place: Place, pid: int) -> None:
         try:
@@ -242,7 +239,7 @@ class SlotPool:
             done = replace(done, outcome=Outcome.FAILED, reason=Reason.HANDLER_ERROR, error_message=text)
         if place.stop is not None:
             place.done = done  # said in the last moment; what was ordered stands
-            self._kill(place)
+            place.signal(signal.SIGKILL)
             return
         place.drain()
         ended = self._ended(place, done)

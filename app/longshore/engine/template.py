@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 
 import orjson
 
-from longshore.engine.loop import READ, Loop
+from longshore.engine.loop import READ, Loop, receive
 from longshore.errors import AppError
 
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.1, 5.0
@@ -81,12 +81,8 @@ class Template:
 
     def _read(self, _events: int) -> None:
         assert self._sock is not None
-        try:
-            data = self._sock.recv(65536)
-        except BlockingIOError:
+        if (data := receive(self._sock, 65536)) is None:
             return
-        except OSError:
-            data = b""
         if not data:
             self._died()
             return

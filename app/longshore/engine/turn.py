@@ -101,10 +101,9 @@ class Turn:
 
     def settle(self, *, quiet: bool) -> None:
         """Commit what has to be: everything when it is urgent or nothing else is ready, else just the claims."""
-        now = time.monotonic()
         if not self._since:
-            self._since = now
-        if self._urgent or quiet or now - self._since > GATHER_SECONDS:
+            self._since = time.monotonic()
+        if quiet or not self.due_in:
             self._commit_all()
         elif self.batch.claims:
             self._commit_claims()

@@ -76,7 +76,6 @@ class Web:
         self._timer: Timer | None = None
         self._kill: Timer | None = None
         self._stopped: Callable[[], None] | None = None
-        self.restarts = 0
 
     @property
     def pid(self) -> int | None:
@@ -138,7 +137,6 @@ class Web:
         if self._stopped is not None:
             self._stopped()
             return
-        self.restarts += 1
         if time.monotonic() - self._started > STEADY_SECONDS:
             self._pause = FIRST_PAUSE_SECONDS
         self._log("api_died", level="error", exit_code=code, again_in_seconds=self._pause)

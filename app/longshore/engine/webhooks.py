@@ -14,7 +14,7 @@ from typing import cast
 import orjson
 
 from longshore.engine.live import Live, Spec
-from longshore.engine.loop import READ, WRITE, Loop, Timer
+from longshore.engine.loop import READ, WRITE, Loop, Timer, receive
 from longshore.job.spec import rfc3339_at
 from longshore.job.status import TERMINAL
 from longshore.job.webhook import (
@@ -127,12 +127,8 @@ class Outbox:
         self._loop.watch(self._wire.fileno(), READ | WRITE if self._out else READ, self._ready)
 
     def _read(self, wire: socket.socket) -> None:
-        try:
-            data = wire.recv(65536)
-        except BlockingIOError:
+        if (data := receive(wire, 65536)) is None:
             return
-        except OSError:
-            data = b""
         if not data:
             self._lost()
             return

@@ -6,7 +6,7 @@ says so by another boot id.
 
 import socket
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import cast
 
 import orjson
@@ -16,16 +16,18 @@ from longshore.engine.attempt import Attempt, AttemptKey, Ended
 from longshore.engine.feed import TOPIC, Feed, KeptLogs
 from longshore.engine.host import SlotHost
 from longshore.engine.journal import Journal
+from longshore.engine.keeper import Keeper
 from longshore.engine.loop import Loop, Timer
 from longshore.engine.metrics import gauge
-from longshore.engine.output import last_text
 from longshore.engine.place import Place
 from longshore.engine.template import HandlerInfo
 from longshore.engine.worker_commands import WorkerCommands
 from longshore.job.attempts import VERSION, Taken
+from longshore.job.output import last_text
 from longshore.job.spec import rfc3339_at
 from longshore.job.status import MAX_LOG_TAIL_BYTES, Outcome, Reason
 from longshore.settings import Settings
+from longshore.store.results import Results
 from longshore.version import __version__
 
 PROGRESS_SECONDS = 0.5  # progress is told so often at most, whatever jobs report
@@ -41,11 +43,13 @@ class WorkerEngine(SlotHost):
 
     commands: WorkerCommands
 
-    def __init__(self, loop: Loop, settings: Settings, journal: Journal, children: Callable[[], list[int]]) -> None:
+    def __init__(self, loop: Loop, settings: Settings, journal: Journal, children: Callable[[], list[int]],
+                 results: Results | None = None) -> None:  # fmt: skip
         super().__init__(loop, settings, journal, children)
         self.worker = socket.gethostname()[:253]
         self.feed = Feed(self.boot)
         self.logs = KeptLogs()
+        self.keeper = Keeper(loop, results, journal) if results is not None else None
         self.commands = WorkerCommands(self)
         self._running: dict[AttemptKey, Attempt] = {}
         self._latest: OrderedDict[tuple[str, int | None], int] = OrderedDict()
@@ -73,7 +77,11 @@ class WorkerEngine(SlotHost):
             self.waiters.wake(TOPIC)
 
     def free_slots(self) -> int:
-        return self.pool.free() if self.ready and self.feed.held_bytes < HELD_BYTES else 0
+        held, keeper = self.feed.held_bytes, self.keeper
+        if keeper is not None:
+            held += keeper.result_bytes
+        able = self.ready and held < HELD_BYTES and (keeper is None or not keeper.failing)
+        return self.pool.free() if able else 0
 
     # -- taking ----------------------------------------------------------------------------------------------
 
@@ -122,7 +130,7 @@ class WorkerEngine(SlotHost):
         command = tuple(cast("list[str]", offer.get("command") or ()))
         return Attempt(
             AttemptKey(str(offer["uid"]), cast("int | None", offer.get("index")), cast("int", offer["number"])),
-            job=str(offer["job"]), handler=handler, args=orjson.dumps(offer.get("args") or {}),
+            job=str(offer["job"]), namespace=str(offer["namespace"]), handler=handler, args=orjson.dumps(offer.get("args") or {}),
             command=command, env=cast("dict[str, str]", offer.get("env") or {}),
             runner="command" if command else str(offer.get("runner") or info.get("runner") or "slot"),
             timeout_seconds=cast("float | None", offer.get("timeoutSeconds") or info.get("timeoutSeconds")),
@@ -159,23 +167,31 @@ class WorkerEngine(SlotHost):
                 self.feed.progress(key, {"kind": "progress", **_name(key), "progress": found})
 
     def ended(self, ended: Ended) -> None:
+        self.logs.keep(ended.key, ended.output)
+        if self.keeper is None:
+            self._tell(ended)
+        else:
+            self.keeper.ended(ended, self._running[ended.key].namespace, self.boot, self._tell)
+
+    def _tell(self, ended: Ended, result_ref: str = "") -> None:
         key = ended.key
         attempt = self._running.pop(key)
         self._count(ended, attempt.job, attempt.handler, attempt.traceparent)
-        self.logs.keep(key, ended.output)
         entry: Doc = {
             "kind": "ended", **_name(key), "outcome": ended.outcome.value, "reason": ended.reason[:200],
             "startedAt": rfc3339_at(ended.started_at), "finishedAt": rfc3339_at(ended.finished_at),
         }  # fmt: skip
         if ended.exit_code is not None:
             entry["exitCode"] = ended.exit_code
-        if ended.outcome is Outcome.SUCCEEDED:
+        if result_ref:
+            entry["resultRef"] = result_ref
+        elif ended.outcome is Outcome.SUCCEEDED:
             entry["result"] = orjson.Fragment(ended.result or b"null")
         else:
             kind = ended.error_type or ended.reason or "Error"
             entry["error"] = {"type": kind[:200], "message": ended.error_message[:1024]}
             entry["logTail"] = last_text(ended.output, MAX_LOG_TAIL_BYTES)
-        self.feed.ended(key, entry, len(ended.result or b""))
+        self.feed.ended(key, entry, 0 if result_ref else len(ended.result or b""))
         self.waiters.wake(("log", key.uid))
         self._check_idle()
 
@@ -194,7 +210,7 @@ class WorkerEngine(SlotHost):
         self._check_idle()
 
     def _settled(self) -> bool:
-        return self._impatient or not self.feed.outcomes
+        return self._impatient or not (self.feed.outcomes or self._kept())
 
     def _check_idle(self) -> None:
         super()._check_idle()
@@ -202,8 +218,8 @@ class WorkerEngine(SlotHost):
             self._patience = self.loop.after(PATIENCE_SECONDS, self._give_up)
 
     def _give_up(self) -> None:
-        if self.feed.outcomes:
-            self.journal("outcomes_not_read", level="warning", count=self.feed.outcomes)
+        if count := self.feed.outcomes + len(self._kept()):
+            self.journal("outcomes_not_read", level="warning", count=count)
         self._impatient = True
         self._check_idle()
 
@@ -215,7 +231,8 @@ class WorkerEngine(SlotHost):
         whole: Doc = {
             "version": VERSION, "release": __version__, "worker": self.worker, "boot": self.boot, "cursor": cursor,
             "entries": entries, "slots": {"total": self.pool.size, "free": self.free_slots()},
-            "draining": self.draining, "running": [_running(place) for place in self.pool.running()],
+            "draining": self.draining,
+            "running": [*map(_running, self.pool.running()), *map(_name, self._kept())],
             "commands": self.settings.commands,
         }  # fmt: skip
         if position < self._handlers_seq or position < 0:
@@ -225,6 +242,13 @@ class WorkerEngine(SlotHost):
             }
         return whole
 
+    def _kept(self) -> Collection[AttemptKey]:
+        """Attempts that have ended, and are told of when their results are kept."""
+        return self.keeper.keeping if self.keeper is not None else ()
+
+    def _obstacles(self) -> list[tuple[str, bool]]:
+        return [*super()._obstacles(), ("results directory", self.keeper is not None and self.keeper.failing)]
+
     def _counts(self) -> Doc:
         return {"outcomes": {"unacknowledged": self.feed.outcomes, "bytes": self.feed.held_bytes}}
 
@@ -232,6 +256,7 @@ class WorkerEngine(SlotHost):
         return [
             *super()._gauges(),
             gauge("outcomes_unacknowledged", "Outcomes that wait for the operator.", [({}, self.feed.outcomes)]),
+            *(self.keeper.gauges() if self.keeper is not None else ()),
         ]
 
 

@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING, cast
 from longshore.engine.attempt import AttemptKey
 from longshore.engine.feed import TOPIC
 from longshore.engine.operations import Doc, Operations
-from longshore.engine.output import chunk
 from longshore.engine.rpc import Peer, Request
 from longshore.errors import Gone, NotFound
 from longshore.job.attempts import VERSION
+from longshore.job.output import chunk
 from longshore.job.status import Outcome, Reason
 
 if TYPE_CHECKING:

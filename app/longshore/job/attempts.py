@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
 from longshore.job.spec import (
+    INTEGRAL,
     MAX_ARGS_BYTES,
     MAX_ITEMS,
     MAX_ITEMS_BYTES,
@@ -31,15 +32,14 @@ from longshore.job.status import JobError, Outcome, Progress
 
 VERSION = 1
 MAX_ATTEMPTS = 100  # of one POST
-MAX_WAIT_SECONDS = 30.0  # of one poll
 
 UID = r"^[A-Za-z0-9][A-Za-z0-9-]{0,63}$"
 CURSOR = r"^[0-9a-f]{8}:[0-9]{1,15}$"
 TRACEPARENT = r"^([0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2})?$"
 
 Uid = Annotated[str, Field(pattern=UID)]
-Index = Annotated[Int, Field(ge=0, lt=MAX_ITEMS)]
-Number = Annotated[Int, Field(ge=1, le=999_999_999)]
+Index = Annotated[int, Field(ge=0, lt=MAX_ITEMS), INTEGRAL]
+Number = Annotated[int, Field(ge=1, le=999_999_999), INTEGRAL]
 
 
 class Taken(StrEnum):
@@ -81,7 +81,7 @@ class Offer(Frozen):
     """Environment variables of a command."""
     timeout_seconds: Seconds | None = None
     """Longest run; without one the handler's own, if it has one."""
-    memory_bytes: Annotated[Int, Field(ge=1, le=MAX_MEMORY_BYTES)] | None = None
+    memory_bytes: Annotated[int, Field(ge=1, le=MAX_MEMORY_BYTES), INTEGRAL] | None = None
     """Most memory of the process and all below it; without one no limit of its own."""
     idempotency_key: Annotated[str, Field(max_length=512)] = ""
     """Equal in all attempts of one job (or item); handed to the handler."""
@@ -165,6 +165,8 @@ class EndedEntry(Attempted):
     """Exit status of the process, negative for a signal; absent when the process lives on."""
     result: Any | None = None
     """What the handler returned; successes only."""
+    result_ref: Annotated[str, Field(max_length=1024)] | None = None
+    """Name of the result in the results directory, when the worker has put it there instead."""
     started_at: Time
     """When a slot got it."""
     finished_at: Time

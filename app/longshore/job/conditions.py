@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from longshore.job.spec import Frozen, Int, Time
+from longshore.job.spec import INTEGRAL, Frozen, Time
 
 
 class ReadyCondition(Frozen):
@@ -14,7 +14,7 @@ class ReadyCondition(Frozen):
     """Always `Ready`."""
     status: Literal["True", "False", "Unknown"]
     """Whether it is in force."""
-    observed_generation: Annotated[Int, Field(ge=0)] = 0
+    observed_generation: Annotated[int, Field(ge=0), INTEGRAL] = 0
     """Generation of the resource that this was said of."""
     reason: Annotated[str, Field(max_length=200)] = ""
     """Why, in one word."""

@@ -2,13 +2,14 @@
 
 from longshore.job.line import Entry, Line
 from longshore.job.spec import Frozen, Time, rfc3339_at, utc
+from longshore.job.waiting import Held
 
 HELD = {
-    "suspended": "it is suspended; resume it",
-    "dependencies": "it waits for other jobs to succeed",
-    "handler": "no worker knows its handler",
-    "ending": "it is being cancelled",
-    "items": "all its items are running or have ended, or parallelism is reached",
+    Held.ENDING: ("Ending", "it is being cancelled"),
+    Held.SUSPENDED: ("Suspended", "it is suspended; resume it"),
+    Held.DEPENDENCIES: ("Dependencies", "it waits for other jobs to succeed"),
+    Held.HANDLER: ("UnknownHandler", "no worker knows its handler"),
+    Held.ITEMS: ("Items", "all its items are running or have ended, or parallelism is reached"),
 }
 
 
@@ -50,13 +51,9 @@ def explain(
 
 
 def _held(entry: Entry, waits_for: tuple[str, ...]) -> Explanation:
-    reason = {
-        "suspended": "Suspended",
-        "dependencies": "Dependencies",
-        "handler": "UnknownHandler",
-        "ending": "Ending",
-    }.get(entry.why, "Items")
-    message = HELD[entry.why] if not waits_for else f"it waits for {', '.join(waits_for)} to succeed"
+    reason, message = HELD[Held(entry.why)]
+    if waits_for:
+        message = f"it waits for {', '.join(waits_for)} to succeed"
     return Explanation(reason=reason, message=message, waits_for=waits_for)
 
 

@@ -4,8 +4,10 @@ import heapq
 from bisect import bisect_right
 from collections import deque
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
-from longshore.job.status import MAX_ITEM_ERRORS, ItemError, ItemsStatus, JobError
+from longshore.job.lifecycle import Course, Verdict
+from longshore.job.status import MAX_ITEM_ERRORS, ItemError, ItemsStatus, JobError, Phase, Reason
 
 
 class IndexSet:
@@ -111,6 +113,10 @@ class ArrayState:
         first = self._first_again()
         return first[0] if first else None
 
+    def wake(self, now: float) -> float | None:
+        """When an item may start by time alone: ``now``, the end of a back-off, or None."""
+        return now if self.next_index(now) is not None else self.next_wake()
+
     def _first_again(self) -> tuple[float, int] | None:
         while self._due and self._again.get(self._due[0][1]) != self._due[0][0]:
             heapq.heappop(self._due)
@@ -140,6 +146,32 @@ class ArrayState:
         self.running.discard(index)
         self.failed.add(index)
         self._errors.append(ItemError(index=index, error=error))
+
+    def settle(self, index: int, verdict: Verdict, error_type: str, message: str) -> JobError | None:
+        """An attempt of the item ended, and that follows; returns what was wrong, None when it ended well."""
+        phase = verdict.course.phase
+        if phase is Phase.SUCCEEDED:
+            self.succeed(index)
+            return None
+        error = JobError(type=error_type or verdict.reason or "Error", message=message[:1024])
+        if phase is Phase.FAILED:
+            self.fail(index, error)
+        elif phase is Phase.PENDING:
+            self.again(index, verdict.not_before or 0.0)
+        else:
+            self.running.discard(index)
+        return error
+
+    def verdict(self, course: Course) -> Verdict:
+        """What became of the whole array, whose course that is; the same course while it goes on."""
+        if course.cancel and not self.running:
+            return Verdict(replace(course, phase=Phase.CANCELLED), Reason.CANCELLED, "cancelled while it ran")
+        if not self.ended:
+            return Verdict(course)
+        if self.failed:
+            text = f"{len(self.failed)} of {self.size} items failed"
+            return Verdict(replace(course, phase=Phase.FAILED), Reason.ITEMS_FAILED, text)
+        return Verdict(replace(course, phase=Phase.SUCCEEDED))
 
     def reopen_failed(self) -> list[int]:
         """A redrive: failed items wait again, succeeded ones stay as they are. Returns which."""

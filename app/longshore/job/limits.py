@@ -5,7 +5,7 @@ from typing import Annotated
 
 from pydantic import Field, StringConstraints
 
-from longshore.job.spec import Frozen, Int, JobSpec, Retry, Seconds
+from longshore.job.spec import INTEGRAL, Frozen, JobSpec, Retry, Seconds
 
 DEFAULT_MAX_RETRIES = 0
 DEFAULT_MAX_DISRUPTIONS = 10
@@ -15,11 +15,11 @@ DEFAULT_AGEING_SECONDS = 60.0
 class RateLimit(Frozen):
     """How many jobs of a queue may start in a time."""
 
-    jobs: Annotated[Int, Field(ge=1, le=1_000_000)]
+    jobs: Annotated[int, Field(ge=1, le=1_000_000), INTEGRAL]
     """So many starts …"""
     per_seconds: Seconds = 1.0
     """… in so many seconds."""
-    burst: Annotated[Int, Field(ge=1, le=1_000_000)] = 1
+    burst: Annotated[int, Field(ge=1, le=1_000_000), INTEGRAL] = 1
     """Starts that may be saved up while nothing waits; the store of them is empty after a restart."""
 
 
@@ -28,13 +28,13 @@ class QueuePolicy(Frozen):
 
     paused: bool = False
     """No job of the queue starts while true; running ones go on."""
-    concurrency: Annotated[Int, Field(ge=1, le=1_000_000)] | None = None
+    concurrency: Annotated[int, Field(ge=1, le=1_000_000), INTEGRAL] | None = None
     """At most so many attempts of the queue at a time."""
-    key_concurrency: Annotated[Int, Field(ge=1, le=1_000_000)] | None = None
+    key_concurrency: Annotated[int, Field(ge=1, le=1_000_000), INTEGRAL] | None = None
     """At most so many attempts at a time that share a `concurrencyKey`."""
     rate_limit: RateLimit | None = None
     """At most so many starts in a time."""
-    max_pending: Annotated[Int, Field(ge=0)] | None = None
+    max_pending: Annotated[int, Field(ge=0), INTEGRAL] | None = None
     """At most so many waiting jobs; more are refused with 429."""
     ageing_seconds: Annotated[float, Field(ge=0.001, allow_inf_nan=False)] | None = DEFAULT_AGEING_SECONDS
     """A priority level gains one step for each time this long that its oldest job waits; null: never."""
@@ -45,11 +45,11 @@ class QueuePolicy(Frozen):
     """Turns of a `fairnessKey` in relation to the others, whose weight is 1."""
     timeout_seconds: Seconds | None = None
     """For jobs that name none, and whose handler names none."""
-    max_retries: Annotated[Int, Field(ge=0, le=1000)] | None = None
+    max_retries: Annotated[int, Field(ge=0, le=1000), INTEGRAL] | None = None
     """For jobs that name none, and whose handler names none."""
     retry: Retry | None = None
     """For jobs that name none, and whose handler names none."""
-    max_disruptions: Annotated[Int, Field(ge=0, le=1000)] | None = None
+    max_disruptions: Annotated[int, Field(ge=0, le=1000), INTEGRAL] | None = None
     """For jobs that name none."""
 
 
@@ -70,8 +70,6 @@ class Policy:
     max_disruptions: int = DEFAULT_MAX_DISRUPTIONS
     retry: Retry = field(default_factory=Retry)
     timeout_seconds: float | None = None
-    start_deadline_seconds: float | None = None
-    ttl_seconds: float | None = None
 
 
 def resolve(spec: JobSpec, handler: Defaults, queue: QueuePolicy) -> Policy:
@@ -81,8 +79,6 @@ def resolve(spec: JobSpec, handler: Defaults, queue: QueuePolicy) -> Policy:
         max_disruptions=_first(spec.max_disruptions, queue.max_disruptions, DEFAULT_MAX_DISRUPTIONS),
         retry=spec.retry or handler.retry or queue.retry or Retry(),
         timeout_seconds=spec.timeout_seconds or handler.timeout_seconds or queue.timeout_seconds,
-        start_deadline_seconds=spec.start_deadline_seconds,
-        ttl_seconds=spec.ttl_seconds_after_finished,
     )
 
 

@@ -35,7 +35,7 @@ class Entry:
     place: str = ""
     """Where in the line it is: ready, delayed, key (set aside), held, or gone."""
     why: str = ""
-    """What holds it: suspended, dependencies, handler, parallelism; only when held."""
+    """What holds it, a word of ``waiting.Held``; only when held."""
 
 
 _Item = tuple[float, int, Entry]

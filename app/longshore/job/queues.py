@@ -6,7 +6,7 @@ from pydantic import Field
 
 from longshore.job.conditions import Conditions
 from longshore.job.limits import QueuePolicy
-from longshore.job.spec import Frozen, Int
+from longshore.job.spec import INTEGRAL, Frozen
 
 QUEUE_KIND = "Queue"
 
@@ -18,9 +18,9 @@ class QueueSpec(QueuePolicy):
 class QueueStatus(Frozen):
     """How the line stands; written when it changes, at most every few seconds."""
 
-    depth: Annotated[Int, Field(ge=0)] = 0
+    depth: Annotated[int, Field(ge=0), INTEGRAL] = 0
     """Jobs that wait."""
-    running: Annotated[Int, Field(ge=0)] = 0
+    running: Annotated[int, Field(ge=0), INTEGRAL] = 0
     """Attempts on a worker now."""
     oldest_age_seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
     """How long the oldest waiting job has waited; absent when none waits."""

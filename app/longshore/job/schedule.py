@@ -8,7 +8,7 @@ from pydantic import AfterValidator, Field
 
 from longshore.job.conditions import Conditions
 from longshore.job.cron import Cron
-from longshore.job.spec import Delay, Frozen, Int, JobSpec, Labels, Name, Time
+from longshore.job.spec import INTEGRAL, Delay, Frozen, JobSpec, Labels, Name, Time
 
 SCHEDULE_KIND = "Schedule"
 MAX_ACTIVE = 100
@@ -67,9 +67,9 @@ class ScheduleSpec(Frozen):
     """Do not create a job later than this after its time; without one only the last missed time is made up for, ever so late."""
     suspend: bool = False
     """No jobs are created while true; times that pass meanwhile are not made up for."""
-    successful_jobs_history_limit: Annotated[Int, Field(ge=0, le=1000)] = 3
+    successful_jobs_history_limit: Annotated[int, Field(ge=0, le=1000), INTEGRAL] = 3
     """How many of its succeeded jobs are kept."""
-    failed_jobs_history_limit: Annotated[Int, Field(ge=0, le=1000)] = 1
+    failed_jobs_history_limit: Annotated[int, Field(ge=0, le=1000), INTEGRAL] = 1
     """How many of its failed and cancelled jobs are kept."""
     job_template: JobTemplate
     """What is created."""

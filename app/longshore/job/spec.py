@@ -1,7 +1,7 @@
 """What somebody asks for: the immutable half of a job.
 
 One model, three publications: the body of ``POST /v1/jobs``, the ``spec`` of the Job resource and the
-record in SQLite. Parse it from JSON only (``parse_spec``, ``parse_submission``): field names are camelCase
+record in SQLite. Parse it from JSON only (``parse_spec``): field names are camelCase
 there, unknown names are refused, and nothing is coerced from another type but an integral float.
 """
 
@@ -139,7 +139,9 @@ def _unique(value: tuple[str, ...]) -> tuple[str, ...]:
     return value
 
 
-Int = Annotated[int, BeforeValidator(_integral)]
+# Behind the bounds of a field: before them, they would be no part of the integer and have no name in JSON Schema.
+INTEGRAL = BeforeValidator(_integral)
+Int = Annotated[int, INTEGRAL]
 Seconds = Annotated[float, Field(gt=0, le=MAX_SECONDS, allow_inf_nan=False)]
 Delay = Annotated[float, Field(ge=0, le=MAX_SECONDS, allow_inf_nan=False)]
 Time = Annotated[AwareDatetime, Field(strict=False), BeforeValidator(_rfc3339)]
@@ -222,7 +224,7 @@ class JobSpec(Frozen):
     """Arguments of the handler by name, at most 64 KiB as JSON."""
     env: Env = Field(default_factory=dict)
     """Environment variables of a command job, beside the few that every command gets."""
-    priority: Annotated[Int, Field(ge=-1_000_000, le=1_000_000)] = 0
+    priority: Annotated[int, Field(ge=-1_000_000, le=1_000_000), INTEGRAL] = 0
     """Higher runs first within the queue."""
     fairness_key: Key | None = None
     """Jobs of one queue and priority are taken by turns across these keys (a tenant, a user)."""
@@ -234,11 +236,11 @@ class JobSpec(Frozen):
     """Fail with `StartDeadlineExceeded` when the first attempt has not started so long after it could have."""
     timeout_seconds: Seconds | None = None
     """Longest run of one attempt; without one the handler's, then the queue's, then no limit."""
-    max_retries: Annotated[Int, Field(ge=0, le=1000)] | None = None
+    max_retries: Annotated[int, Field(ge=0, le=1000), INTEGRAL] | None = None
     """Attempts after the first that failures may cost; without one the handler's, then the queue's, then 0."""
     retry: Retry | None = None
     """Back-off and filters of retries; without one the handler's, then the queue's, then the defaults."""
-    max_disruptions: Annotated[Int, Field(ge=0, le=1000)] | None = None
+    max_disruptions: Annotated[int, Field(ge=0, le=1000), INTEGRAL] | None = None
     """Attempts that may be lost through no fault of the job; without one the queue's, then 10."""
     ttl_seconds_after_finished: Delay | None = None
     """Remove the job so long after its end; without one the service's retention."""
@@ -247,9 +249,9 @@ class JobSpec(Frozen):
         | None
     ) = None
     """Array job: one run per object, each merged over `args`; at most 10,000 and 512 KiB."""
-    count: Annotated[Int, Field(ge=1, le=MAX_ITEMS)] | None = None
+    count: Annotated[int, Field(ge=1, le=MAX_ITEMS), INTEGRAL] | None = None
     """Array job: so many runs, each told its index; instead of `items`."""
-    parallelism: Annotated[Int, Field(ge=1, le=MAX_ITEMS)] | None = None
+    parallelism: Annotated[int, Field(ge=1, le=MAX_ITEMS), INTEGRAL] | None = None
     """Array job: at most so many runs at a time."""
     after: Annotated[tuple[Name, ...], Field(max_length=64), AfterValidator(_unique)] = ()
     """Names of jobs that must succeed first."""
@@ -261,7 +263,7 @@ class JobSpec(Frozen):
     """Mutable: true asks for the job to end as soon as it can."""
     suspend: bool = False
     """Mutable: true keeps a waiting job waiting; a running attempt goes on."""
-    redrive: Annotated[Int, Field(ge=0, le=1_000_000)] = 0
+    redrive: Annotated[int, Field(ge=0, le=1_000_000), INTEGRAL] = 0
     """Mutable: raising it sends a failed job round again with fresh budgets."""
 
     @model_validator(mode="after")
@@ -340,11 +342,6 @@ class Manifest(Frozen):
 def parse_spec(data: bytes | str) -> JobSpec:
     """Read a specification from JSON; raises ``pydantic.ValidationError``."""
     return JobSpec.model_validate_json(data, by_alias=True, by_name=False)
-
-
-def parse_submission(data: bytes | str) -> Submission:
-    """Read the body of a submit from JSON; raises ``pydantic.ValidationError``."""
-    return Submission.model_validate_json(data, by_alias=True, by_name=False)
 
 
 def spec_json(spec: JobSpec) -> bytes:

@@ -66,6 +66,7 @@ class Reason:
     INVALID_ARGS = "InvalidArguments"
     RESULT_TOO_LARGE = "ResultTooLarge"
     RESULT_NOT_JSON = "ResultNotSerializable"
+    RESULT_NOT_KEPT = "ResultNotKept"  # the results directory did not take it; another attempt may find room
     RETRIES_EXHAUSTED = "RetriesExhausted"
     DISRUPTIONS_EXHAUSTED = "DisruptionsExhausted"
     ITEMS_FAILED = "ItemsFailed"
@@ -189,7 +190,7 @@ class JobStatus(Frozen):
     result: Any | None = None
     """What the handler returned (JSON)."""
     result_ref: Annotated[str, Field(max_length=1024)] | None = None
-    """Where a result that is too large for the status is kept."""
+    """Name, in the results directory, of a result that is too large for the status."""
     error: JobError | None = None
     """Why the last attempt failed."""
     log_tail: Annotated[str, Field(max_length=MAX_LOG_TAIL_BYTES)] = ""

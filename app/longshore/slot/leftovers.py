@@ -28,7 +28,7 @@ class Leftovers:
         limit = time.monotonic() + PATIENCE_SECONDS
         while found := self._find():
             for pid in found:
-                _kill_tree(pid)
+                kill_tree(pid)
             _reap()
             if time.monotonic() > limit:
                 return
@@ -53,9 +53,10 @@ def children(pid: int) -> list[int]:
     return found
 
 
-def _kill_tree(pid: int) -> None:
+def kill_tree(pid: int) -> None:
+    """SIGKILL for a process and all below it."""
     for child in children(pid):
-        _kill_tree(child)
+        kill_tree(child)
     try:
         os.kill(pid, signal.SIGKILL)
     except ProcessLookupError:

@@ -5,7 +5,7 @@ from typing import cast
 
 import orjson
 
-from longshore.errors import InvalidRequest
+from longshore.errors import Gone, InvalidRequest
 from longshore.store.port import Event, JobDoc, Key, LogChunk, NewJob, Page, Query, Submitted
 from longshore.store.rpc import VERSION
 from longshore.store.service import EngineService, log_chunk
@@ -49,6 +49,9 @@ class LocalStore(EngineService):
     def items(self, id: str, *, after: int = -1, limit: int = 100) -> list[dict[str, object]]:
         self._engine.call("get", again=True, id=id)  # tells "never was" from "was removed"
         return self._reader.items(id, after=after, limit=limit)
+
+    def result(self, id: str) -> object:
+        raise Gone(f"the result of job {id} is in its status")  # where a laptop has all of them
 
     def cancel(self, id: str, *, grace: float | None = None, key: Key | None = None) -> JobDoc:
         return self._doc("cancel", again=True, id=id, grace=grace, key=_key(key))

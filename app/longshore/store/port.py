@@ -212,7 +212,14 @@ class JobStore(ServicePort, Protocol):
         ...
 
     def items(self, id: str, *, after: int = -1, limit: int = 100) -> list[dict[str, object]]:
-        """Items of an array job by index: ``{index, phase, attempts, result, error}``; raises NotFound, Gone."""
+        """Items of an array job by index: ``{index, phase, result, error}``, and ``attempts`` where they are kept.
+
+        A store without room for all results names the rest, ``resultRef``. Raises NotFound, Gone.
+        """
+        ...
+
+    def result(self, id: str) -> object:
+        """The result of a job whose document names it (``resultRef``) and does not have it; raises Gone with the reason."""
         ...
 
     def cancel(self, id: str, *, grace: float | None = None, key: Key | None = None) -> JobDoc:

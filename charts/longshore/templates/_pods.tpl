@@ -74,6 +74,31 @@ topologySpreadConstraints:
   readOnly: true
 {{- end -}}
 
+{{/* The volume that workers and the api share. */}}
+{{- define "longshore.resultsVolume" -}}
+{{- with .Values.results.existingClaim -}}
+- name: results
+  persistentVolumeClaim:
+    claimName: {{ . }}
+{{- end -}}
+{{- end -}}
+
+{{/* Where it is mounted. */}}
+{{- define "longshore.resultsMount" -}}
+{{- if .Values.results.existingClaim -}}
+- name: results
+  mountPath: /var/lib/longshore/results
+{{- end -}}
+{{- end -}}
+
+{{/* And the setting that says so. */}}
+{{- define "longshore.resultsEnv" -}}
+{{- if .Values.results.existingClaim -}}
+- name: LONGSHORE_RESULTS_DIR
+  value: /var/lib/longshore/results
+{{- end -}}
+{{- end -}}
+
 {{/* Spec of a PodDisruptionBudget. Takes (list pdb selector). */}}
 {{- define "longshore.pdbSpec" -}}
 maxUnavailable: {{ (first .).maxUnavailable }}

@@ -28,13 +28,11 @@ log = logging.getLogger("longshore.operator.lease")
 
 
 def identity_of(pod: str, address: str) -> str:
-    """Who holds the lease and where its HTTP port is; ``address`` is ``ip:port``, ``[ip]:port`` for IPv6."""
+    """Who holds the lease and where its HTTP port is; ``address`` is ``ip:port``, ``[ip]:port`` for IPv6.
+
+    The api takes it apart at the first underscore; no pod's name has one.
+    """
     return f"{pod}_{address}"
-
-
-def address_of(identity: str) -> str:
-    """The ``ip:port`` of a holder; empty when there is none in it. No pod's name has an underscore."""
-    return identity.partition("_")[2]
 
 
 class Elector:

@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from longshore.job.items import ArrayState, IndexSet
-from longshore.job.status import ItemsStatus, JobError
+from longshore.job.lifecycle import Course, Verdict
+from longshore.job.status import ItemsStatus, JobError, Phase
 
 OOPS = JobError(type="Oops")
 
@@ -82,3 +83,54 @@ def test_a_restart_takes_over_what_had_ended_and_a_redrive_only_what_had_failed(
     assert [2] == again.reopen_failed()
     assert "0" == str(again.succeeded)
     assert 2 == again.next_index(0.0)
+
+
+@pytest.mark.parametrize(
+    ("phase", "expected"),
+    [
+        (Phase.SUCCEEDED, ({0}, set(), None)),
+        (Phase.FAILED, (set(), {0}, None)),
+        (Phase.PENDING, (set(), set(), 50.0)),
+        (Phase.CANCELLED, (set(), set(), None)),
+    ],
+)
+def test_the_end_of_an_attempt_settles_its_item(
+    phase: Phase, expected: tuple[set[int], set[int], float | None]
+) -> None:
+    array = ArrayState(1, None)
+    array.begin(0)
+    verdict = Verdict(Course(phase), "Because", "", 50.0 if phase is Phase.PENDING else None)
+    error = array.settle(0, verdict, "", "x" * 2000)
+
+    back = array.next_wake() if phase is Phase.PENDING else None
+    assert expected == (set(array.succeeded), set(array.failed), back)
+    assert not array.running
+    assert (None if phase is Phase.SUCCEEDED else JobError(type="Because", message="x" * 1024)) == error
+    assert int(phase is Phase.FAILED) == len(array.status().errors)
+
+
+@pytest.mark.parametrize(
+    ("ends", "cancel", "expected"),
+    [
+        pytest.param("s-", False, (Phase.RUNNING, ""), id="some have not ended"),
+        pytest.param("sr", True, (Phase.RUNNING, ""), id="cancelled, one still runs"),
+        pytest.param("s-", True, (Phase.CANCELLED, "Cancelled"), id="cancelled, nothing runs"),
+        pytest.param("ss", True, (Phase.CANCELLED, "Cancelled"), id="cancelled, all had ended"),
+        pytest.param("sf", False, (Phase.FAILED, "ItemsFailed"), id="one failed"),
+        pytest.param("ss", False, (Phase.SUCCEEDED, ""), id="all succeeded"),
+    ],
+)
+def test_what_became_of_the_whole_array(ends: str, cancel: bool, expected: tuple[Phase, str]) -> None:
+    array = ArrayState(len(ends), None)
+    for index, end in enumerate(ends):
+        if end != "-":
+            array.begin(index)
+        if end == "s":
+            array.succeed(index)
+        elif end == "f":
+            array.fail(index, OOPS)
+    course = Course(Phase.RUNNING, 7, 1, 2, 3, cancel)
+    verdict = array.verdict(course)
+
+    assert expected == (verdict.course.phase, verdict.reason)
+    assert (7, 1, 2, 3, cancel) == tuple(getattr(verdict.course, name) for name in Course.__slots__[1:])

@@ -6,7 +6,11 @@ import pytest
 from pydantic import ValidationError
 
 from longshore.job.idempotency import fingerprint, name_from_key, name_from_time
-from longshore.job.spec import MAX_ARGS_BYTES, Manifest, Resources, item_args, parse_spec, parse_submission, spec_json
+from longshore.job.spec import MAX_ARGS_BYTES, Manifest, Resources, Submission, item_args, parse_spec, spec_json
+
+
+def parse_submission(text: str | bytes) -> Submission:
+    return Submission.model_validate_json(text, by_alias=True, by_name=False)
 
 
 def wrong(**fields: object) -> list[str]:

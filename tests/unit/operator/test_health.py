@@ -28,12 +28,13 @@ class Operator:
         self.silences: dict[str, Silence] = {"jobs": Silence(149, 150)}
         self.unsynced: set[str] = set()
         self.broken: Exception | None = None
+        self.leader: str | None = None
 
     def callbacks(self) -> Callbacks:
         return Callbacks(
             metrics=lambda: b"longshore_operator_leader 1.0\n", silences=lambda: self.silences,
             unsynced=lambda: self.unsynced, explain=self.explain, pool=self.pool,
-            workers=self.workers, queues=self.queues,
+            workers=self.workers, queues=self.queues, elsewhere=lambda: self.leader,
         )  # fmt: skip
 
     async def explain(self, namespace: str, name: str) -> Json | None:
@@ -230,3 +231,20 @@ def test_a_taken_port_is_an_error_and_nothing_is_left_behind() -> None:
         await again.stop()
 
     run(test())
+
+
+@pytest.mark.parametrize(("leader", "who"), [("one_10.0.0.7:8082", "one_10.0.0.7:8082"), ("", "nobody")])
+def test_who_does_not_lead_says_who_does(tmp_path: Path, leader: str, who: str) -> None:
+    async def body() -> None:
+        operator, tokens = Operator(), tmp_path / "tokens"
+        operator.leader = leader
+        tokens.write_text(TOKEN)
+        async with serving(operator, token_file=tokens) as client:
+            for place in PLACES:
+                status, problem, headers = await client.get(place, "Bearer new-token")
+                assert (503, "/problems/not-leading", "2") == (status, problem["type"], headers["Retry-After"])
+                assert f"; {who} does" in problem["detail"]
+                assert 401 == (await client.get(place, "Bearer wrong"))[0], "nobody else is told who leads"
+            assert 200 == (await client.get("/livez"))[0]
+
+    run(body())

@@ -15,6 +15,7 @@ from longshore_operator.record import kept
 from longshore_operator.recover import Claim, Pod
 
 NOW = 1_800_000_000.0
+REF = "default/uid-1/job.1.0a1b2c3d.json"
 Json = dict[str, Any]
 
 
@@ -28,8 +29,8 @@ def make_pod(**status: Any) -> Json:
     }  # fmt: skip
 
 
-def ended_container(reason: str, restarts: int = 1) -> Json:
-    return {"restartCount": restarts, "lastState": {"terminated": {"reason": reason}}}
+def ended_container(reason: str) -> Json:
+    return {"restartCount": 1, "lastState": {"terminated": {"reason": reason}}}
 
 
 # -- pods ---------------------------------------------------------------------------------------------------------
@@ -43,14 +44,12 @@ def ended_container(reason: str, restarts: int = 1) -> Json:
         pytest.param({"podIP": ""}, {"address": ""}, id="has no address yet"),
         pytest.param({"conditions": [{"type": "Ready", "status": "False"}]}, {"ready": False}, id="not ready"),
         pytest.param({"conditions": [{"type": "Ready", "status": "Unknown"}]}, {"ready": False}, id="node silent"),
-        pytest.param({"conditions": None, "containerStatuses": None}, {"ready": False, "restarts": 0}, id="no status"),
+        pytest.param({"conditions": None, "containerStatuses": None}, {"ready": False, "last_end": ""}, id="no status"),
         pytest.param({"phase": "Failed", "reason": "Evicted"}, {"ended": "Evicted"}, id="evicted"),
         pytest.param({"phase": "Failed"}, {"ended": "Failed"}, id="failed without a reason"),
         pytest.param({"phase": "Succeeded"}, {"ended": "Succeeded"}, id="ended well"),
         pytest.param({"reason": "NodeLost"}, {"ended": ""}, id="a reason alone is no end"),
-        pytest.param(
-            {"containerStatuses": [ended_container("OOMKilled", 2)]}, {"restarts": 2, "last_end": "OOMKilled"}, id="OOM"
-        ),
+        pytest.param({"containerStatuses": [ended_container("OOMKilled")]}, {"last_end": "OOMKilled"}, id="OOM"),
     ],
 )
 def test_a_pod_is_read(status: Json, expected: Json) -> None:
@@ -227,6 +226,22 @@ def deep(levels: int) -> list[Any]:
         pytest.param({"result": deep(99)}, {"outcome": "succeeded"}, id="deep"),
         pytest.param({"result": deep(101)}, {"outcome": "failed", "reason": "ResultNotSerializable"}, id="too deep"),
         pytest.param({"result": {"a": deep(101)}}, {"outcome": "failed"}, id="too deep in an object"),
+        pytest.param({"result_ref": REF}, {"outcome": "succeeded", "result_ref": REF}, id="a result of its own"),
+        *(
+            pytest.param(
+                {"result_ref": wrong}, {"outcome": "failed", "reason": "ResultNotKept", "result_ref": None}, id=wrong
+            )
+            for wrong in (
+                REF.replace("uid-1", "uid-2"),
+                REF.replace("default", "other"),
+                REF.replace("job.1", "job.2"),
+                REF.replace("job", "0"),
+                REF.replace("json", "log"),
+                f"../{REF}",
+                "",
+                "/etc/passwd",
+            )
+        ),
         pytest.param({"log_tail": "é" * 9000}, {"log_tail": "é" * 4096}, id="too long a tail"),
         pytest.param({"reason": "r" * 300}, {"reason": "r" * 200}, id="too long a reason"),
         pytest.param({"exit_code": 2**40}, {"exit_code": None}, id="no exit status"),
@@ -253,8 +268,9 @@ def test_what_is_kept_of_an_end(told: Json, expected: Json) -> None:
         "kind": "ended", "seq": 1, "uid": "uid-1", "number": 1, "outcome": Outcome.SUCCEEDED, "reason": "",
         "started_at": datetime.fromtimestamp(NOW, UTC), "finished_at": datetime.fromtimestamp(NOW + 1, UTC),
         "log_tail": "", "exit_code": None, "error": None, "result": None, "index": None,
+        "result_ref": None,
     } | told  # fmt: skip
-    found = kept(EndedEntry.model_construct(**whole), array=False, now=NOW)
+    found = kept(EndedEntry.model_construct(**whole), "default", array=False, now=NOW)
     assert expected == {name: getattr(found, name) for name in expected}
 
 

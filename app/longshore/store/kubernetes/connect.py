@@ -5,14 +5,17 @@ from pathlib import Path
 
 from longshore.handlers import Handler
 from longshore.settings import Settings
+from longshore.store.kubernetes import sweep
 from longshore.store.kubernetes.access import Reviews
 from longshore.store.kubernetes.client import KubeClient, longshore
 from longshore.store.kubernetes.history import History
+from longshore.store.kubernetes.kept import Kept
 from longshore.store.kubernetes.leader import Leader
 from longshore.store.kubernetes.logs import Logs
 from longshore.store.kubernetes.measures import Measures
 from longshore.store.kubernetes.store import Cluster, KubernetesStore
 from longshore.store.kubernetes.watch import JobWatch
+from longshore.store.results import open_results
 
 ACCOUNT_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 
@@ -31,11 +34,17 @@ def connect(settings: Settings, handlers: Mapping[str, Handler]) -> tuple[Kubern
     """The store, its watch begun, and who answers for callers; raises SettingsError when no cluster is named."""
     measures, history, own = Measures(), History(), namespace_of(settings)
     client = KubeClient(settings.kubeconfig, measures)
-    watch = JobWatch(client, longshore("jobs", "" if settings.all_namespaces else own), history)
+    watch = JobWatch(
+        client, longshore("jobs", "" if settings.all_namespaces else own), history, measures.watch_events.inc
+    )
     watch.start()
+    results = open_results(settings.results_dir)
+    if results is not None:
+        sweep.start(client, results, "" if settings.all_namespaces else own)
+    kept = Kept(results, settings.max_result_bytes)
     cluster = Cluster(
         client=client, watch=watch, history=history, measures=measures, handlers=handlers, own_namespace=own,
-        logs=Logs(client, settings.worker_tokens_file), all_namespaces=settings.all_namespaces,
+        logs=Logs(client, settings.worker_tokens_file, kept), kept=kept, all_namespaces=settings.all_namespaces,
         leader=Leader(client, settings.operator_namespace or own, settings.operator_lease, settings.operator_token_file),
     )  # fmt: skip
     return KubernetesStore(cluster), Reviews(client, settings.token_audiences)

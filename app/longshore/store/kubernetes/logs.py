@@ -1,4 +1,4 @@
-"""Output of jobs: live from the worker that runs them, the last lines of failures from the status, else gone."""
+"""Output of jobs: live from the worker that runs them, then from the results directory, else of failures the last lines."""
 
 from datetime import datetime
 from pathlib import Path
@@ -11,6 +11,7 @@ from urllib3.exceptions import HTTPError
 from longshore.errors import Gone, NotFound, StoreUnavailable
 from longshore.store.kubernetes.client import KubeClient, Target
 from longshore.store.kubernetes.documents import Resource
+from longshore.store.kubernetes.kept import Kept
 from longshore.store.port import LogChunk
 
 HTTP_PORT, PORT_NAME = 8080, "http"
@@ -21,8 +22,8 @@ LATELY_SECONDS = 600.0
 class Logs:
     """Asks workers with the token that they take from the operator."""
 
-    def __init__(self, client: KubeClient, tokens_file: Path | None) -> None:
-        self._client, self._tokens = client, tokens_file
+    def __init__(self, client: KubeClient, tokens_file: Path | None, kept: Kept) -> None:
+        self._client, self._tokens, self._kept = client, tokens_file, kept
         self._pool = urllib3.PoolManager(maxsize=8)
 
     def read(
@@ -40,6 +41,9 @@ class Logs:
             except (Gone, StoreUnavailable):
                 if status["phase"] == "Running":
                     raise
+        found = self._kept.output(job, number if index is None else attempt, index, offset)
+        if found is not None:
+            return found
         tail = status.get("logTail")
         if tail and number == status.get("attempts") and index is None:
             return _tail(str(tail).encode(), number, offset)

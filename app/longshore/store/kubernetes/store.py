@@ -14,6 +14,7 @@ from longshore.store.kubernetes import documents
 from longshore.store.kubernetes.client import KubeClient, longshore
 from longshore.store.kubernetes.explain import explain
 from longshore.store.kubernetes.history import ENDS, History, event
+from longshore.store.kubernetes.kept import Kept
 from longshore.store.kubernetes.leader import Leader
 from longshore.store.kubernetes.lists import count, find
 from longshore.store.kubernetes.logs import Logs
@@ -38,6 +39,7 @@ class Cluster:
     history: History
     measures: Measures
     logs: Logs
+    kept: Kept
     leader: Leader
     handlers: Mapping[str, Handler]
     own_namespace: str
@@ -80,17 +82,19 @@ class KubernetesStore:
             (answer,) = self._submitter.submit(jobs, key)
             assert answer.job is not None  # always, for one
             try:
-                return [replace(answer, job=self._until(_has_ended, answer.job, changes, wait))]
+                doc = self._until(_has_ended, answer.job, changes, wait)
+                return [replace(answer, job=self._cluster.kept.attached(doc))]
             except (StoreUnavailable, NotFound):
                 return [answer]  # it was kept, which is the answer; how it went can be read later
 
     def get(self, id: str, *, wait: float = 0, rev: int | None = None) -> JobDoc:
         if not wait:
-            return self._read(id)
+            return self._cluster.kept.attached(self._read(id))
         with self._cluster.watch.follow(self.namespace, id) as changes:
-            return self._until(
+            doc = self._until(
                 lambda doc: _has_ended(doc) or rev not in (None, doc["rev"]), self._read(id), changes, wait
             )
+        return self._cluster.kept.attached(doc)
 
     def _until(self, done: Callable[[JobDoc], bool], doc: JobDoc, changes: Changes, wait: float) -> JobDoc:
         """The job once ``done``, or after ``wait`` seconds as it is then."""
@@ -126,15 +130,26 @@ class KubernetesStore:
 
     def items(self, id: str, *, after: int = -1, limit: int = 100) -> list[dict[str, object]]:
         """Items that have ended; of running ones a status has only the number."""
-        status = self._resource(id).get("status") or {}
-        found = status.get("items") or {}
+        job = self._resource(id)
+        found = (job.get("status") or {}).get("items") or {}
         errors = {error["index"]: error["error"] for error in found.get("errors", ())}
         ends = [(index, Phase.SUCCEEDED.value) for index in IndexSet.parse(found.get("succeededIndexes", ""))]
         ends += [(index, Phase.FAILED.value) for index in IndexSet.parse(found.get("failedIndexes", ""))]
+        page = [(index, phase) for index, phase in sorted(ends) if index > after][:limit]
+        succeeded = [index for index, phase in page if phase == Phase.SUCCEEDED]
+        results = self._cluster.kept.items(self.namespace, job["metadata"]["uid"], succeeded)
         return [
-            {"index": index, "phase": phase, **({"error": errors[index]} if index in errors else {})}
-            for index, phase in sorted(ends) if index > after
-        ][:limit]  # fmt: skip
+            {"index": index, "phase": phase, **({"error": errors[index]} if index in errors else {}),
+             **results.get(index, {})}
+            for index, phase in page
+        ]  # fmt: skip
+
+    def result(self, id: str) -> object:
+        job = self._resource(id)
+        status = job.get("status") or {}
+        if "resultRef" not in status:
+            return status.get("result")
+        return self._cluster.kept.result(id, self.namespace, job["metadata"]["uid"], status["resultRef"])
 
     # -- change ----------------------------------------------------------------------------------------------
 

@@ -8,9 +8,13 @@ create and the last, or when this process is killed there, a part of the batch i
 import logging
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from typing import Any, TypeVar
+
+import orjson
+from pydantic import ValidationError
 
 from longshore.errors import Conflict, InvalidRequest, KeyReused, NotFound, StoreUnavailable
+from longshore.job.spec import MUTABLE_FIELDS, parse_spec
 from longshore.store.kubernetes.client import KubeClient, Target
 from longshore.store.kubernetes.documents import FINGERPRINT, Order, Resource, job_doc, order
 from longshore.store.kubernetes.queues import Queues
@@ -66,7 +70,7 @@ class Submitter:
         found = self._client.get(self._jobs.named(one.name))
         if not one.fingerprint:  # 80 random bits: our own first request, whose answer got lost
             return Submitted(one.name, True, job_doc(found))
-        if _fingerprint(found) == one.fingerprint:
+        if _asks_the_same(found, one):
             return Submitted(one.name, False, job_doc(found))
         raise KeyReused if one.keyed else Conflict(f"there is another job named {one.name}")
 
@@ -96,8 +100,23 @@ class Submitter:
             pass  # somebody else was faster
 
 
-def _fingerprint(job: Resource) -> str:
-    return str((job["metadata"].get("annotations") or {}).get(FINGERPRINT, ""))
+def _asks_the_same(found: Resource, one: Order) -> bool:
+    """By the digest that we left; a job that came through another door, such as kubectl, is compared field by field."""
+    if digest := (found["metadata"].get("annotations") or {}).get(FINGERPRINT):
+        return bool(digest == one.fingerprint)
+    return (
+        not one.keyed
+        and (found["metadata"].get("labels") or {}) == one.new.labels
+        and _asked_for(orjson.dumps(found["spec"])) == _asked_for(one.new.spec)
+    )
+
+
+def _asked_for(spec: bytes) -> dict[str, Any] | None:
+    """With all defaults, and without what may change later; None for what is no specification of this release."""
+    try:
+        return parse_spec(spec).model_dump(exclude=set(MUTABLE_FIELDS))
+    except ValidationError:
+        return None
 
 
 def _where(error: InvalidRequest, at: str) -> InvalidRequest:

@@ -12,7 +12,7 @@ import random
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from enum import Enum
 from typing import Any
 
@@ -62,8 +62,9 @@ class Changes:
 class JobWatch:
     """The thread, and who waits for it."""
 
-    def __init__(self, client: KubeClient, jobs: Target, history: History) -> None:
-        self._client, self._jobs, self._history = client, jobs, history
+    def __init__(self, client: KubeClient, jobs: Target, history: History, told: Callable[[], None]) -> None:
+        """``told`` is called with each change that the API server tells."""
+        self._client, self._jobs, self._history, self._told = client, jobs, history, told
         self._lock = threading.Lock()
         self._followers: dict[tuple[str, str], list[Changes]] = defaultdict(list)
         self._stopping = threading.Event()
@@ -160,6 +161,7 @@ class JobWatch:
 
     def _tell(self, kind: str, resource: Resource) -> None:
         metadata = resource["metadata"]
+        self._told()
         self._history.change(kind, resource, version(resource))
         with self._lock:
             followers = list(self._followers.get((metadata["namespace"], metadata["name"]), ()))

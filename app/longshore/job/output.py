@@ -1,0 +1,70 @@
+"""What an attempt printed, as far as it is kept, and pieces of it."""
+
+from dataclasses import dataclass
+
+CHUNK_BYTES = 256 * 1024  # of one answer
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """What an attempt printed: the first bytes and the last, and how many there were."""
+
+    head: bytes = b""
+    tail: bytes = b""
+    """Begins at byte ``total - len(tail)``; empty while everything fits the head."""
+    total: int = 0
+
+    @property
+    def dropped(self) -> int:
+        """Bytes between head and tail that were not kept."""
+        return self.total - len(self.head) - len(self.tail)
+
+
+def read(output: Output, offset: int, limit: int) -> tuple[bytes, int]:
+    """At most ``limit`` bytes from ``offset`` and where they begin; later than asked when bytes were not kept.
+
+    A negative offset counts from the end.
+    """
+    if offset < 0:
+        offset = max(0, output.total + offset)
+    head = len(output.head)
+    if offset < head:
+        return output.head[offset : offset + limit], offset
+    start = output.total - len(output.tail)
+    offset = min(max(offset, start), output.total)
+    return output.tail[offset - start : offset - start + limit], offset
+
+
+def chunk(output: Output, offset: int, *, complete: bool, number: int) -> dict[str, object]:
+    """A piece of an attempt's output as it crosses the socket: the fields of ``store.port.LogChunk``."""
+    data, start = read(output, offset, CHUNK_BYTES)
+    asked = max(0, output.total + offset) if offset < 0 else min(offset, output.total)
+    return {
+        "data": data.decode("latin-1"), "offset": start, "next_offset": start + len(data),
+        "complete": complete and start + len(data) >= output.total, "dropped": max(0, start - asked),
+        "attempt": number,
+    }  # fmt: skip
+
+
+def packed(output: Output) -> bytes:
+    """As a file: how many bytes of the beginning are kept and how many there were, in a line; then what is kept."""
+    return b"%d %d\n" % (len(output.head), output.total) + output.head + output.tail
+
+
+def unpacked(data: bytes) -> Output:
+    """What ``packed`` wrote; raises ValueError for anything else."""
+    line, _, kept = data.partition(b"\n")
+    head, total = map(int, line.split())
+    output = Output(kept[:head], kept[head:], total)
+    if head < 0 or output.dropped < 0:
+        raise ValueError("the sizes of this output do not fit together")
+    return output
+
+
+def last_text(output: Output, limit: int) -> str:
+    """The last ``limit`` bytes as text, from the beginning of a line where there is one."""
+    kept = output.tail if len(output.tail) >= limit else output.head + output.tail
+    data = kept[-limit:]
+    if len(kept) > limit and (line := data.find(b"\n")) >= 0:
+        data = data[line + 1 :]
+    return data.decode("utf-8", "replace")[-limit:]
