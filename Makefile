@@ -50,6 +50,8 @@ generate: setup ## Rewrite generated files
 	@cp manifests/rbac.yaml charts/longshore/files/rbac.yaml
 	@scripts/chart-manifest > manifests/.install.yaml && mv manifests/.install.yaml manifests/install.yaml
 	@"$$(scripts/chart-tools helm-docs)" --chart-search-root charts/longshore --log-level warning
+	@"$$(scripts/chart-tools helm-docs)" --chart-search-root charts/longshore --log-level warning --sort-values-order file \
+		--template-files values.md.gotmpl --output-file ../../docs/values.md
 
 lock: setup-dev ## Pin all dependencies anew, by hash
 	@scripts/lock

@@ -9,6 +9,7 @@ import pytest
 
 from kube.control_plane import ControlPlane
 from kube.kubelet import Kubelet
+from kube.marks import Marks
 from kube.operators import Rig
 
 SCRIPT = Path(__file__).parents[2] / "scripts/kube-tools"
@@ -100,3 +101,9 @@ def own_rig(own_control_plane: ControlPlane, tmp_path: Path) -> Iterator[Rig]:
     rig = Rig(own_control_plane, Kubelet(own_control_plane), own_control_plane.make_namespace(), tmp_path)
     yield rig
     rig.close()
+
+
+@pytest.fixture
+def marks(tmp_path: Path) -> Marks:
+    """Of one test."""
+    return Marks(tmp_path)
