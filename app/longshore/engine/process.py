@@ -73,6 +73,17 @@ def resident_bytes(pid: int) -> int:
     return own + sum(resident_bytes(child) for child in children(pid))
 
 
+def oom_kills() -> int:
+    """How many processes the kernel has killed because our container, or control group, was out of memory; 0 if unknown."""
+    for path in ("/sys/fs/cgroup/memory.events", "/sys/fs/cgroup/memory/memory.oom_control"):  # version 2 and 1
+        try:
+            with open(path) as file:
+                return next(int(line.split()[1]) for line in file if line.startswith("oom_kill "))
+        except (OSError, StopIteration):
+            continue  # the other version, or no such file system in the container
+    return 0
+
+
 def orphans(known: Iterable[int]) -> list[int]:
     """Processes that lost their parent and became ours: what dead jobs left behind."""
     expected = set(known)

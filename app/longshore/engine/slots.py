@@ -14,7 +14,7 @@ from longshore.engine.attempt import Attempt, AttemptKey, Ended
 from longshore.engine.loop import READ, Loop
 from longshore.engine.output import Capture
 from longshore.engine.place import Place, State
-from longshore.engine.process import Exit, Process, end_orphans, resident_bytes
+from longshore.engine.process import Exit, Process, end_orphans, oom_kills, resident_bytes
 from longshore.engine.reports import Done
 from longshore.engine.template import HandlerInfo, Template
 from longshore.errors import AppError
@@ -66,6 +66,8 @@ class SlotPool:
         self._places = [Place(n, loop, self._frame, self._output, self._broken) for n in range(settings.count)]
         self._busy: dict[AttemptKey, Place] = {}
         self._dying: dict[int, Process] = {}
+        self._oom_kills = oom_kills()
+        """Those that are accounted for."""
         self._closed: Callable[[], None] | None = None
 
     # -- what others see -------------------------------------------------------------------------------------
@@ -350,8 +352,13 @@ class SlotPool:
             done = Done(Outcome(outcome), reason, reason, message, trace)
         elif exit_.code == 0 and place.attempt is not None and place.attempt.command:
             done = Done(Outcome.SUCCEEDED, exit_code=0, result=b"null")
+        elif exit_.code == -signal.SIGKILL and oom_kills() > self._oom_kills:
+            # Whose memory it was is not known, so it counts against no job. Several may have been killed together.
+            self._oom_kills += 1
+            text = "the kernel killed its process: the worker's container was out of memory"
+            done = Done(Outcome.LOST, Reason.OUT_OF_MEMORY, Reason.OUT_OF_MEMORY, text, exit_code=exit_.code)
         elif exit_.code == -signal.SIGKILL:
-            text = "its process was killed by somebody else: the kernel short of memory, or a person"
+            text = "its process was killed by somebody else: the machine's kernel short of memory, or a person"
             done = Done(Outcome.LOST, Reason.SLOT_KILLED, Reason.SLOT_KILLED, text, exit_code=exit_.code)
         elif exit_.signal_name:
             text = f"its process was ended by {exit_.signal_name}"
