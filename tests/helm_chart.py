@@ -134,5 +134,7 @@ MATRIX: dict[str, dict[str, Any]] = {
     "pools alone": {"operator": {"enabled": False}, "api": {"enabled": False}, "crds": {"install": False},
                     "workerToken": {"existingSecret": "shared"}},
     "operator alone": {"api": {"enabled": False}, "pools": {"default": None}, "rbac": {"create": False}},
+    "scaled by others": {"pools": {"one": {"minWorkers": 1, "maxWorkers": 3, "autoscaling": {"mode": "hpa"}},
+                                   "two": {"minWorkers": 0, "maxWorkers": 3, "autoscaling": {"mode": "keda"}}}},
     "pod monitors": {"metrics": {"podMonitor": {"enabled": True}}, "tests": {"enabled": False}},
 }  # fmt: skip

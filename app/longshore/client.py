@@ -206,6 +206,10 @@ class Client:
         """Who runs jobs."""
         return self._items("/v1/workers")
 
+    def pool(self, name: str) -> Json:
+        """A pool of workers, and why it has as many as it has."""
+        return self.call("GET", f"/v1/pools/{_quoted(name)}")
+
     def queues(self) -> Sequence[Json]:
         """All queues."""
         return self._items("/v1/queues")

@@ -5,6 +5,7 @@ import os
 import sys
 from typing import NoReturn
 
+from longshore.version import __version__
 from longshore_operator import settings
 from longshore_operator.errors import ConfigError, KubeError, OperatorError
 
@@ -38,6 +39,7 @@ def main() -> None:
         prog="longshore-operator", description="Hands Job resources to warm workers.",
         epilog="Every setting is also a variable LONGSHORE_OPERATOR_NAME of the environment.",
     )  # fmt: skip
+    parser.add_argument("--version", action="version", version=f"longshore-operator {__version__}")
     parser.add_argument("--kubeconfig", help="where the API server is")
     parser.add_argument("--namespaces", help="namespaces whose jobs are run, with commas; all without")
     parser.add_argument("--workers", help="addresses of workers that are no pods, with commas")

@@ -57,7 +57,8 @@ class Operator:
         self.workers_client = AttemptsClient(settings.worker_token_file)
         self.writer = Writer(self.client, overtaken=self._overtaken, log=self.journal)
         self.recorder = Recorder(self.desk, self.writer, now=time.time, ended=self._ended, counted=self._counted)
-        self.pools = Pools(self.desk, self.client, self.workers_client, self.metrics.registry, on=settings.scaling, log=self.journal)  # fmt: skip
+        self.schedules = Schedules(self.client)
+        self.pools = Pools(self.desk, self.client, self.workers_client, self.metrics.registry, on=settings.scaling, coming=self.schedules.coming, log=self.journal)  # fmt: skip
         self.workers = Workers(self.desk, self.workers_client, self.recorder, now=time.time, stir=self._stir, ran=self.pools.ran, log=self.journal)  # fmt: skip
         self.dispatcher = Dispatcher(self.desk, self.workers_client, now=time.time, started=self._started, returned=self._returned,
                                      long=self.recorder.running_for_long, log=self.journal)  # fmt: skip
@@ -69,7 +70,6 @@ class Operator:
                                  allow_local=settings.webhook_allow_local, log=self.journal)  # fmt: skip
         self.collector = Collector(self.client, namespaces=settings.lists, retention_seconds=settings.retention_seconds,
                                    rate_per_second=DELETES_PER_SECOND, finished=self.webhooks.ended)  # fmt: skip
-        self.schedules = Schedules(self.client)
         edges = {
             JOBS: self._job_edge, QUEUES: self._queue_edge, SCHEDULES: self.schedules.seen, PODS: self._pod_edge,
         } | ({DEPLOYMENTS: self.pools.edge} if settings.scaling else {})  # fmt: skip

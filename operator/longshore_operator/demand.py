@@ -13,11 +13,13 @@ from longshore.job.limits import QueuePolicy
 from longshore.job.line import Line
 from longshore.job.waiting import Held
 from longshore_operator.desk import Desk
-from longshore_operator.job import Job
+from longshore_operator.job import Job, Json
 from longshore_operator.pool import Key, Pool
 from longshore_operator.runtimes import RunTimes
 from longshore_operator.scale import Demand
 
+Coming = tuple[float, str, Json]
+"""A job that a schedule will make: when (seconds since the epoch), in which namespace, and its specification."""
 RATE_SECONDS = 5.0  # of a queue with a rate, what may start within so long counts as waiting
 
 
@@ -49,7 +51,9 @@ class _Work:
     """When, handler, how many."""
 
 
-def demands(desk: Desk, offers: Iterable[Offer], times: RunTimes, now: float) -> dict[Key, Demand]:
+def demands(
+    desk: Desk, offers: Iterable[Offer], times: RunTimes, now: float, coming: Iterable[Coming] = ()
+) -> dict[Key, Demand]:
     """Waiting and due work of each pool; ``now`` is seconds since the epoch. What runs is added by the caller."""
     offers = list(offers)
     free = {offer.pool.key: offer.free for offer in offers}
@@ -67,7 +71,22 @@ def demands(desk: Desk, offers: Iterable[Offer], times: RunTimes, now: float) ->
         for when, handler, count in work.due:
             able = [offer for offer in serving if when <= now + offer.prewarm_seconds]
             _assign(found, able, handler, count, times, free, room, due=True)
+    for when, namespace, spec in coming:
+        queue = str(spec.get("queue", "default"))
+        policy = desk.policies.get((namespace, queue), QueuePolicy())
+        if when <= now or policy.paused:
+            continue  # its job is on its way already, or will wait
+        able = [
+            offer for offer in offers if offer.pool.serves(namespace, queue) and when <= now + offer.prewarm_seconds
+        ]
+        _assign(found, able, str(spec.get("handler") or ""), _planned(spec), times, free, room, due=True)
     return found
+
+
+def _planned(spec: Json) -> int:
+    """Attempts that a job of that specification could start at once."""
+    size = len(spec["items"]) if spec.get("items") else int(spec.get("count") or 1)
+    return min(size, int(spec.get("parallelism") or size))
 
 
 def _work(desk: Desk, line: Line, now: float, soon: float) -> _Work:

@@ -147,6 +147,19 @@ class Desk:
         """Whether some worker serves its queue, whatever it knows."""
         return any(worker.boot and worker.pod.serves(*job.key) for worker in self.workers.values())
 
+    def waits(self, key: LineKey, now: float) -> tuple[int, float | None]:
+        """How many of a queue could run now if there were a worker and room for them, and since when the oldest waits.
+
+        Those that no worker can run count: else nobody who goes by the depth would ever start the first one.
+        """
+        line = self.lines[key]
+        unserved = [
+            entry.since for entry in line.entries()
+            if entry.place == "held" and entry.why == Held.HANDLER and entry.not_before <= now
+        ]  # fmt: skip
+        oldest = line.oldest(now)
+        return line.depth(now) + len(unserved), min([*unserved, *([] if oldest is None else [oldest])], default=None)
+
     def look_again(self, why: Held, now: float) -> None:
         """What held these may be over."""
         for line in self.lines.values():

@@ -23,8 +23,8 @@ def lines_and_workers(desk: Desk, now: float, clock: float) -> dict[str, Any]:
     states = Counter(state(worker) for worker in desk.workers.values())
     return {
         "queues": [
-            QueueLine(*key, line.depth(now), line.running, None if (since := line.oldest(now)) is None else now - since)
-            for key, line in desk.lines.items()
+            QueueLine(*key, depth, line.running, None if since is None else now - since)
+            for key, line in desk.lines.items() for depth, since in [desk.waits(key, now)]
         ],
         "workers": {name: states[name] for name in STATES},
         "slots": {

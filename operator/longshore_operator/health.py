@@ -88,6 +88,7 @@ class HealthServer:
             web.get("/livez", self._livez), web.get("/readyz", self._readyz), web.get("/metrics", self._metrics),
             web.get("/v1/explain/{namespace}/{name}", self._explain),
             web.get("/v1/pools/{namespace}/{name}", self._pool),
+            web.get("/v1/pools/{namespace}/{name}/load", self._load),
             web.get("/v1/workers", self._workers), web.get("/v1/queues", self._queues),
         ])  # fmt: skip
         self._runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=STOP_SECONDS)
@@ -149,6 +150,15 @@ class HealthServer:
         namespace, name = request.match_info["namespace"], request.match_info["name"]
         found = await self._ask.pool(namespace, name)
         return _json(found) if found is not None else _problem(404, "not-found", f"no Deployment in {namespace} has the label longshore.dev/pool={name}")  # fmt: skip
+
+    async def _load(self, request: web.Request) -> web.Response:
+        """What an autoscaler asks: no more than ``/metrics`` says, so without a token. 503 of an operator that does not lead."""
+        found = await self._ask.pool(request.match_info["namespace"], request.match_info["name"])
+        if found is None:
+            return _problem(404, "not-found", "no such pool")
+        if found["reason"] == "Starting":
+            raise KubeUnavailable("this operator does not lead, or has only just begun", retry_after=2.0)
+        return _json({"wantedSlots": found["demand"]["wantedSlots"], "slotsPerWorker": found["slotsPerWorker"]})
 
     async def _workers(self, request: web.Request) -> web.Response:
         self._admit(request)

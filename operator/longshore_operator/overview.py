@@ -37,9 +37,9 @@ def queues(desk: Desk, *, now: float) -> list[Json]:
 
 def _queue(desk: Desk, namespace: str, name: str, *, now: float) -> Json:
     line = desk.lines[namespace, name]
-    oldest = line.oldest(now)
+    depth, oldest = desk.waits((namespace, name), now)
     return {
         "name": name, "namespace": namespace, "policy": line.policy.model_dump(mode="json", exclude_none=True),
-        "waiting": len(line), "ready": line.depth(now), "running": line.running, "paused": line.policy.paused,
+        "waiting": len(line), "ready": depth, "running": line.running, "paused": line.policy.paused,
         "oldestAgeSeconds": round(max(0.0, now - oldest), 3) if oldest is not None else 0.0,
     }  # fmt: skip

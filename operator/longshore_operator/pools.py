@@ -5,7 +5,7 @@ The leader alone scales. Nothing is kept that the next leader could not read aga
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Final
 
@@ -13,7 +13,7 @@ from prometheus_client import CollectorRegistry
 
 from longshore.job.attempts import EndedEntry
 from longshore_operator.attempts_client import AttemptsClient
-from longshore_operator.demand import demands
+from longshore_operator.demand import Coming, demands
 from longshore_operator.desk import Desk, Worker
 from longshore_operator.errors import KubeError, KubeUnavailable
 from longshore_operator.job import Job, Json
@@ -37,13 +37,16 @@ VERIFY_SECONDS: Final = 15.0  # after a shrink: a busy pod that goes in that tim
 
 
 class Pools:
-    """``clock`` is monotonic, ``now`` seconds since the epoch; the gauges go into ``registry``. Not ``on``: pools are not looked for."""
+    """``clock`` is monotonic, ``now`` seconds since the epoch; the gauges go into ``registry``. Not ``on``: pools are not looked for.
 
-    def __init__(self, desk: Desk, client: KubeClient, workers: AttemptsClient, registry: CollectorRegistry, *, on: bool,
+    ``coming``: jobs that schedules will make.
+    """
+
+    def __init__(self, desk: Desk, client: KubeClient, workers: AttemptsClient, registry: CollectorRegistry, *, on: bool, coming: Callable[[], Iterable[Coming]] = tuple,
                  log: Callable[..., None], now: Callable[[], float] = time.time,
                  clock: Callable[[], float] = time.monotonic) -> None:  # fmt: skip
         self._desk, self._workers, self._client, self._log = desk, workers, client, log
-        self._on, self._now, self._clock = on, now, clock
+        self._on, self._coming, self._now, self._clock = on, coming, now, clock
         self.states: dict[str, State] = {}
         """By uid of the Deployment."""
         self.times = RunTimes()
@@ -144,7 +147,7 @@ class Pools:
             state.measure(workers, now)
             state.refused = await self._refusal(state, now)
             self._verify(state, workers, now)
-        found = demands(self._desk, [state.offer() for state in states], self.times, self._now())
+        found = demands(self._desk, [state.offer() for state in states], self.times, self._now(), self._coming())
         for state in states:
             waiting = found.get(state.pool.key, Demand())
             state.demand = replace(waiting, running=state.running, used_slots=state.busy.slots(now))

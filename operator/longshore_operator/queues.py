@@ -100,8 +100,8 @@ class Queues:
     def _status(self, key: LineKey, known: _Known) -> Json:
         now = self._now()
         line = self._desk.line(key, now)
-        oldest = line.oldest(now)
-        status: Json = {"depth": line.depth(now), "running": line.running}
+        depth, oldest = self._desk.waits(key, now)
+        status: Json = {"depth": depth, "running": line.running}
         if oldest is not None:
             status["oldestAgeSeconds"] = float(max(0, int(now - oldest)))
         return status | {"conditions": [_ready(known, now)]}

@@ -67,6 +67,13 @@ class Schedules:
         """How many schedules there are."""
         return len(self._entries)
 
+    def coming(self) -> list[tuple[float, str, Json]]:
+        """When the next tick of each schedule is (seconds since the epoch), its namespace, and what its job asks for."""
+        return [
+            (entry.look_at.timestamp(), entry.schedule["metadata"]["namespace"], entry.schedule["spec"]["jobTemplate"]["spec"])
+            for entry in self._entries.values() if entry.look_at != NEVER
+        ]  # fmt: skip
+
     def seen(self, event_type: str | None, schedule: Json) -> None:
         """A watch event, or an object of a list (None)."""
         uid = schedule["metadata"]["uid"]

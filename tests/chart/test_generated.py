@@ -72,12 +72,18 @@ def test_the_manifest_can_be_applied_as_it_is() -> None:
     assert not [one for one in objects if "helm.sh/hook" in one["metadata"].get("annotations", {})]
 
 
-def test_the_page_of_values_is_made_from_the_values(tmp_path: Path) -> None:
-    copy = shutil.copytree(CHART, tmp_path / "longshore")
+def test_the_pages_of_values_are_made_from_the_values(tmp_path: Path) -> None:
+    copy = shutil.copytree(CHART, tmp_path / "charts/longshore")
+    (tmp_path / "docs").mkdir()
     (copy / "README.md").unlink()
-    subprocess.run([tool("helm-docs"), "--chart-search-root", copy], check=True, capture_output=True, timeout=60)
+    file_order = ["--sort-values-order=file", "--template-files=values.md.gotmpl", "--output-file=../../docs/values.md"]
+    for more in ([], file_order):
+        subprocess.run(
+            [tool("helm-docs"), "--chart-search-root", copy, *more], check=True, capture_output=True, timeout=60
+        )
 
-    assert (copy / "README.md").read_text() == (CHART / "README.md").read_text(), AGAIN
+    for page in ("charts/longshore/README.md", "docs/values.md"):
+        assert (tmp_path / page).read_text() == (ROOT / page).read_text(), AGAIN
 
 
 def test_every_value_is_explained() -> None:

@@ -14,14 +14,36 @@ from chart_series import DASHBOARD, MADE_BY_PROMETHEUS, SELECTED, panels
 from helm_chart import MONITORING, ROOT, Object, kind, promtool, render
 from longshore.job.status import Outcome
 from longshore_operator import gauges
+from longshore_operator.attempts_client import AttemptsClient
 from longshore_operator.desk import Desk
 from longshore_operator.metrics import OperatorMetrics, QueueLine, Snapshot
+from longshore_operator.pool import pool
+from longshore_operator.pool_metrics import PoolMetrics
+from longshore_operator.pool_state import State
+from longshore_operator.scale import Capacity, Demand, History, decide
+from longshore_operator.victims import Victims
 from service import Service
 
 CASES = Path(__file__).parent / "alerts.yaml"
 RUNBOOKS = ROOT / "docs/runbooks"
-PAGES = [ROOT / "docs/observability.md", ROOT / "docs/operator.md", *sorted(RUNBOOKS.glob("*.md"))]
+PAGES = [
+    ROOT / "docs/observability.md",
+    ROOT / "docs/operator.md",
+    ROOT / "docs/scaling.md",
+    *sorted(RUNBOOKS.glob("*.md")),
+]
 NO_SERIES = {"longshore_samples"}  # a package
+
+
+def scaled_pool() -> State:
+    """A pool about which something has been decided."""
+    template = {"spec": {"containers": []}}
+    made = pool({"metadata": {"namespace": "demo", "name": "p", "uid": "u", "labels": {"longshore.dev/pool": "p"},
+                              "annotations": {"longshore.dev/max-workers": "3"}}, "spec": {"template": template}})  # fmt: skip
+    state = State(made, Victims(AttemptsClient(None), lambda *_, **__: None))
+    assert made.knobs is not None
+    state.decision, state.history = decide(made.knobs, Demand(), Capacity(1, 1), History.begin(1, 0.0), 0.0)
+    return state
 
 
 def rule(**more: object) -> Object:
@@ -41,6 +63,7 @@ def exported(shared_service: Service) -> set[str]:
         queues=[QueueLine("demo", "default", 1, 1)], workers=dict.fromkeys(gauges.STATES, 1),
         slots={"free": 1, "busy": 1}, desk=gauges.sizes(Desk()), watch_age_seconds={"jobs": 1}))  # fmt: skip
     operator.api_request("get", "200")
+    PoolMetrics(operator.registry, lambda: [scaled_pool()], lambda: 0.0)
     scraped = shared_service.request("GET", "/metrics").body.decode() + operator.render().decode()
     return {sample.name for family in text_string_to_metric_families(scraped) for sample in family.samples}
 

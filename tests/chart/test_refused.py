@@ -1,10 +1,14 @@
 """Values that are wrong, and what helm says to them."""
 
+import json
+from collections.abc import Iterator
 from typing import Any
 
+import jsonschema
 import pytest
+import yaml
 
-from helm_chart import refusal
+from helm_chart import CHART, refusal
 
 WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "unknown key": ({"operater": {}}, "additional properties 'operater' not allowed"),
@@ -27,6 +31,12 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "min alone": ({"pools": {"gpu": {"minWorkers": 3}}}, "pools.gpu: minWorkers and maxWorkers go together"),
     "two owners": ({"pools": {"gpu": {"replicas": 1, "minWorkers": 1, "maxWorkers": 3}}},
                    "pools.gpu: replicas and maxWorkers are both set"),
+    "a scaler that there is not": ({"pools": {"gpu": {"autoscaling": {"mode": "vpa"}}}}, "at '/pools/gpu/autoscaling/mode'"),
+    "a scaler without limits": ({"pools": {"gpu": {"autoscaling": {"mode": "keda"}}}}, "pools.gpu: autoscaling.mode keda needs minWorkers"),
+    "hpa to zero": ({"pools": {"gpu": {"minWorkers": 0, "maxWorkers": 3, "autoscaling": {"mode": "hpa"}}}},
+                    "pools.gpu: autoscaling.mode hpa needs minWorkers of 1"),
+    "keda and two operators": ({"operator": {"replicas": 2}, "pools": {"gpu": {"minWorkers": 0, "maxWorkers": 3, "autoscaling": {"mode": "keda"}}}},
+                               "pools.gpu.autoscaling.keda.prometheusAddress: without it KEDA asks the operator"),
     "own image without a version": ({"pools": {"gpu": {"image": {"repository": "mine"}}}}, "pools.gpu.image: mine needs a tag"),
     "namespaces without scope": ({"watchNamespaces": ["a"]}, "watchNamespaces: only with scope namespaced"),
     "all namespaces without scope": ({"scope": "namespaced", "api": {"allNamespaces": True}},
@@ -51,3 +61,29 @@ def test_wrong_values_are_refused_by_name(values: dict[str, Any], said: str) -> 
 
 def test_a_kubernetes_that_is_too_old_is_refused() -> None:
     assert "requires kubeVersion: >=1.31.0-0 which is incompatible with Kubernetes v1.30.0" in refusal(kube="1.30.0")
+
+
+def leaves(node: object, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], object]]:
+    """Every value that has no values below it."""
+    if isinstance(node, dict) and node:
+        for key, inner in node.items():
+            yield from leaves(inner, (*path, key))
+    else:
+        yield path, node
+
+
+def test_every_value_of_another_type_is_refused() -> None:
+    validator = jsonschema.Draft7Validator(json.loads((CHART / "values.schema.json").read_text()))
+    values = yaml.safe_load((CHART / "values.yaml").read_text())
+    assert validator.is_valid(values)
+    found = list(leaves(values))
+    assert len(found) > 100
+
+    taken = []
+    for path, default in found:
+        wrong: object = {"a": {"b": {"c": 1}}} if not isinstance(default, dict) else "text"
+        for key in reversed(path):
+            wrong = {key: wrong}
+        if validator.is_valid(wrong):
+            taken.append(".".join(path))
+    assert ["tests.args.hello"] == taken  # arguments of a handler may be anything

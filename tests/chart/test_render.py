@@ -9,6 +9,8 @@ import pytest
 from helm_chart import MATRIX, MONITORING, NEWEST, OLDEST, Object, helm, kind, pods, render, template
 from longshore import settings
 from longshore_operator import settings as operator_settings
+from longshore_operator.pool import ANNOTATIONS, read
+from longshore_operator.scale import Knobs
 
 HTTP_ROUTE = "gateway.networking.k8s.io/v1/HTTPRoute"
 LABELS = {
@@ -213,7 +215,49 @@ def test_the_number_of_pods_has_one_owner() -> None:
 
     assert 0 == few["spec"]["replicas"]
     assert "replicas" not in many["spec"]
-    assert {"longshore.dev/min-workers": "0", "longshore.dev/max-workers": "9"} == many["metadata"]["annotations"]
+    assert Knobs(0, 9) == read(many["metadata"]["annotations"]), "the chart's defaults are the operator's"
+    assert {annotation for annotation, *_ in ANNOTATIONS.values()} == many["metadata"]["annotations"].keys()
+
+
+@pytest.mark.parametrize("mode", ["operator", "hpa", "keda", "none"])
+def test_one_scaler_at_most(mode: str) -> None:
+    pool = {"minWorkers": 1, "maxWorkers": 9, "slots": 3, "autoscaling": {"mode": mode}}
+    objects = render({"pools": {"default": pool}})
+    deployment = kind(objects, "Deployment")["ls-pool-default"]
+    found = {
+        "operator": "longshore.dev/max-workers" in deployment["metadata"].get("annotations", {}),
+        "hpa": bool(kind(objects, "HorizontalPodAutoscaler")), "keda": bool(kind(objects, "ScaledObject")),
+    }  # fmt: skip
+
+    assert "replicas" not in deployment["spec"]
+    assert {name: name == mode for name in found} == found
+
+
+def test_the_scalers_of_others_go_by_the_slots_that_are_wanted() -> None:
+    pool = {"minWorkers": 1, "maxWorkers": 9, "slots": 3}
+    objects = render({"pools": {
+        "default": None, "one": {**pool, "autoscaling": {"mode": "hpa"}}, "two": {**pool, "autoscaling": {"mode": "keda"}},
+        "three": {**pool, "autoscaling": {"mode": "keda", "keda": {"prometheusAddress": "http://prometheus:9090"}}},
+    }})  # fmt: skip
+    hpa = kind(objects, "HorizontalPodAutoscaler")["ls-pool-one"]["spec"]
+    asking, scraped = (kind(objects, "ScaledObject")[f"ls-pool-{name}"]["spec"] for name in ("two", "three"))
+
+    assert ("ls-pool-one", 1, 9) == (hpa["scaleTargetRef"]["name"], hpa["minReplicas"], hpa["maxReplicas"])
+    external = hpa["metrics"][0]["external"]
+    assert ("longshore_pool_wanted_slots", {"exported_namespace": "demo", "pool": "one"}, "3") == (
+        external["metric"]["name"], external["metric"]["selector"]["matchLabels"], external["target"]["averageValue"])  # fmt: skip
+    assert ("ls-pool-two", 1, 9) == (
+        asking["scaleTargetRef"]["name"],
+        asking["minReplicaCount"],
+        asking["maxReplicaCount"],
+    )
+    assert {
+        "url": "http://ls-operator.demo:8082/v1/pools/demo/two/load", "valueLocation": "wantedSlots", "targetValue": "3",
+    } == asking["triggers"][0]["metadata"]  # fmt: skip
+    assert {
+        "serverAddress": "http://prometheus:9090", "threshold": "3",
+        "query": 'max(longshore_pool_wanted_slots{exported_namespace="demo",pool="three"})',
+    } == scraped["triggers"][0]["metadata"]  # fmt: skip
 
 
 def test_workers_and_the_api_share_the_results_and_nobody_else_has_them() -> None:

@@ -252,3 +252,16 @@ def test_a_job_whose_workers_have_gone_does_not_hold_up_those_behind_it(rig: Rig
     assert "Pending" == rig.status("special-1")["phase"]
     rig.patch("special-1", cancel=True)
     rig.end_of("special-1")
+
+
+def test_a_job_that_no_worker_can_run_is_part_of_the_depth(rig: Rig) -> None:
+    """It was none, so that neither an alert nor an autoscaler knew of a queue whose last worker had gone."""
+    queue(rig, "unserved")
+    rig.submit("nobody-runs-it", queue="unserved")
+    rig.submit("nobody-runs-it-yet", queue="unserved", startAfter="2100-01-01T00:00:00Z")
+    rig.until(lambda: standing(rig, "unserved").get("depth") == 1, "the depth")
+    rig.until(lambda: standing(rig, "unserved").get("oldestAgeSeconds", 0) >= 1, "the age of the oldest")
+
+    for name in ("nobody-runs-it", "nobody-runs-it-yet"):
+        rig.patch(name, cancel=True)
+        rig.end_of(name)

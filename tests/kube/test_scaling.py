@@ -9,10 +9,12 @@ from typing import Any
 
 import pytest
 
+from kube.api_service import ApiService
 from kube.control_plane import ControlPlane
 from kube.kubelet import Kubelet
 from kube.node import Node
 from kube.operators import Operator, Rig
+from longshore.cli.explain import story
 from service import SAMPLES, descendants
 
 Json = dict[str, Any]
@@ -231,3 +233,35 @@ def test_pods_without_a_node_stop_growth_and_are_the_first_to_go(pool: Pool, tmp
     gate.touch()
     pool.undisturbed(*(f"job-{number}" for number in range(12)))
     pool.until(lambda: pool.replicas() == 0, "a pool at zero", 60)
+
+
+def test_the_api_and_the_command_line_tell_the_story_of_a_pool(pool: Pool, tmp_path: Path) -> None:
+    tokens = tmp_path / "tokens-of-the-operator"
+    tokens.write_text("of-the-operator\n")
+    pool.leader(token_file=tokens)
+    pool.node.deployment("default", QUICK | {"min-workers": "1"})
+    service = ApiService(tmp_path / "api", pool.plane, pool.namespace)
+    service.change(operator_token_file=tokens)
+    try:
+        service.start()
+        pool.until(pool.ready, "a worker")
+        said = pool.until(
+            lambda: (
+                found
+                if (found := service.ask("GET", "/v1/pools/default").json()).get("workers") == {"ready": 1}
+                else None
+            ),
+            "the worker's state",
+        )
+        nobody = service.ask("GET", "/v1/pools/nobody")
+    finally:
+        service.end()
+    assert ("Minimum", "1 worker, the minimum", 1, 1) == tuple(
+        said[name] for name in ("reason", "message", "replicas", "desired")
+    )
+    assert (0, 3) == (said["settings"]["prewarmSeconds"] - 30, said["settings"]["maxWorkers"])
+    assert [
+        "default: 1 worker, the minimum (Minimum).", "Workers: 1, 1 wanted, from 1 to 3; 2 slot(s) each.", "They are: 1 ready.",
+        "Jobs: 0 running, 0 waiting, 0 due soon.",
+    ] == story(said)  # fmt: skip
+    assert (404, True) == (nobody.status, "longshore.dev/pool=nobody" in nobody.json()["detail"])

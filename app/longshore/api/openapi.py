@@ -53,6 +53,7 @@ ID = parameter(
 QUEUE = parameter(
     "name", {**TEXT, "maxLength": 63, "pattern": "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"}, "Name of the queue.", "path"
 )
+POOL = parameter("name", QUEUE["schema"], "Name of the pool: the label longshore.dev/pool of its Deployment.", "path")
 WAIT = parameter(
     "wait", {"type": "number", "minimum": 0}, "Wait so many seconds, at most 30; over the budget of waits: 0."
 )
@@ -214,6 +215,7 @@ def _service() -> Json:
         },
         "/v1/queues/{name}:pause": verb("pauseQueue", "Start no more jobs of the queue.", queue, QUEUE, problems=(404,)),
         "/v1/queues/{name}:resume": verb("resumeQueue", "Go on.", queue, QUEUE, problems=(404,)),
+        "/v1/pools/{name}": get("getPool", "A pool of workers in a cluster: how many, how many are wanted, and why.", parameters=(POOL,), problems=(404,)),
         "/v1/workers": get("listWorkers", "Who runs jobs, and what runs now.", content(listing(OBJECT))),
         "/v1/status": get("getStatus", "Capacity, counts, age, version."),
         "/v1/status/details": get("getStatusDetails", "The same, with what runs now."),

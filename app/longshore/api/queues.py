@@ -1,4 +1,4 @@
-"""``/v1/queues``: policies and depths, and how to change them."""
+"""``/v1/queues``: policies and depths, and how to change them; ``/v1/pools``: who works on them."""
 
 from flask import Blueprint, Response
 
@@ -21,6 +21,12 @@ def queues() -> Response:
 def queue(name: str) -> Response:
     """One queue."""
     return reply(store().queue(name))
+
+
+@bp.get("/v1/pools/<name:name>")
+def pool(name: str) -> Response:
+    """A pool of workers, and why it has as many as it has."""
+    return reply(store().pool(name))
 
 
 @bp.patch("/v1/queues/<name:name>")

@@ -1,5 +1,7 @@
 """``longshore explain``."""
 
+from typing import Any
+
 import click
 
 from longshore.cli.output import output_option, show
@@ -8,9 +10,17 @@ from longshore.cli.root import client
 
 @click.command()
 @click.argument("job")
+@click.argument("pool", required=False)
 @output_option
-def explain(job: str, output: str) -> None:
-    """Say why a job stands where it stands."""
+def explain(job: str, pool: str | None, output: str) -> None:
+    """Say why a job stands where it stands; `explain pool NAME`: why a pool has as many workers as it has."""
+    if pool is not None:
+        if job != "pool":
+            raise click.UsageError("one job, or `pool` and the name of a pool")
+        with client() as service:
+            found = service.pool(pool)
+        show(found, output, lambda: click.echo("\n".join(story(found))))
+        return
     with client() as service:
         found = service.explain(job)
 
@@ -20,3 +30,19 @@ def explain(job: str, output: str) -> None:
         click.echo(f"{job} is {found['phase']}: {found['message']} ({found['reason']}).{place}{until}")
 
     show(found, output, tell)
+
+
+def story(found: dict[str, Any]) -> list[str]:
+    """The story of a pool, line by line."""
+    settings, demand = found.get("settings", {}), found["demand"]
+    lines = [f"{found['name']}: {found['message']} ({found['reason']})."]
+    wanted = f", {found['desired']} wanted" if "desired" in found else ""
+    limits = f", from {settings['minWorkers']} to {settings['maxWorkers']}" if settings else ""
+    lines.append(f"Workers: {found['replicas']}{wanted}{limits}; {found['slotsPerWorker']} slot(s) each.")
+    if found["workers"]:
+        lines.append("They are: " + ", ".join(f"{count} {state}" for state, count in found["workers"].items()) + ".")
+    lines += [f"Starting: {one['name']}, {one['stage']}." for one in found["starting"]]
+    lines.append(f"Jobs: {demand['running']} running, {demand['waiting']:g} waiting, {demand['dueSoon']:g} due soon.")
+    if "warning" in found:
+        lines.append(f"Warning: {found['warning']}.")
+    return lines

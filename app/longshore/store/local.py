@@ -5,7 +5,7 @@ from typing import cast
 
 import orjson
 
-from longshore.errors import Gone, InvalidRequest
+from longshore.errors import Gone, InvalidRequest, NotFound
 from longshore.store.port import Event, JobDoc, Key, LogChunk, NewJob, Page, Query, Submitted
 from longshore.store.rpc import VERSION
 from longshore.store.service import EngineService, log_chunk
@@ -79,6 +79,11 @@ class LocalStore(EngineService):
 
     def explain(self, id: str) -> dict[str, object]:
         return self._doc("explain", again=True, id=id)
+
+    def pool(self, name: str) -> dict[str, object]:
+        raise NotFound(
+            f"there is no pool {name}: pools are Deployments of a cluster, and this service runs its jobs itself"
+        )
 
     def queues(self) -> list[dict[str, object]]:
         return self._docs("queues")

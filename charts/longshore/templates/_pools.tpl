@@ -18,3 +18,22 @@ longshore.dev/queues: {{ join "," . | quote }}
 longshore.dev/serves-namespaces: {{ join "," . | quote }}
 {{- end }}
 {{- end -}}
+
+{{/* How the operator scales a pool: docs/scaling.md. Nothing where somebody else does. */}}
+{{- define "longshore.scalingAnnotations" -}}
+{{- if and (not (kindIs "invalid" .maxWorkers)) (eq .autoscaling.mode "operator") }}
+longshore.dev/min-workers: {{ int .minWorkers | quote }}
+longshore.dev/max-workers: {{ int .maxWorkers | quote }}
+{{- with .autoscaling }}
+longshore.dev/target-wait-seconds: {{ .targetWaitSeconds | quote }}
+longshore.dev/headroom-slots: {{ int .headroomSlots | quote }}
+longshore.dev/scale-down-window-seconds: {{ .scaleDownWindowSeconds | quote }}
+longshore.dev/idle-seconds: {{ .idleSeconds | quote }}
+longshore.dev/scale-up-workers: {{ int .scaleUpWorkers | quote }}
+longshore.dev/scale-up-percent: {{ int .scaleUpPercent | quote }}
+longshore.dev/scale-down-percent: {{ int .scaleDownPercent | quote }}
+longshore.dev/prewarm-seconds: {{ .prewarmSeconds | quote }}
+longshore.dev/unschedulable-seconds: {{ .unschedulableSeconds | quote }}
+{{- end }}
+{{- end }}
+{{- end -}}

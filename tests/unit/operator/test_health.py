@@ -41,7 +41,13 @@ class Operator:
         return {"why": f"{namespace}/{name} waits"} if name == "job" else None
 
     async def pool(self, namespace: str, name: str) -> Json | None:
-        return {"name": name, "namespace": namespace} if name == "default" else None
+        if name not in ("default", "cold"):
+            return None
+        return {
+            "reason": "Starting" if name == "cold" else "Demand",
+            "demand": {"wantedSlots": 2.5},
+            "slotsPerWorker": 4,
+        }
 
     async def workers(self) -> Json:
         if self.broken is not None:
@@ -105,6 +111,24 @@ def test_not_alive_when_the_event_loop_is_late() -> None:
                     await asyncio.sleep(0.05)
 
             await asyncio.wait_for(back(), 20)
+
+    run(test())
+
+
+def test_an_autoscaler_asks_without_a_token_and_only_a_leader_answers(tmp_path: Path) -> None:
+    tokens = tmp_path / "tokens"
+    tokens.write_text("secret\n")
+
+    async def test() -> None:
+        async with serving(Operator(), token_file=tokens) as client:
+            assert (200, {"wantedSlots": 2.5, "slotsPerWorker": 4}) == (
+                await client.get("/v1/pools/here/default/load")
+            )[:2]
+            assert 503 == (await client.get("/v1/pools/here/cold/load"))[0]
+            assert 404 == (await client.get("/v1/pools/here/nobody/load"))[0]
+            assert 401 == (await client.get("/v1/pools/here/default"))[0]
+            assert 200 == (await client.get("/v1/pools/here/default", "Bearer secret"))[0]
+            assert 404 == (await client.get("/v1/pools/here/nobody", "Bearer secret"))[0]
 
     run(test())
 

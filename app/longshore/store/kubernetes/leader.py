@@ -47,6 +47,13 @@ class Leader:
             if {worker.get("namespace"), *worker.get("servesNamespaces", ())} & {namespace, "*"}
         ]
 
+    def pool(self, namespace: str, name: str) -> dict[str, object]:
+        """How a pool stands; raises NotFound and StoreUnavailable."""
+        try:
+            return self.ask(f"/v1/pools/{namespace}/{name}")
+        except NotFound:
+            raise NotFound(f"no Deployment in {namespace} has the label longshore.dev/pool={name}") from None
+
     def _address(self) -> str:
         try:
             lease = self._client.get(self._lease)

@@ -228,6 +228,9 @@ class KubernetesStore:
         job = self._resource(id)
         return explain(job, self._queues, self._cluster.leader, time.time())
 
+    def pool(self, name: str) -> dict[str, object]:
+        return self._cluster.leader.pool(self.namespace, name)
+
     # -- the service -----------------------------------------------------------------------------------------
 
     def queues(self) -> list[dict[str, object]]:

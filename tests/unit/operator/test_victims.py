@@ -1,0 +1,157 @@
+"""Who may go, and who may not: workers laid by hand, and a client that answers or does not."""
+
+import asyncio
+from dataclasses import replace
+from typing import Any
+
+from prometheus_client import CollectorRegistry
+
+from longshore_operator.attempts_client import AttemptsClient
+from longshore_operator.desk import Desk, Worker
+from longshore_operator.errors import WorkerUnreachable
+from longshore_operator.job import Attempt, Job
+from longshore_operator.kube.client import KubeClient
+from longshore_operator.kube.config import KubeConfig
+from longshore_operator.pools import Pools
+from longshore_operator.recover import Pod
+from longshore_operator.victims import TAKEN_SECONDS, Victims, unplaced
+
+
+class Line(AttemptsClient):
+    """Remembers what it was asked; some addresses do not answer."""
+
+    def __init__(self, *silent: str) -> None:
+        super().__init__(None)
+        self.silent, self.asked = set(silent), list[tuple[str, bool]]()
+
+    async def drain(self, address: str, *, on: bool) -> None:
+        self.asked.append((address, on))
+        if address in self.silent:
+            raise WorkerUnreachable("no answer")
+
+
+def log(*_: Any, **__: Any) -> None:
+    pass
+
+
+def make_worker(name: str, *, jobs: int = 0, **pod: Any) -> Worker:
+    given: dict[str, Any] = {
+        "uid": name, "name": name, "namespace": "here", "pool": "default", "address": name, "ready": True, "ending": False,
+        "ended": "", "last_end": "", "queues": frozenset(), "namespaces": frozenset({"here"}), **pod,
+    }  # fmt: skip
+    worker = Worker(Pod(**given), boot="boot", slots=4)
+    for number in range(jobs):
+        job = Job({
+            "metadata": {"namespace": "here", "name": f"job-{number}", "uid": f"{name}-{number}", "creationTimestamp": "2027-01-01T00:00:00Z"},
+            "spec": {"handler": "echo"},
+        })  # fmt: skip
+        worker.held[job.uid, None, 1] = (job, Attempt(1, None, 0.0))
+    return worker
+
+
+def by_uid(*workers: Worker) -> dict[str, Worker]:
+    return {worker.pod.uid: worker for worker in workers}
+
+
+def choose(victims: Victims, workers: dict[str, Worker], count: int, *, busy_too: bool = False) -> list[str]:
+    asyncio.run(victims.choose(workers, count, 100.0, busy_too=busy_too))
+    return sorted(victims.draining)
+
+
+def test_only_workers_that_run_nothing_are_drained() -> None:
+    workers = by_uid(
+        make_worker("a", jobs=1), make_worker("b"), make_worker("c", ready=False), make_worker("d", ending=True)
+    )
+    victims = Victims(Line(), log)
+    assert ["b"] == choose(victims, workers, 4)
+    assert workers["b"].draining
+    assert 0 == workers["b"].free(0.0), "something would be offered to it"
+
+
+def test_above_the_maximum_the_least_busy_ones_are_drained_and_may_finish() -> None:
+    workers = by_uid(make_worker("a", jobs=3), make_worker("b", jobs=1), make_worker("c", jobs=2))
+    victims = Victims(Line(), log)
+    assert ["b"] == choose(victims, workers, 1, busy_too=True)
+    workers["b"].pod = replace(workers["b"].pod, ready=False)
+    assert [] == victims.gone(workers), "it runs a job"
+    workers["b"].held.clear()
+    assert ["b"] == victims.gone(workers)
+
+
+def test_a_worker_that_does_not_answer_is_no_victim() -> None:
+    workers, line = by_uid(make_worker("a"), make_worker("b")), Line("a")
+    victims = Victims(line, log)
+    assert ["b"] == choose(victims, workers, 2)
+    assert not workers["a"].draining
+    assert ("a", False) in line.asked, "it may have heard the drain, and nobody would take it back"
+
+
+def test_a_drained_worker_goes_when_it_is_seen_not_ready() -> None:
+    workers = by_uid(make_worker("a"))
+    victims = Victims(Line(), log)
+    choose(victims, workers, 1)
+    assert [] == victims.gone(workers)
+    workers["a"].pod = replace(workers["a"].pod, ready=False)
+    assert ["a"] == victims.gone(workers)
+
+
+def test_a_busy_worker_that_is_not_ready_stops_every_shrink() -> None:
+    victims = Victims(Line(), log)
+    assert ["a"] == victims.exposed(by_uid(make_worker("a", jobs=1, ready=False), make_worker("b", jobs=1)))
+    assert [] == victims.exposed(by_uid(make_worker("a", jobs=1, ready=False, ending=True)))
+
+
+def test_what_a_replica_set_did_not_take_is_taken_back() -> None:
+    workers = by_uid(make_worker("a"))
+    victims = Victims(Line(), log)
+    choose(victims, workers, 1)
+    victims.taken["a"] = victims.draining.pop("a")
+    assert [] == victims.tidy(workers, 100.0 + TAKEN_SECONDS)
+    left = victims.tidy(workers, 100.1 + TAKEN_SECONDS)
+    assert [workers["a"]] == left
+    asyncio.run(victims.take_back(left))
+    assert ({}, {}, False) == (victims.taken, victims.draining, workers["a"].draining)
+
+
+def test_a_victim_whose_process_was_started_again_is_none_any_more() -> None:
+    workers = by_uid(make_worker("a"))
+    victims = Victims(Line(), log)
+    choose(victims, workers, 1)
+    workers["a"].draining = False  # its feed says so
+    victims.tidy(workers, 104.0)
+    assert {} == victims.draining
+
+
+def test_pods_without_a_node_go_first() -> None:
+    assert ["a"] == unplaced(
+        by_uid(make_worker("a", stage="Unschedulable", ready=False), make_worker("b", stage="ContainerCreating"))
+    )
+
+
+def test_a_busy_worker_that_goes_right_after_a_shrink_is_counted_once() -> None:
+    desk, registry = Desk(), CollectorRegistry()
+    pools = Pools(
+        desk,
+        KubeClient(KubeConfig(server="http://127.0.0.1:1")),
+        Line(),
+        registry,
+        on=True,
+        log=log,
+        clock=lambda: 105.0,
+    )
+    pools.seen({
+        "metadata": {"namespace": "here", "name": "pool-default", "uid": "d", "labels": {"longshore.dev/pool": "default"}},
+        "spec": {"replicas": 1, "template": {"spec": {"containers": []}}},
+    })  # fmt: skip
+    workers = desk.workers = by_uid(make_worker("a", jobs=2, ending=True), make_worker("b", ending=True))
+    state = pools.states["d"]
+
+    def counted() -> float | None:
+        return registry.get_sample_value("longshore_operator_scale_in_busy_workers_total")
+
+    pools._verify(state, workers, 105.0)
+    assert 0 == counted(), "nothing was shrunk"
+    state.shrunk_at = 100.0
+    pools._verify(state, workers, 105.0)
+    pools._verify(state, workers, 106.0)
+    assert 1 == counted()
