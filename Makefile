@@ -74,6 +74,12 @@ kube-tools: ## Build the Kubernetes programs for the tests, once
 chart-tools: ## Make helm and what else the tests of the chart need, once
 	@scripts/chart-tools
 
+cluster: setup-dev system ## Start a whole Kubernetes node with the images, as root on Debian, and print how to reach it
+	@cd tests && ../$(PY) -m e2e
+
+cluster-down: setup-dev ## Take it away, with all that is in it
+	@cd tests && ../$(PY) -m e2e down
+
 cluster-api: setup-dev ## Start a real API server by hand and print its kubeconfig (KUBE=1.35: an older one)
 	@cd tests && exec ../$(PY) -m kube $(KUBE)
 
@@ -81,4 +87,4 @@ clean: ## Remove what the commands above made, but no data
 	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 
-.PHONY: help run chaos test unit lint typecheck format bench generate lock setup setup-dev system kube-tools chart-tools cluster-api clean
+.PHONY: help run chaos test unit lint typecheck format bench generate lock setup setup-dev system kube-tools chart-tools cluster cluster-down cluster-api clean

@@ -79,7 +79,7 @@ DEEP = b'{"handler":"echo","args":{"x":' + b"[" * 3000 + b"]" * 3000 + b"}}"
         ("an unknown field", b'{"handler":"echo","colour":"red"}', 422, "/colour"),
         ("a wrong type", b'{"handler":"echo","priority":"high"}', 422, "/priority"),
         ("too much", b'{"handler":"echo","args":{"x":"%b"}}' % (b"y" * MAX_ARGS_BYTES), 422, "/args"),
-        ("too deep", DEEP, 400, None),
+        ("too deep", DEEP, 422, "/args"),
         ("NaN", b'{"handler":"echo","args":{"x":NaN}}', 400, None),
         ("Infinity", b'{"handler":"echo","args":{"x":-Infinity}}', 400, None),
         ("no zone", b'{"handler":"echo","startAfter":"2026-01-01T00:00:00"}', 422, "/startAfter"),

@@ -34,10 +34,10 @@ class Authority:
         )
         self.certificate = self._write("ca", certificate, self._key)
 
-    def server(self, name: str) -> Path:
-        """A certificate for a server on loopback; path of the .crt file, the key lies beside it."""
+    def server(self, name: str, addresses: Sequence[str]) -> Path:
+        """A certificate for a server at these addresses; path of the .crt file, the key lies beside it."""
         names: list[x509.GeneralName] = [x509.DNSName(text) for text in SERVER_NAMES]
-        names.append(x509.IPAddress(ipaddress.ip_address("127.0.0.1")))
+        names += [x509.IPAddress(ipaddress.ip_address(text)) for text in addresses]
         return self._issue(name, name, [], ExtendedKeyUsageOID.SERVER_AUTH, x509.SubjectAlternativeName(names))
 
     def client(self, name: str, user: str, groups: Sequence[str]) -> Path:

@@ -21,13 +21,15 @@ from kube.daemon import Daemon, StartError, free_port
 READY_SECONDS = 60.0  # 3 s on an idle machine; tests may share two cores with a compiler
 CRDS = Path(__file__).parents[2] / "manifests/crds"
 ISSUER = "https://kubernetes.default.svc.cluster.local"
-SERVICE_ADDRESSES = "10.96.0.0/16"
+SERVICE_ADDRESSES, SERVICE_ADDRESS = "10.96.0.0/16", "10.96.0.1"  # the second is that of the API server
 ADMIN_GROUP = "system:masters"
 MERGE_PATCH = "application/merge-patch+json"
 
 
 class ControlPlane:
     """Starts, kills, restarts and ends the programs that it started; by pid, nothing else."""
+
+    address = "127.0.0.1"  # where it listens; e2e/plane.py has another
 
     def __init__(self, tools: Path, folder: Path, *, controllers: bool = False, unsafe_no_fsync: bool = True) -> None:
         """``tools`` has the programs (``scripts/kube-tools`` prints it); ``folder`` takes data, certificates and logs.
@@ -38,7 +40,7 @@ class ControlPlane:
         self.tools, self.folder, self.controllers = tools, folder.resolve(), controllers
         self.folder.mkdir(parents=True, exist_ok=True)
         self._authority = Authority(self.folder / "pki")
-        self._authority.server("apiserver")
+        self._authority.server("apiserver", [self.address, SERVICE_ADDRESS])
         write_key_pair(self._authority.folder, "service-account")
         self._etcd_port, peer_port, self._port = free_port(), free_port(), free_port()
         self._kubeconfigs: dict[tuple[str, tuple[str, ...]], Path] = {}
@@ -52,7 +54,7 @@ class ControlPlane:
     @property
     def url(self) -> str:
         """Address of the API server."""
-        return f"https://127.0.0.1:{self._port}"
+        return f"https://{self.address}:{self._port}"
 
     @property
     def ssl_context(self) -> ssl.SSLContext:
@@ -204,7 +206,7 @@ class ControlPlane:
             # Without the admin's certificate: it would win over the token.
             context = ssl.create_default_context(cafile=str(self._authority.certificate))
             headers["Authorization"] = f"Bearer {token}"
-        connection = http.client.HTTPSConnection("127.0.0.1", self._port, context=context, timeout=30)
+        connection = http.client.HTTPSConnection(self.address, self._port, context=context, timeout=30)
         try:
             connection.request(method, path, None if body is None else json.dumps(body), headers)
             answer = connection.getresponse()
@@ -262,7 +264,7 @@ class ControlPlane:
     def _apiserver_flags(self) -> list[str]:
         flags = [
             f"--etcd-servers=http://127.0.0.1:{self._etcd_port}",
-            "--bind-address=127.0.0.1", "--advertise-address=127.0.0.1", f"--secure-port={self._port}",
+            f"--bind-address={self.address}", f"--advertise-address={self.address}", f"--secure-port={self._port}",
             # Endpoints may not be loopback addresses, so it must not announce its own.
             "--endpoint-reconciler-type=none",
             f"--service-cluster-ip-range={SERVICE_ADDRESSES}", "--allow-privileged=true",

@@ -22,10 +22,11 @@ class StartError(RuntimeError):
 class Daemon:
     """One program that can be killed and started again, with the same arguments."""
 
-    def __init__(self, name: str, argv: Sequence[str], log: Path) -> None:
-        self.name, self.log = name, log
+    def __init__(self, name: str, argv: Sequence[str], log: Path, *, outlives: bool = False) -> None:
+        """``outlives``: goes on when the process that started it ends, and its terminal is closed."""
+        self.name, self.log, self._outlives = name, log, outlives
         # setpriv is how a shell would set PR_SET_PDEATHSIG: it becomes the program, with the same pid. Not on macOS.
-        guard = ["setpriv", "--pdeathsig", "KILL", "--"] if shutil.which("setpriv") else []
+        guard = ["setpriv", "--pdeathsig", "KILL", "--"] if shutil.which("setpriv") and not outlives else []
         self._argv = [*guard, *argv]
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -50,8 +51,9 @@ class Daemon:
     def _spawn(self) -> subprocess.Popen[bytes]:
         with self.log.open("ab") as log:
             return subprocess.Popen(
-                self._argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, process_group=0, cwd=self.log.parent
-            )
+                self._argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.log.parent,
+                process_group=None if self._outlives else 0, start_new_session=self._outlives,
+            )  # fmt: skip
 
     def kill(self) -> None:
         """SIGKILL to its process group, and wait; nothing happens when it is gone already."""

@@ -596,3 +596,42 @@ def test_an_api_server_that_was_killed_and_comes_back(
     assert ([200, 503], 503) == (probes, without_etcd)
     assert (200, "Succeeded") == (ended.status, ended.json()["status"]["phase"])
     assert 202 == after.status
+
+
+@pytest.mark.parametrize("levels", [70, 300, 1_200, 9_000])
+def test_what_is_nested_too_deeply_is_refused_by_its_field(api: ApiService, levels: int) -> None:
+    text = "[" * levels + "]" * levels
+    raw = f'{{"handler": "echo", "name": "deep-{levels}", "args": {{"x": {text}}}}}'.encode()
+    headers = {"Content-Type": "application/json"}
+    one = api.ask("POST", "/v1/jobs", raw=raw, headers=headers)
+    two = api.ask("POST", "/v1/jobs:batch", raw=b'{"jobs": [{"handler": "echo"}, ' + raw + b"]}", headers=headers)
+
+    assert (422, 422) == (one.status, two.status)
+    assert [{"pointer": "/args", "detail": "is nested deeper than 64 levels"}] == one.json()["errors"]
+    assert "/jobs/1/args" == two.json()["errors"][0]["pointer"]
+
+
+@pytest.mark.parametrize("levels", [300, 1_200, 9_000])
+def test_a_resource_that_is_nested_too_deeply_hides_no_other(
+    api: ApiService, levels: int, tmp_path: Path, eventually: Wait
+) -> None:
+    """An API server takes it, from kubectl."""
+    name, text = f"applied-{levels}", "[" * levels + "]" * levels
+    body = tmp_path / "deep.json"
+    body.write_text(f'{{"apiVersion": "longshore.dev/v1alpha1", "kind": "Job", "metadata": {{"name": "{name}"}},'
+                    f'"spec": {{"handler": "echo", "args": {{"kept": 1, "x": {text}}}}}}}')  # fmt: skip
+    path = api.resource_path()
+    api.plane.kubectl("create", "--raw", path, "-f", str(body), check=True)
+    beside = api.submit(name=f"beside-{levels}")["id"]
+    try:
+        one, many = api.ask("GET", f"/v1/jobs/{name}"), api.ask("GET", "/v1/jobs")
+        cancelled = api.ask("POST", f"/v1/jobs/{name}:cancel")
+        eventually(lambda: api.metric("watch_connected") == 1, what="the watch")
+        waited = api.ask("GET", f"/v1/jobs/{beside}?wait=0.2")
+    finally:
+        api.plane.kubectl("delete", "--raw", f"{path}/{name}")
+
+    assert [200, 200, 202, 200] == [answer.status for answer in (one, many, cancelled, waited)]
+    assert 1 == one.json()["spec"]["args"]["kept"]
+    assert "nested too deeply to be shown" in one.body.decode()
+    assert {name, beside} <= {job["id"] for job in many.json()["items"]}

@@ -7,6 +7,7 @@ import os
 import re
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from functools import cache
 from typing import Any, TypeVar
 
@@ -19,6 +20,7 @@ from longshore.api.problems import NotJson, WrongType, invalid, pointer
 from longshore.errors import InvalidRequest, UnknownHandler
 from longshore.handlers import Handler
 from longshore.job.idempotency import fingerprint, name_from_time
+from longshore.job.nesting import SHOWN_DEPTH, cut, shallow
 from longshore.job.spec import Manifest, Submission
 from longshore.store.port import NewJob
 
@@ -45,6 +47,9 @@ def body() -> tuple[bytes, Any]:
     try:
         return data, orjson.loads(data)
     except orjson.JSONDecodeError as error:
+        with suppress(orjson.JSONDecodeError):
+            short = cut(data, SHOWN_DEPTH)  # what is too deep is refused by the field that it is in
+            return short, orjson.loads(short)
         if _NAN.search(data):
             raise NotJson("the body is not JSON: NaN and Infinity are no JSON numbers") from None
         raise NotJson(f"the body is not JSON: {error.msg} at line {error.lineno}, column {error.colno}") from None
@@ -92,6 +97,9 @@ def model(kind: type[Model], raw: bytes, prefix: str = "") -> Model:
     try:
         return kind.model_validate_json(raw, by_alias=True, by_name=False)
     except ValidationError as error:
+        # It was JSON when it came in; pydantic reads some 200 levels.
+        if error.errors()[0]["type"] == "json_invalid" and (short := cut(raw, SHOWN_DEPTH)) != raw:
+            return model(kind, short, prefix)
         raise invalid(error, prefix) from None
 
 
@@ -123,6 +131,8 @@ def batch(data: Any) -> tuple[list[Submission], list[dict[str, Any]]]:
         jobs = [_labelled(job, an_object(shared)) for job in jobs]
     try:
         return _submissions.validate_json(orjson.dumps(jobs), by_alias=True, by_name=False), jobs
+    except TypeError:  # orjson writes 254 levels; what is refused by its field then stands there all the same
+        return batch(shallow(data, SHOWN_DEPTH))
     except ValidationError as error:
         raise invalid(error, "/jobs") from None
 

@@ -7,6 +7,7 @@ import orjson
 from flask import Response, request
 
 from longshore.api import parse
+from longshore.job.nesting import SHOWN_DEPTH, shallow
 from longshore.job.status import TERMINAL
 from longshore.store.port import JobDoc
 
@@ -16,7 +17,11 @@ _ENDED = frozenset(phase.value for phase in TERMINAL)
 
 def reply(value: object, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
     """A JSON answer."""
-    return Response(orjson.dumps(value, option=orjson.OPT_NON_STR_KEYS), status, headers, content_type=JSON)
+    try:
+        data = orjson.dumps(value, option=orjson.OPT_NON_STR_KEYS)
+    except TypeError:  # an API server takes deeper objects than orjson writes
+        data = orjson.dumps(shallow(value, SHOWN_DEPTH), option=orjson.OPT_NON_STR_KEYS)
+    return Response(data, status, headers, content_type=JSON)
 
 
 def phase_of(doc: JobDoc) -> str:

@@ -18,6 +18,7 @@ from kubernetes.config import ConfigException, load_incluster_config, load_kube_
 from urllib3.exceptions import HTTPError, ProtocolError
 
 from longshore.errors import SettingsError
+from longshore.job.nesting import SHOWN_DEPTH, cut
 from longshore.store.kubernetes.measures import Measures
 from longshore.store.kubernetes.refusals import Status, away, refusal
 from longshore.version import __version__
@@ -160,7 +161,7 @@ def _events(answer: urllib3.BaseHTTPResponse) -> Iterator[Json]:
         rest = b""
         for chunk in answer.stream(decode_content=True):
             *lines, rest = (rest + chunk).split(b"\n")
-            yield from map(orjson.loads, lines)
+            yield from map(_parsed, lines)
     except HTTPError as error:
         raise away(type(error).__name__) from error
     finally:
@@ -169,7 +170,16 @@ def _events(answer: urllib3.BaseHTTPResponse) -> Iterator[Json]:
 
 def _object(data: bytes) -> Json:
     try:
-        found: Status = orjson.loads(data)
+        found: Status = _parsed(data)
     except orjson.JSONDecodeError:
         return {}
     return dict(found) if isinstance(found, dict) else {}
+
+
+def _parsed(data: bytes) -> Json:
+    """Whatever somebody has put into one resource: the others of a list or a watch can be read."""
+    try:
+        found: Json = orjson.loads(data)
+    except orjson.JSONDecodeError:
+        found = orjson.loads(cut(data, SHOWN_DEPTH))
+    return found

@@ -1,0 +1,37 @@
+"""JSON that is nested deeper than anything here can read or write: cut, so that the rest can be read.
+
+An API server takes ten thousand levels. orjson reads 1,024 and writes 254; we refuse more than 64 in what is submitted.
+"""
+
+import re
+
+SHOWN_DEPTH = 100  # levels that are shown, of a list of documents or of one
+CUT = "nested too deeply to be shown"
+_MARKS = re.compile(rb'"(?:[^"\\]|\\.)*+"|[\[{]|[\]}]', re.DOTALL)
+
+
+def cut(data: bytes, levels: int) -> bytes:
+    """The same JSON with a text in place of every list and object beyond so many levels. What is no JSON stays none."""
+    kept: list[bytes] = []
+    depth = begun = 0
+    for mark in _MARKS.finditer(data):
+        match mark[0]:
+            case b"[" | b"{":
+                depth += 1
+                if depth == levels + 1:
+                    kept.append(data[begun : mark.start()])
+            case b"]" | b"}":
+                if depth == levels + 1:
+                    kept.append(b'"%s"' % CUT.encode())
+                    begun = mark.end()
+                depth -= 1
+    return b"".join([*kept, data[begun:]]) if depth <= levels else data
+
+
+def shallow(value: object, levels: int) -> object:
+    """The same of what has been read."""
+    if isinstance(value, dict):
+        return {key: shallow(inner, levels - 1) for key, inner in value.items()} if levels else CUT
+    if isinstance(value, list):
+        return [shallow(inner, levels - 1) for inner in value] if levels else CUT
+    return value

@@ -1,0 +1,154 @@
+"""The chart with its defaults on a real node, in a namespace that enforces `restricted`."""
+
+import json
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from e2e.images import ROOT, WORKER
+from e2e.release import Release
+
+EXAMPLES = ROOT / "manifests/examples"
+ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
+# Asks the API server, as a pod would find it, with and without the token on standard input.
+ASK = """
+import json, ssl, sys, urllib.error, urllib.request
+context = ssl.create_default_context()
+context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+for token in ("", sys.stdin.read().strip()):
+    request = urllib.request.Request("https://kubernetes.default.svc/apis/longshore.dev/v1alpha1/jobs")
+    if token:
+        request.add_header("Authorization", f"Bearer {token}")
+    try:
+        print(urllib.request.urlopen(request, context=context, timeout=10).status)
+    except urllib.error.HTTPError as error:
+        print(error.code)
+"""
+
+
+def test_helm_test_succeeds(release: Release) -> None:
+    done = release.helm("test", release.name)
+
+    assert done.returncode == 0, done.stdout + done.stderr + release.story()
+    assert done.stdout.count("Phase:          Succeeded") >= 3
+
+
+def test_the_first_job_of_the_readme_finishes(release: Release) -> None:
+    release.kubectl("apply", f"--filename={EXAMPLES}/hello.yaml")
+    release.kubectl("wait", "--for=condition=Finished", "lsj/hello", "--timeout=60s")
+
+    status = release.job("hello")["status"]
+    assert ("Succeeded", "Hello, Kubernetes") == (status["phase"], status["result"])
+
+
+@pytest.mark.parametrize("example", ["retry", "array", "priority", "queue", "schedule", "webhook", "delayed"])
+def test_an_example_is_taken_and_does_what_it_says(release: Release, example: str) -> None:
+    release.kubectl("apply", f"--filename={EXAMPLES}/{example}.yaml")
+
+    jobs = {"priority": ["priority-low", "priority-high"], "queue": [], "schedule": [], "delayed": []}
+    for name in jobs.get(example, [example]):
+        assert "Succeeded" == release.wait(name)["phase"]
+    if example == "retry":
+        assert (3, 2) == tuple(release.job("retry")["status"][key] for key in ("attempts", "retries"))
+    if example == "array":
+        assert 3 == release.job("array")["status"]["items"]["succeeded"]
+    if example == "delayed":
+        release.kubectl("patch", "lsj", "delayed", "--type=merge", '--patch={"spec":{"cancel":true}}')
+        assert "Cancelled" == release.wait("delayed")["phase"]
+
+
+class Api:
+    """The api's Service, as kubectl forwards it."""
+
+    def __init__(self, release: Release, url: str) -> None:
+        self._release, self._url = release, url
+
+    def call(self, method: str, path: str, account: str = "", body: object = None) -> tuple[int, Any]:
+        """Status and JSON, with a token of the ServiceAccount if one is named."""
+        request = urllib.request.Request(self._url + path, method=method)
+        if account:
+            request.add_header("Authorization", f"Bearer {self._release.plane.token(self._release.namespace, account)}")
+        if body is not None:
+            request.data = json.dumps(body).encode()
+            request.add_header("Content-Type", "application/json")
+        try:
+            with urllib.request.urlopen(request, timeout=60) as answer:
+                return answer.status, json.load(answer)
+        except urllib.error.HTTPError as error:
+            return error.code, json.load(error)
+
+
+@pytest.fixture(scope="module")
+def api(release: Release) -> Iterator[Api]:
+    """Reached from outside the cluster; with two accounts, of which `sender` may make jobs and `stranger` nothing."""
+    for account in ("sender", "stranger"):
+        release.kubectl("create", "serviceaccount", account)
+    release.kubectl("create", "role", "send", "--verb=create,get,list", "--resource=jobs.longshore.dev")
+    release.kubectl("create", "rolebinding", "send", "--role=send", f"--serviceaccount={release.namespace}:sender")
+    with release.forward(f"service/{release.name}-api", 80) as url:
+        yield Api(release, url)
+
+
+def test_a_job_over_http_needs_a_token_with_the_rights(api: Api) -> None:
+    job = {"handler": "echo", "args": {"x": 1}}
+
+    assert 401 == api.call("POST", "/v1/jobs", body=job)[0]
+    status, problem = api.call("POST", "/v1/jobs", "stranger", job)
+    assert 403 == status, problem
+    status, made = api.call("POST", "/v1/jobs", "sender", job)
+    assert 202 == status, made
+    status, done = api.call("GET", f"/v1/jobs/{made['id']}?wait=30", "sender")
+    assert (200, "Succeeded", {"x": 1}) == (status, done["status"]["phase"], done["status"]["result"])
+    assert 403 == api.call("DELETE", f"/v1/jobs/{made['id']}", "sender")[0]
+
+
+def test_a_worker_has_no_way_to_the_api_server(release: Release) -> None:
+    (pod,) = release.pods("worker")
+    worker = pod["metadata"]["name"]
+    look = "import os, sys; sys.exit(os.path.exists(sys.argv[1]))"
+    release.kubectl("exec", worker, "--", "python", "-c", look, ACCOUNT)
+
+    # Not even with the token that it could get of its account.
+    token = release.plane.token(release.namespace, f"{release.name}-worker")
+    said = release.kubectl("exec", "--stdin", worker, "--", "python", "-c", ASK, input=token)
+
+    assert ["403", "403"] == said.split()
+
+
+def test_what_runs_is_what_the_dockerfile_made(release: Release) -> None:
+    for component in ("worker", "api"):
+        for pod in release.pods(component):
+            assert release.images.tag(WORKER) == pod["status"]["containerStatuses"][0]["image"]
+
+
+def test_an_idle_pod_ends_at_once(release: Release, eventually: Callable[..., Any]) -> None:
+    # Alone on the machine: worker 3 s, operator 1 s; the api answers on for 5 s, until no Service leads to it any more.
+    # Under load it takes longer, so what is asserted is that nothing waits for its grace of 60 s or 30 s.
+    for component in ("worker", "operator", "api"):
+        (pod,) = release.pods(component)
+        name = pod["metadata"]["name"]
+        release.kubectl("delete", "pod", name, "--wait=false")
+        eventually(lambda name=name: not release.there("pods", name), seconds=20, what=f"{name} is gone")
+        release.kubectl("rollout", "status", f"deployment/{release.deployment(component)}", "--timeout=60s")
+
+
+def test_uninstall_leaves_the_definitions_and_nothing_else(release: Release, eventually: Callable[..., Any]) -> None:
+    kinds = release.plane.kubectl("api-resources", "--verbs=list,delete", "--output=name", check=True).stdout.split()
+    everything = ",".join(kind for kind in kinds if not kind.startswith("events"))
+
+    def left() -> set[str]:
+        whose = f"--selector=app.kubernetes.io/instance={release.name}"
+        look = ("get", everything, "--all-namespaces", whose, "--output=name", "--ignore-not-found")
+        return set(release.plane.kubectl(*look, check=True).stdout.split())
+
+    assert len(left()) > 20
+
+    release.uninstall()
+
+    eventually(lambda: not left(), what="everything else is gone")
+    assert "Succeeded" == release.job("hello")["status"]["phase"]  # the definitions stay, and so do the jobs
+    rest = release.kubectl("get", "secrets,configmaps,roles,rolebindings,leases", "--output=name").split()
+    assert [name for name in rest if f"/{release.name}-" in name or "longshore" in name] == []

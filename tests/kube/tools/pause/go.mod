@@ -1,0 +1,3 @@
+module longshore.invalid/pause
+
+go 1.21
