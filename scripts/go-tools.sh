@@ -30,11 +30,11 @@ need_go() {
   return 1
 }
 
-# compile FILE FLAGS TAGS PACKAGE: in the module of this folder, with a line every 20 s. FLAGS are the linker's.
+# compile FILE FLAGS TAGS PACKAGE: in the module of the current folder, with a line every 20 s. FLAGS are the linker's.
 # Compiled under another name and renamed, so that a half-written program never counts.
 compile() {
-  local name began=$SECONDS
-  name=$(basename "$4")
+  local name=${1##*/} began=$SECONDS
+  name=${name%-????????????.*} # of a name that a cache gives
   half_compiled=$1.$$
   CGO_ENABLED=0 GOWORK=off go build -trimpath -buildvcs=false -tags "$3" -ldflags "-s -w $2" -o "$half_compiled" "$4" 9>&- &
   compiler=$!

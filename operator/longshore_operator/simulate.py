@@ -8,7 +8,7 @@ import heapq
 import itertools
 from collections import deque
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from longshore_operator.runtimes import Busy, RunTimes
 from longshore_operator.scale import Capacity, Decision, Demand, History, Knobs, decide
@@ -47,7 +47,9 @@ class Simulation:
         self._events: list[tuple[float, int, str, object]] = []
         self._order = itertools.count()
         self._free: dict[int, int] = {}
-        """Slots of the workers that are ready and stay, by worker."""
+        """Free slots of the workers that are ready and stay, by worker."""
+        self._with: list[dict[int, None]] = [{} for _ in range(slots + 1)]
+        """The same workers by their number of free slots."""
         self._replicas = knobs.min_workers
         self._leaving = 0
         self._names = itertools.count()
@@ -61,7 +63,7 @@ class Simulation:
         source = iter(arrivals)
         self._next(source)
         for _ in range(self._replicas):
-            self._free[next(self._names)] = self._slots
+            self._set(next(self._names), self._slots)
         self.seen.workers.append((0.0, self._replicas))
         history = History.begin(self._replicas, 0.0)
         self._at(0.0, "tick", history)
@@ -75,7 +77,7 @@ class Simulation:
             elif kind == "end":
                 self._ended(now, *what)  # type: ignore[misc]
             elif kind == "ready":
-                self._free[next(self._names)] = self._slots
+                self._set(next(self._names), self._slots)
             elif kind == "gone":
                 self._leaving -= 1
             else:
@@ -84,6 +86,12 @@ class Simulation:
             self._dispatch(now)
         self.seen.end = until
         return self.seen
+
+    def _set(self, worker: int, free: int) -> None:
+        if worker in self._free:
+            del self._with[self._free[worker]][worker]
+        self._free[worker] = free
+        self._with[free][worker] = None
 
     def _at(self, when: float, kind: str, what: object) -> None:
         heapq.heappush(self._events, (when, next(self._order), kind, what))
@@ -94,19 +102,20 @@ class Simulation:
             return
 
     def _dispatch(self, now: float) -> None:
-        while self._queue and self._free:
-            worker = max(self._free, key=lambda name: self._free[name])
-            if not self._free[worker]:
+        while self._queue:
+            able = next((workers for workers in reversed(self._with[1:]) if workers), None)
+            if able is None:
                 return
+            worker = next(iter(able))  # the emptiest, as the dispatcher's choice
             arrived, seconds = self._queue.popleft()
-            self._free[worker] -= 1
+            self._set(worker, self._free[worker] - 1)
             self._running += 1
             self.seen.waits.append(now - arrived)
             self._at(now + seconds, "end", (worker, seconds))
 
     def _ended(self, now: float, worker: int, seconds: float) -> None:
         self._running -= 1
-        self._free[worker] += 1
+        self._set(worker, self._free[worker] + 1)
         self._times.ran(HANDLER, seconds)
         self._busy.ran(now, seconds)
         self.seen.busy_seconds += seconds
@@ -120,7 +129,7 @@ class Simulation:
         )
 
     def _decide(self, history: History, now: float) -> History:
-        busy = sum(free < self._slots for free in self._free.values())
+        busy = len(self._free) - len(self._with[self._slots])
         capacity, demand = Capacity(self._replicas, self._slots, busy), self.demand(now)
         decision, history = decide(self._knobs, demand, capacity, history, now)
         if self._keep:
@@ -128,9 +137,9 @@ class Simulation:
         for _ in range(decision.workers - self._replicas):
             self._at(now + self._start, "ready", None)
         surplus = self._replicas - decision.workers
-        idle = [name for name, free in self._free.items() if free == self._slots][: max(0, surplus)]
+        idle = list(itertools.islice(self._with[self._slots], max(0, surplus)))
         for name in idle:  # only those that are there and do nothing; starting ones are waited for
-            del self._free[name]
+            del self._free[name], self._with[self._slots][name]
             self._leaving += 1
             self._at(now + DRAIN_SECONDS, "gone", None)
         self._replicas = max(decision.workers, self._replicas - len(idle))
@@ -138,8 +147,3 @@ class Simulation:
         if paid != self.seen.workers[-1][1]:
             self.seen.workers.append((now, paid))
         return history
-
-
-def stretched(knobs: Knobs, workers: int) -> Knobs:
-    """The same pool, but always with so many workers: what is paid without a scaler."""
-    return replace(knobs, min_workers=workers, max_workers=workers)

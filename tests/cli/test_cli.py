@@ -560,6 +560,31 @@ def test_a_shell_learns_to_complete(longshore: Cli) -> None:
     assert ["redrive", "resume"] == sorted(re.findall(r"plain,(\w+)", completed.out))
 
 
+def test_a_pool_is_simulated_from_a_trace(longshore: Cli, tmp_path: Path) -> None:
+    trace = tmp_path / "trace.csv"
+    trace.write_text("".join(f"{number // 2},3\n" for number in range(120)))
+    lines = longshore.ok("simulate", "--trace", str(trace), "--hours", "0.1", "--max", "4", "--slots", "2").splitlines()
+
+    assert "120 jobs started in 0.1 h" == lines[0]
+    assert lines[1].endswith(" s at most")
+    assert "workers: 4 at most" in lines[3]
+    assert lines[-1].endswith(" 0"), "nothing to do at the end, and pods are paid"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [("1,2\n0,2\n", "line 2 of the trace is before"), ("one,2\n", "line 1 of the trace is not two numbers")],
+)
+def test_a_trace_that_cannot_be_read_is_refused_by_its_line(
+    longshore: Cli, tmp_path: Path, text: str, said: str
+) -> None:
+    (tmp_path / "trace.csv").write_text(text)
+    refused = longshore("simulate", "--trace", str(tmp_path / "trace.csv"))
+
+    assert USAGE == refused.code
+    assert said in refused.err
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_has_help(longshore: Cli, command: str) -> None:
     text = longshore.ok(command, "--help")

@@ -21,7 +21,7 @@ COMMANDS = {
     "serve": "serve", "api": "api", "worker": "worker", "submit": "submit", "get": "get", "list": "listing",
     "wait": "wait", "logs": "logs",
     "events": "events", "cancel": "verbs", "redrive": "verbs", "suspend": "verbs", "resume": "verbs",
-    "delete": "verbs", "explain": "explain", "queues": "queues", "handlers": "service", "workers": "service",
+    "delete": "verbs", "explain": "explain", "simulate": "simulate", "queues": "queues", "handlers": "service", "workers": "service",
     "status": "service", "drain": "service", "undrain": "service", "config": "config", "token": "tokens",
     "openapi": "openapi", "version": "version", "completion": "completion",
 }  # fmt: skip

@@ -1,4 +1,4 @@
-"""What may happen to a job next: transitions, fencing by attempt number, budgets.
+"""What follows from the end of an attempt: the next phase, fencing by attempt number, budgets.
 
 ::
 
@@ -15,14 +15,6 @@ from typing import Literal
 from longshore.job.limits import Policy
 from longshore.job.retry import Random, backoff, worth_retrying
 from longshore.job.status import Condition, Outcome, Phase, Reason
-
-ALLOWED: dict[Phase, frozenset[Phase]] = {
-    Phase.PENDING: frozenset({Phase.RUNNING, Phase.FAILED, Phase.CANCELLED}),
-    Phase.RUNNING: frozenset({Phase.PENDING, Phase.SUCCEEDED, Phase.FAILED, Phase.CANCELLED}),
-    Phase.SUCCEEDED: frozenset(),
-    Phase.FAILED: frozenset({Phase.PENDING}),  # by a redrive, and only by one
-    Phase.CANCELLED: frozenset(),
-}
 
 
 class LifecycleError(Exception):
@@ -72,17 +64,10 @@ class Verdict:
     """Earliest next attempt, seconds since the epoch; only when the phase is Pending again."""
 
 
-def start(course: Course, number: int) -> Course:
-    """Attempt ``number`` begins; raises AlreadyEnded, StaleAttempt."""
-    _must_be_open(course)
-    if course.phase is not Phase.PENDING or number != course.attempts + 1:
-        raise StaleAttempt(f"attempt {number} cannot start: {course.attempts} have, and the job is {course.phase}")
-    return replace(course, phase=Phase.RUNNING, attempts=number)
-
-
 def finish(course: Course, end: End, policy: Policy, *, now: float, random: Random) -> Verdict:
     """The running attempt ended; raises AlreadyEnded, StaleAttempt for anything but the one that runs."""
-    _must_be_open(course)
+    if course.phase.terminal:
+        raise AlreadyEnded(f"the job has ended: {course.phase}")
     if course.phase is not Phase.RUNNING or end.number != course.attempts:
         raise StaleAttempt(f"attempt {end.number} does not run: {course.attempts} is the latest")
     if course.cancel:
@@ -119,44 +104,6 @@ def _failed(course: Course, end: End, policy: Policy, *, now: float, random: Ran
 
 def _ended(course: Course, phase: Phase, reason: str, message: str) -> Verdict:
     return Verdict(replace(course, phase=phase), reason=reason, message=message)
-
-
-def fail(course: Course, reason: str, message: str) -> Verdict:
-    """The job fails without (another) attempt: too late, a dependency; raises AlreadyEnded."""
-    _must_be_open(course)
-    if course.phase is not Phase.PENDING:
-        raise LifecycleError("a running attempt has to end first")
-    return _ended(course, Phase.FAILED, reason, message)
-
-
-def cancel(course: Course) -> Course:
-    """Somebody asked for the end: a waiting job ends at once, a running one when its attempt is gone."""
-    _must_be_open(course)
-    phase = Phase.CANCELLED if course.phase is Phase.PENDING else course.phase
-    return replace(course, cancel=True, phase=phase)
-
-
-def redrive(course: Course) -> Course:
-    """A failed job goes round again with fresh budgets; attempt numbers go on. Raises LifecycleError for others."""
-    if course.phase is not Phase.FAILED:
-        raise LifecycleError(f"only a failed job can be redriven; this one is {course.phase}")
-    return replace(course, phase=Phase.PENDING, retries=0, disruptions=0, redrives=course.redrives + 1, cancel=False)
-
-
-def allowed(before: Course, after: Course) -> bool:
-    """Whether a store may replace one by the other: the guard that does not trust its callers."""
-    if after.attempts < before.attempts or after.redrives < before.redrives:
-        return False
-    if before.phase is after.phase:
-        return not before.phase.terminal or before == after
-    if before.phase is Phase.FAILED and after.redrives != before.redrives + 1:
-        return False
-    return after.phase in ALLOWED[before.phase]
-
-
-def _must_be_open(course: Course) -> None:
-    if course.phase.terminal:
-        raise AlreadyEnded(f"the job has ended: {course.phase}")
 
 
 def conditions(phase: Phase, reason: str, message: str, *, finished_at: float | None) -> tuple[Condition, ...]:
