@@ -410,7 +410,7 @@ def test_an_explanation_is_a_sentence(longshore: Cli) -> None:
 
 
 def test_a_job_is_suspended_resumed_and_deleted(longshore: Cli) -> None:
-    id = longshore.id("echo", "--delay", "0.3")
+    id = longshore.id("echo", "--delay", "4")  # time enough for the commands that follow, on a busy machine
 
     assert f"{id}: Pending\n" == longshore.ok("suspend", id)
     assert "Suspended" == json.loads(longshore.ok("explain", id, "-o", "json"))["reason"]
