@@ -69,6 +69,9 @@ system: ## Install missing system packages (as root on Debian), or say which tes
 chaos: setup-dev ## Kill everything in turn under 10,000 jobs on a real API server (an hour)
 	@CHAOS_JOBS=$${CHAOS_JOBS:-10000} $(PY) -m pytest tests/kube/test_chaos.py
 
+chaos-node: setup-dev system ## Kill parts of a real node in turn while a pool grows and shrinks under 10,000 jobs (an hour and more)
+	@CHAOS_JOBS=$${CHAOS_JOBS:-10000} $(PY) -m pytest -rP tests/e2e/test_scaling_chaos.py
+
 kube-tools: ## Build the Kubernetes programs for the tests, once
 	@scripts/kube-tools
 
@@ -88,4 +91,4 @@ clean: ## Remove what the commands above made, but no data
 	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 
-.PHONY: help run chaos test unit lint typecheck format bench generate lock setup setup-dev system kube-tools chart-tools cluster cluster-down cluster-api clean
+.PHONY: help run chaos chaos-node test unit lint typecheck format bench generate lock setup setup-dev system kube-tools chart-tools cluster cluster-down cluster-api clean

@@ -68,6 +68,8 @@ def kubelet(ground: Ground, authority: Path) -> dict[str, Any]:
         "evictionHard": {"memory.available": "100Mi", "nodefs.available": "0%", "nodefs.inodesFree": "0%",
                          "imagefs.available": "0%"},
         "enforceNodeAllocatable": ["pods"],
+        # Tests kill containers over and over; the usual pause between restarts grows to five minutes.
+        "crashLoopBackOff": {"maxContainerRestartPeriod": "2s"},
         # As often as tests want to see that a node is gone or back.
         "nodeStatusUpdateFrequency": "4s", "nodeLeaseDurationSeconds": 12, "syncFrequency": "10s",
     }  # fmt: skip

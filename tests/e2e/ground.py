@@ -117,7 +117,7 @@ class Ground:
         for hierarchy in _hierarchies():
             for group in _groups(hierarchy / self.namespace):
                 if container in str(group):
-                    pids |= {int(line) for line in (group / "cgroup.procs").read_text().split()}
+                    pids |= _processes(group)
         return pids - {0}
 
     def _mounts(self) -> list[str]:
@@ -157,10 +157,17 @@ def _hierarchies() -> Iterator[Path]:
 
 
 def _groups(root: Path) -> Iterator[Path]:
-    """A control group and all below it."""
-    if root.is_dir():
-        yield root
-        yield from (path for path in root.rglob("*") if path.is_dir())
+    """A control group and all below it; they come and go meanwhile."""
+    for folder, _, _ in os.walk(root):
+        yield Path(folder)
+
+
+def _processes(group: Path) -> set[int]:
+    """Of a control group; none when it is gone."""
+    try:
+        return {int(line) for line in (group / "cgroup.procs").read_text().split()}
+    except OSError:
+        return set()
 
 
 def missing() -> str:

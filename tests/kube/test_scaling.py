@@ -3,7 +3,7 @@
 import os
 import signal
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from kube.kubelet import Kubelet
 from kube.node import Node
 from kube.operators import Operator, Rig
 from longshore.cli.explain import story
+from longshore_operator import rbac
 from service import SAMPLES, descendants
 
 Json = dict[str, Any]
@@ -212,6 +213,36 @@ def test_what_is_refused_is_left_alone_and_told(pool: Pool, word: str) -> None:
     if word == "Paused":
         pool.plane.must("PATCH", f"{pool.deployments}/pool-default", {"spec": {"paused": False}})
         pool.undisturbed("job")
+
+
+def keep_rights(pool: Pool, keep: Callable[[rbac.Rule], bool]) -> None:
+    """Take the others away from the operator's account."""
+    path = f"/apis/rbac.authorization.k8s.io/v1/namespaces/{pool.namespace}/roles/longshore-operator"
+    rules = tuple(rule for rule in rbac.RULES + rbac.LEASE_RULES if keep(rule))
+    pool.plane.must("PATCH", path, {"rules": rbac.role("Role", "longshore-operator", rules)["rules"]})
+
+
+def test_without_the_right_to_annotate_a_pool_is_scaled_in_silence(pool: Pool) -> None:
+    keep_rights(pool, lambda rule: (rule.resources, rule.verbs) != (("deployments",), ("patch",)))
+    operator = lead(pool)
+    pool.node.deployment("default", QUICK)
+    pool.submit("job", "naps", args={"seconds": 0.5})
+    pool.until(lambda: pool.replicas() == 1, "a worker")
+    pool.undisturbed("job")
+    pool.until(lambda: pool.replicas() == 0 and not pool.node.pods(), "a pool at zero", 60)
+    operator.wait_for("pool_untold")
+    assert ("", "", "") == pool.said()
+
+
+def test_an_operator_that_does_not_scale_needs_none_of_its_rights(pool: Pool) -> None:
+    keep_rights(pool, lambda rule: rule.group not in ("apps", "autoscaling"))
+    operator = pool.leader(leader_election=False, scaling=False)
+    pool.node.deployment("default", QUICK, replicas=1)
+    pool.submit("job")
+    pool.undisturbed("job")
+    assert 1 == pool.replicas()
+    refused = [line for line in operator.log.read_text().splitlines() if "forbidden" in line.lower()]
+    assert [] == refused
 
 
 def test_pods_without_a_node_stop_growth_and_are_the_first_to_go(pool: Pool, tmp_path: Path) -> None:
