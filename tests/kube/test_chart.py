@@ -22,7 +22,7 @@ from longshore_operator.errors import KubeError
 
 CHECK = CHART / "files/check.py"
 RESTRICTED = {f"pod-security.kubernetes.io/{mode}": "restricted" for mode in ("enforce", "warn")}
-FOREIGN = ("monitoring.coreos.com", "gateway.networking.k8s.io")  # kinds that this API server does not have
+FOREIGN = ("monitoring.coreos.com", "gateway.networking.k8s.io", "keda.sh")  # kinds that this API server does not have
 
 
 @pytest.fixture
