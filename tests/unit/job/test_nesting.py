@@ -33,6 +33,6 @@ def test_what_is_no_json_stays_none(text: str) -> None:
 
 def test_a_text_without_an_end_is_read_once() -> None:
     """By its length: this one took a day when the end was looked for anew at every quote."""
-    text = b'["' + rb'\"' * 4_000_000
+    text = b'["' + rb"\"" * 4_000_000
 
     assert text == cut(text, 2)
