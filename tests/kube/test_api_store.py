@@ -281,12 +281,14 @@ def test_items_come_from_the_status(api: ApiService) -> None:
     api.submit("primes", name="array", items=[{"limit": 10}] * 4)
     error = {"type": "ValueError", "message": "no"}
     api.record("array", phase="Running", attempts=3, items={
-        "succeeded": 2, "failed": 1, "running": 1, "succeededIndexes": "0-1", "failedIndexes": "3",
+        "succeeded": 2, "failed": 1, "running": 1, "succeededIndexes": "0-1", "failedIndexes": "3", "unkeptIndexes": "1",
         "errors": [{"index": 3, "error": error}]})  # fmt: skip
 
-    assert [{"index": 1, "phase": "Succeeded"}, {"index": 3, "phase": "Failed", "error": error}] == api.ask(
-        "GET", "/v1/jobs/array/items?after=0"
-    ).json()["items"]
+    assert [
+        {"index": 0, "phase": "Succeeded"},
+        {"index": 1, "phase": "Succeeded", "resultNotKept": "the worker has no results directory"},
+        {"index": 3, "phase": "Failed", "error": error},
+    ] == api.ask("GET", "/v1/jobs/array/items").json()["items"]
 
 
 def test_events_tell_of_changes(api: ApiService) -> None:
