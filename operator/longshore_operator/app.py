@@ -25,10 +25,10 @@ from longshore_operator.kube.client import KubeClient, path_of
 from longshore_operator.kube.lease import Elector, identity_of
 from longshore_operator.metrics import OperatorMetrics, Snapshot
 from longshore_operator.overdue import Overdue
-from longshore_operator.pool_api import APPS
-from longshore_operator.pools import Pools
 from longshore_operator.queues import Queues
 from longshore_operator.record import Recorder
+from longshore_operator.scaling.api import APPS
+from longshore_operator.scaling.pools import Pools
 from longshore_operator.schedules import Schedules
 from longshore_operator.settings import OperatorSettings
 from longshore_operator.tasks import spawn

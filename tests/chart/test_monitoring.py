@@ -17,11 +17,11 @@ from longshore_operator import gauges
 from longshore_operator.attempts_client import AttemptsClient
 from longshore_operator.desk import Desk
 from longshore_operator.metrics import OperatorMetrics, QueueLine, Snapshot
-from longshore_operator.pool import pool
-from longshore_operator.pool_metrics import PoolMetrics
-from longshore_operator.pool_state import State
-from longshore_operator.scale import Capacity, Demand, History, decide
-from longshore_operator.victims import Victims
+from longshore_operator.scaling.decide import Capacity, Demand, History, decide
+from longshore_operator.scaling.metrics import PoolMetrics
+from longshore_operator.scaling.pool import pool
+from longshore_operator.scaling.state import State
+from longshore_operator.scaling.victims import Victims
 from service import Service
 
 CASES = Path(__file__).parent / "alerts.yaml"

@@ -9,8 +9,8 @@ import pytest
 from helm_chart import MATRIX, MONITORING, NEWEST, OLDEST, Object, helm, kind, pods, render, template
 from longshore import settings
 from longshore_operator import settings as operator_settings
-from longshore_operator.pool import ANNOTATIONS, read
-from longshore_operator.scale import Knobs
+from longshore_operator.scaling.decide import Knobs
+from longshore_operator.scaling.pool import ANNOTATIONS, read
 
 HTTP_ROUTE = "gateway.networking.k8s.io/v1/HTTPRoute"
 LABELS = {

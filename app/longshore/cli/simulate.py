@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TextIO
 import click
 
 if TYPE_CHECKING:
-    from longshore_operator.simulate import Seen
+    from longshore_operator.scaling.simulate import Seen
 
 ROWS, WIDTH = 24, 40
 
@@ -34,8 +34,8 @@ Arrivals = Iterator[tuple[float, float]]
 def simulate(trace: TextIO | None, rate: float, run_seconds: float, hours: float, seed: int, least: int, most: int, slots: int,
              start_seconds: float, target_wait: float, headroom: int, window: float, idle: float) -> None:  # fmt: skip
     """Size a pool before you buy it: waiting times, workers over time and pod-hours under a load."""
-    from longshore_operator.scale import Knobs  # the one command that needs the operator's package
-    from longshore_operator.simulate import Simulation
+    from longshore_operator.scaling.decide import Knobs  # the one command that needs the operator's package
+    from longshore_operator.scaling.simulate import Simulation
 
     if not 0 <= least <= most or slots < 1 or rate <= 0 or hours <= 0:
         raise click.UsageError("0 <= --min <= --max, and --slots, --rate and --hours above 0")

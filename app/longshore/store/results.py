@@ -94,7 +94,10 @@ class ResultsFolder:
         *above, last = folder.split("/")
         with suppress(FileNotFoundError), self._folder(above) as found:
             if stat.S_ISDIR(os.lstat(last, dir_fd=found).st_mode):
-                shutil.rmtree(last, dir_fd=found)  # follows no links
+                try:
+                    shutil.rmtree(last, dir_fd=found)  # follows no links
+                except RecursionError as error:
+                    raise OSError("folders are nested too deeply in it") from error
             else:
                 os.unlink(last, dir_fd=found)
 

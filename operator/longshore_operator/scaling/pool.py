@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 
 from longshore_operator.recover import NAMESPACES, POOL, QUEUES
-from longshore_operator.scale import Knobs
+from longshore_operator.scaling.decide import Knobs
 
 PREFIX = "longshore.dev/"
 MIN, MAX = f"{PREFIX}min-workers", f"{PREFIX}max-workers"

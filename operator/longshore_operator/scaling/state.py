@@ -2,13 +2,13 @@
 
 from dataclasses import dataclass, field
 
-from longshore_operator.demand import Offer
 from longshore_operator.desk import Worker
-from longshore_operator.pool import Pool
 from longshore_operator.recover import UNSCHEDULABLE
-from longshore_operator.runtimes import Busy
-from longshore_operator.scale import Capacity, Decision, Demand, History
-from longshore_operator.victims import Victims
+from longshore_operator.scaling.decide import Capacity, Decision, Demand, History
+from longshore_operator.scaling.demand import Offer
+from longshore_operator.scaling.pool import Pool
+from longshore_operator.scaling.runtimes import Busy
+from longshore_operator.scaling.victims import Victims
 
 
 @dataclass(slots=True)

@@ -14,9 +14,9 @@ from longshore.job.line import Line
 from longshore.job.waiting import Held
 from longshore_operator.desk import Desk
 from longshore_operator.job import Job, Json
-from longshore_operator.pool import Key, Pool
-from longshore_operator.runtimes import RunTimes
-from longshore_operator.scale import Demand
+from longshore_operator.scaling.decide import Demand
+from longshore_operator.scaling.pool import Key, Pool
+from longshore_operator.scaling.runtimes import RunTimes
 
 Coming = tuple[float, str, Json]
 """A job that a schedule will make: when (seconds since the epoch), in which namespace, and its specification."""

@@ -1,4 +1,4 @@
-"""A pool under a load, without any pod: arrivals, run times and the operator's own ``scale`` rule, on a clock of its own.
+"""A pool under a load, without any pod: arrivals, run times and the operator's own ``decide`` rule, on a clock of its own.
 
 Pure. What it leaves out: the time that the operator itself takes (milliseconds a job), nodes that have no room, rollouts,
 jobs that fail, limits of queues.
@@ -10,8 +10,8 @@ from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from longshore_operator.runtimes import Busy, RunTimes
-from longshore_operator.scale import Capacity, Decision, Demand, History, Knobs, decide
+from longshore_operator.scaling.decide import Capacity, Decision, Demand, History, Knobs, decide
+from longshore_operator.scaling.runtimes import Busy, RunTimes
 
 TICK_SECONDS = 1.0
 DRAIN_SECONDS = 3.0  # from the choice of an idle worker until its pod is going: drain, probe, watch, scale

@@ -13,20 +13,20 @@ from prometheus_client import CollectorRegistry
 
 from longshore.job.attempts import EndedEntry
 from longshore_operator.attempts_client import AttemptsClient
-from longshore_operator.demand import Coming, demands
 from longshore_operator.desk import Desk, Worker
 from longshore_operator.errors import KubeError, KubeUnavailable
 from longshore_operator.job import Job, Json
 from longshore_operator.kube.client import KubeClient, path_of
-from longshore_operator.pool import Key, pool
-from longshore_operator.pool_api import APPS, PoolApi, version
-from longshore_operator.pool_metrics import PoolMetrics
-from longshore_operator.pool_report import report
-from longshore_operator.pool_state import State
 from longshore_operator.recover import POOL
-from longshore_operator.runtimes import RunTimes
-from longshore_operator.scale import Demand, History, decide
-from longshore_operator.victims import Victims, unplaced
+from longshore_operator.scaling.api import APPS, PoolApi, version
+from longshore_operator.scaling.decide import Demand, History, decide
+from longshore_operator.scaling.demand import Coming, demands
+from longshore_operator.scaling.metrics import PoolMetrics
+from longshore_operator.scaling.pool import Key, pool
+from longshore_operator.scaling.report import report
+from longshore_operator.scaling.runtimes import RunTimes
+from longshore_operator.scaling.state import State
+from longshore_operator.scaling.victims import Victims, unplaced
 
 LOOK_SECONDS: Final = 1.0
 SHARE: Final = (

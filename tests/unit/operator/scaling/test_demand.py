@@ -6,12 +6,12 @@ from typing import Any
 import pytest
 
 from longshore.job.limits import QueuePolicy
-from longshore_operator.demand import Offer, demands
 from longshore_operator.desk import Desk
 from longshore_operator.job import Attempt, Job
-from longshore_operator.pool import BadAnnotation, Pool, pool, read
-from longshore_operator.runtimes import Busy, RunTimes
-from longshore_operator.scale import Demand, Knobs
+from longshore_operator.scaling.decide import Demand, Knobs
+from longshore_operator.scaling.demand import Offer, demands
+from longshore_operator.scaling.pool import BadAnnotation, Pool, pool, read
+from longshore_operator.scaling.runtimes import Busy, RunTimes
 
 NOW = 1_800_000_000.0
 

@@ -8,8 +8,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from longshore_operator.scale import DOWN_SECONDS, UP_SECONDS, Capacity, Decision, Demand, History, Knobs, Why, decide
-from longshore_operator.simulate import Seen, Simulation
+from longshore_operator.scaling.decide import (
+    DOWN_SECONDS,
+    UP_SECONDS,
+    Capacity,
+    Decision,
+    Demand,
+    History,
+    Knobs,
+    Why,
+    decide,
+)
+from longshore_operator.scaling.simulate import Seen, Simulation
 
 KNOBS = Knobs(min_workers=0, max_workers=10)
 

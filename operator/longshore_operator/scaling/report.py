@@ -7,7 +7,7 @@ from dataclasses import asdict
 from longshore_operator.desk import Worker
 from longshore_operator.gauges import state as state_of
 from longshore_operator.job import Json
-from longshore_operator.pool_state import State
+from longshore_operator.scaling.state import State
 
 
 def report(state: State, workers: Mapping[str, Worker]) -> Json:

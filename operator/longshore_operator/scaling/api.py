@@ -7,8 +7,8 @@ from typing import Final
 from longshore_operator.errors import KubeError, KubeUnavailable
 from longshore_operator.job import Json
 from longshore_operator.kube.client import JSON_PATCH, MERGE_PATCH, KubeClient, path_of
-from longshore_operator.pool import DESIRED, REASON, STATE
-from longshore_operator.pool_state import State
+from longshore_operator.scaling.pool import DESIRED, REASON, STATE
+from longshore_operator.scaling.state import State
 
 APPS, AUTOSCALING = "/apis/apps/v1", "/apis/autoscaling/v2"
 HPA_SECONDS: Final = 30.0  # autoscalers are listed so often

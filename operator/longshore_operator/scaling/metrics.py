@@ -7,8 +7,8 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
-from longshore_operator.pool_state import State
-from longshore_operator.scale import Decision, Why
+from longshore_operator.scaling.decide import Decision, Why
+from longshore_operator.scaling.state import State
 
 LABELS = ("namespace", "pool")
 

@@ -12,9 +12,9 @@ from longshore_operator.errors import WorkerUnreachable
 from longshore_operator.job import Attempt, Job
 from longshore_operator.kube.client import KubeClient
 from longshore_operator.kube.config import KubeConfig
-from longshore_operator.pools import Pools
 from longshore_operator.recover import Pod
-from longshore_operator.victims import TAKEN_SECONDS, Victims, unplaced
+from longshore_operator.scaling.pools import Pools
+from longshore_operator.scaling.victims import TAKEN_SECONDS, Victims, unplaced
 
 
 class Line(AttemptsClient):
