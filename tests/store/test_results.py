@@ -88,6 +88,7 @@ def test_no_link_leads_out_of_the_directory(root: Path, tmp_path: Path, link: st
     if link != NAME:
         with pytest.raises(OSError, match="symbolic links|Not a directory"):
             results.put(NAME, b"mine", durable=True)
+        assert [] == results.names("default/uid-1")
     else:
         results.put(NAME, b"mine", durable=True)  # the link itself gives way
     try:

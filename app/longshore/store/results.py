@@ -32,7 +32,7 @@ class Results(Protocol):
         ...
 
     def names(self, folder: str) -> list[str]:
-        """Names of what is in a folder, without it; empty when there is none."""
+        """Names of what is in a folder, without it; empty when there is none, or a link in its place."""
         ...
 
     def remove(self, folder: str) -> None:
@@ -87,8 +87,10 @@ class ResultsFolder:
         try:
             with self._folder([part for part in folder.split("/") if part]) as found:
                 return os.listdir(found)
-        except FileNotFoundError:
-            return []
+        except OSError as error:
+            if error.errno in (errno.ENOENT, errno.ELOOP, errno.ENOTDIR):
+                return []
+            raise
 
     def remove(self, folder: str) -> None:
         *above, last = folder.split("/")
