@@ -19,8 +19,9 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 from bench.load import load
 from longshore.engine.attempt import Attempt, AttemptKey
+from longshore.job.lane import Entry
 from longshore.job.limits import QueuePolicy
-from longshore.job.line import Entry, Line
+from longshore.job.line import Line
 from longshore.store.ledger import Batch, ClaimRow, EndRow, EventRow, JobRow, Standing
 from longshore.store.sqlite.ledger import SqliteLedger
 from real_pool import RealPool

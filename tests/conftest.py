@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -43,7 +44,8 @@ def _eventually() -> Callable[..., object]:
 
 def needs_program(program: str) -> None:
     """Skip loudly when a program is missing; under CI that is a failure."""
-    if shutil.which(program):
+    beside = str(Path(sys.executable).parent)  # programs that come with Python packages
+    if shutil.which(program, path=os.pathsep.join([beside, os.environ["PATH"]])):
         return
     text = f"{program} is not installed (tests/system-packages.txt says why it is needed)"
     if os.environ.get("CI") == "true":

@@ -5,14 +5,15 @@ what lives, never counted up and down.
 """
 
 import asyncio
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 from longshore.job.attempts import HandlerDefaults
+from longshore.job.lane import Entry
 from longshore.job.limits import QueuePolicy
-from longshore.job.line import Entry, Line
+from longshore.job.line import Line
 from longshore.job.status import Phase
 from longshore.job.waiting import Held, Prerequisites, enter, obstacle
 from longshore_operator.job import Attempt, Job
@@ -20,6 +21,7 @@ from longshore_operator.recover import Pod
 
 AttemptKey = tuple[str, int | None, int]
 LineKey = tuple[str, str]
+Busy = defaultdict[LineKey, set[str]]
 
 
 @dataclass(eq=False, slots=True)
@@ -116,7 +118,7 @@ class Desk:
         entry = Entry(
             job.uid, since=max(job.created_at, job.start_after), priority=job.priority,
             fairness_key=job.fairness_key, concurrency_key=job.concurrency_key,
-            not_before=max(job.start_after, job.not_before or 0.0),
+            not_before=max(job.start_after, job.not_before or 0.0), lane=job.handler,
         )  # fmt: skip
         why = obstacle(
             cancel=job.cancel, suspend=job.suspend,
@@ -166,29 +168,30 @@ class Desk:
             for uid in line.held(why):
                 self.queue(self.jobs[uid], now)
 
-    def pick(self, now: float, skip: set[LineKey], choose: Callable[[Job], Worker | None]) -> tuple[Job, Worker] | None:
+    def pick(self, now: float, busy: Busy, choose: Callable[[Job], Worker | None]) -> tuple[Job, Worker] | None:
         """The next job that may start and its worker, out of its line; queues take turns.
 
-        ``skip`` grows by queues whose head has to wait for a worker: they wait with it, for order is order.
+        ``busy`` grows by the handlers of each queue for which no worker has room: those of others need not wait with them.
         """
         for _ in range(len(self._turns)):
             key, line = self._turns[0], self.lines[self._turns[0]]
             self._turns.rotate(-1)
-            while key not in skip and (entry := line.peek(now)) is not None:
+            while (entry := line.peek(now, busy.get(key, ()))) is not None:
                 job = self.jobs[entry.uid]
                 if (worker := choose(job)) is not None:
-                    line.pop(now)
+                    line.pop(now, busy.get(key, ()))
                     return job, worker
                 if self.runnable(job):
-                    skip.add(key)
-                else:  # the last worker that knew its handler has gone: those behind it need not wait
+                    busy[key].add(job.handler)
+                else:  # the last worker that knew its handler has gone
                     self.queue(job, now)
         return None
 
-    def next_wake(self, now: float, skip: set[LineKey]) -> float | None:
-        """When a job may become able to start by time alone; ``skip``: queues that wait for a worker."""
-        lines = (line for key, line in self.lines.items() if key not in skip)
-        wakes = [wake for line in lines if (wake := line.next_wake(now)) is not None]
+    def next_wake(self, now: float, busy: Busy) -> float | None:
+        """When a job may become able to start by time alone; not those of ``busy`` handlers."""
+        wakes = [
+            wake for key, line in self.lines.items() if (wake := line.next_wake(now, busy.get(key, ()))) is not None
+        ]
         return min(wakes, default=None)
 
     # -- dependencies ----------------------------------------------------------------------------------------

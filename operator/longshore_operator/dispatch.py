@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections import defaultdict
 from collections.abc import Callable
 
 from pydantic import ValidationError
@@ -10,7 +11,7 @@ from longshore.job.attempts import MAX_ATTEMPTS, HandlerDefaults, Offer, Taken, 
 from longshore.job.spec import item_args
 from longshore.job.status import Phase
 from longshore_operator.attempts_client import AttemptsClient, WorkerRefused, readable
-from longshore_operator.desk import Desk, LineKey, Worker
+from longshore_operator.desk import Busy, Desk, Worker
 from longshore_operator.errors import WorkerUnreachable
 from longshore_operator.job import Attempt, Job
 from longshore_operator.tasks import spawn
@@ -55,8 +56,8 @@ class Dispatcher:
         now, clock = self._now(), time.monotonic()
         free = {worker: count for worker in self._desk.workers.values() if (count := worker.free(clock)) > 0}
         batches: dict[Worker, Placed] = {}
-        blocked: set[LineKey] = set()
-        while free and (picked := self._desk.pick(now, blocked, lambda job: self._choose(job, free))) is not None:
+        busy: Busy = defaultdict(set)
+        while free and (picked := self._desk.pick(now, busy, lambda job: self._choose(job, free))) is not None:
             job, worker = picked
             free[worker] -= 1
             if not free[worker]:
@@ -65,7 +66,7 @@ class Dispatcher:
         for worker, placed in batches.items():
             for at in range(0, len(placed), MAX_ATTEMPTS):
                 spawn(self._offer(worker, placed[at : at + MAX_ATTEMPTS]))
-        return self._desk.next_wake(now, blocked) if free else None  # a slot that becomes free stirs
+        return self._desk.next_wake(now, busy) if free else None  # a slot that becomes free stirs
 
     @staticmethod
     def _choose(job: Job, free: dict[Worker, int]) -> Worker | None:

@@ -60,7 +60,7 @@ class Recorder:
             if end.outcome is not Outcome.SUCCEEDED:  # of thousands, those that went wrong are worth the room
                 job.remember(_history(attempt, end, entry, now))
                 job.log_tail = entry.log_tail if entry is not None else ""
-            return self._item_ended(job, attempt, end, now)
+            return self._item_ended(job, attempt, end, entry, now)
         verdict = finish(job.course(attempt.number), end, self._policy(job, end), now=now, random=random.random)
         job.retries, job.disruptions = verdict.course.retries, verdict.course.disruptions
         failed = end.outcome is not Outcome.SUCCEEDED
@@ -73,13 +73,20 @@ class Recorder:
             self._counted("retry", end.reason)
         return self._apply(job, verdict, now)
 
-    def _item_ended(self, job: Job, attempt: Attempt, end: End, now: float) -> asyncio.Future[None]:
+    def _item_ended(
+        self, job: Job, attempt: Attempt, end: End, entry: EndedEntry | None, now: float
+    ) -> asyncio.Future[None]:
         array, index = job.array, attempt.index
         assert array is not None
         assert index is not None
         course = job.course(attempt.number, job.budgets.get(index, (0, 0)))
         verdict = finish(course, end, self._policy(job, end), now=now, random=random.random)
-        array.settle(index, verdict, end.error_type, end.error_message)
+        if (
+            array.settle(index, verdict, end.error_type, end.error_message) is None
+            and entry
+            and entry.result is not None
+        ):
+            array.unkept.add(index)  # a worker with a results directory would have named it; no status has room for all
         if verdict.course.phase.terminal:
             job.budgets.pop(index, None)
             job.numbers.pop(index, None)

@@ -161,6 +161,8 @@ def _hook(job: Json) -> _Hook | None:
         return None
     about = {"id": meta["name"], "namespace": meta["namespace"], "uid": meta["uid"], "labels": meta.get("labels") or {}}
     data = about | {"reason": "", "message": "", "result": None} | {k: status[k] for k in COPIED if k in status}
+    if "resultRef" in status:  # it is no part of the resource: whoever wants it asks the api
+        data["resultOmitted"] = True
     body = webhook.body(status["phase"], status.get("finishedAt") or rfc3339_at(time.time()), data)
     return _Hook(meta["namespace"], meta["name"], meta["uid"], status["phase"], int(status.get("redrives", 0)),
                  spec["url"], spec.get("secretRef") or "", body)  # fmt: skip

@@ -175,8 +175,9 @@ def test_a_job_whose_handler_is_gone_after_a_restart_waits_and_says_so(start_ser
 def test_a_job_that_nothing_holds_up_is_next() -> None:
     """The one reason that no request can catch: the turn that would tell it starts the job."""
     from longshore.job.explain import explain as explained
+    from longshore.job.lane import Entry
     from longshore.job.limits import QueuePolicy
-    from longshore.job.line import Entry, Line
+    from longshore.job.line import Line
 
     line = Line(QueuePolicy(), 0.0)
     line.push(Entry("a", since=0.0))

@@ -18,7 +18,7 @@ from e2e.release import API, Object, Release
 from kube.daemon import free_port
 
 PAGE = (ROOT / "docs/scaling.md").read_text()
-CREATE, LOOK, EXPLAIN = re.findall(r"```sh\n(.*?)```", PAGE, re.DOTALL)
+CREATE, LOOK, EXPLAIN = re.findall(r"```bash\n(.*?)```", PAGE, re.DOTALL)
 JOBS = 500
 # The page's pool; a node of few processors has room for all of it, and nobody waits two minutes for its end.
 QUICK = {"resources": {"requests": {"cpu": "50m", "memory": "64Mi"}},

@@ -104,3 +104,17 @@ def test_output_is_dropped_where_there_is_too_much() -> None:
     results.gate.set()
     turn_until(loop, lambda: len(results.names_put) >= 67)
     assert 67 == len(results.names_put), "64 MiB, then no more"
+
+
+def test_a_volume_that_hangs_is_failing_until_it_goes_on() -> None:
+    """Although it never says so."""
+    loop, results, told = Loop(), Hangs(), list[str]()
+    keeper = Keeper(loop, results, Journal(), hang_seconds=0.01)
+    for number in range(1, THREADS + 2):
+        keeper.ended(ended(number), "default", "0a1b2c3d", lambda _ended, ref: told.append(ref))
+    turn_until(loop, lambda: keeper.failing)
+    assert [] == told
+    results.gate.set()
+    turn_until(loop, lambda: not keeper.failing and len(told) > THREADS)
+
+    assert THREADS + 1 == len(set(told))

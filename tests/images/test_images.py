@@ -5,6 +5,7 @@ import os
 import re
 import socket
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -143,6 +144,8 @@ def test_the_container_of_these_tests_is_shut(container: Callable[[str], Contain
 def test_hadolint_has_nothing_to_say(program: Callable[[str], None]) -> None:
     program("hadolint")
     files = [ROOT / "Dockerfile", ROOT / "manifests/examples/own-image/Dockerfile"]
-    done = subprocess.run(["hadolint", *files], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [Path(sys.executable).with_name("hadolint"), *files], capture_output=True, text=True, check=False
+    )
 
     assert (done.returncode, done.stdout) == (0, "")

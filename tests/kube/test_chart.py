@@ -22,7 +22,7 @@ from longshore_operator.errors import KubeError
 
 CHECK = CHART / "files/check.py"
 RESTRICTED = {f"pod-security.kubernetes.io/{mode}": "restricted" for mode in ("enforce", "warn")}
-FOREIGN = ("monitoring.coreos.com", "gateway.networking.k8s.io")  # kinds that this API server does not have
+FOREIGN = ("monitoring.coreos.com", "gateway.networking.k8s.io", "keda.sh")  # kinds that this API server does not have
 
 
 @pytest.fixture
@@ -232,6 +232,24 @@ def test_two_releases_stand_side_by_side(release: tuple[ControlPlane, Callable[.
     run("uninstall", "one")
     assert "deployment.apps/two-operator" in left(plane)
     assert "deployment.apps/one-operator" not in left(plane)
+
+
+def test_results_that_nobody_removes_are_warned_of(release: tuple[ControlPlane, Callable[..., str]]) -> None:
+    _, run = release
+    everywhere = {"servesNamespaces": ["*"]}
+    cases: list[tuple[dict[str, Any], str]] = [
+        ({"api": {"enabled": False}}, "without the api nobody removes results"),
+        ({"poolDefaults": everywhere}, "pool default serves other namespaces, and the api does not"),
+        ({"poolDefaults": everywhere, "api": {"allNamespaces": True}}, ""),
+        ({"poolDefaults": everywhere, "results": {}}, ""),
+        ({}, ""),
+    ]
+    for values, said in cases:
+        whole = {"results": {"existingClaim": "claim"}, "pools": {"default": {}}, **values}
+        notes = run("install", "ls", str(CHART), "--dry-run=client", values=whole).partition("NOTES:")[2]
+
+        assert said in notes
+        assert ("WARNING" in notes) == bool(said), values
 
 
 # -- monitoring ----------------------------------------------------------------------------------------------

@@ -334,7 +334,7 @@ def full_status() -> dict[str, Any]:
         "result": {"text": "x" * 16_000, "list": [1, None, 2.5, {"deep": True}]}, "resultRef": "file:///results/one",
         "error": error, "logTail": "l" * 4096, "progress": {"percent": 99.5, "message": "nearly"}, "history": [attempt] * 10,
         "items": {"succeeded": 4990, "failed": 5000, "running": 10, "succeededIndexes": every_other,
-                  "failedIndexes": every_other, "errors": [{"index": 1, "error": error}] * 20},
+                  "failedIndexes": every_other, "unkeptIndexes": every_other, "errors": [{"index": 1, "error": error}] * 20},
         "conditions": [condition | {"type": kind} for kind in ("Complete", "Failed", "Finished", "WebhookDelivered")],
     }  # fmt: skip
 

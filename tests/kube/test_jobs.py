@@ -479,14 +479,25 @@ def test_the_items_of_an_array_are_laid_over_its_arguments(rig: Rig, tmp_path: P
     status = rig.end_of("laid-over")
 
     assert ["0:bp", "1:bx", "2:cr"] == sorted(file.read_text().split())
-    assert ("Succeeded", 3, {"succeeded": 3, "succeededIndexes": "0-2"}) == (
+    assert ("Succeeded", 3, {"succeeded": 3, "succeededIndexes": "0-2", "unkeptIndexes": "0-2"}) == (
         status["phase"], status["attempts"], status["items"])  # fmt: skip
+
+
+def test_an_array_says_that_its_results_were_not_kept(rig: Rig) -> None:
+    """Its worker has no results directory."""
+    rig.submit("unkept", "echo", items=[{"x": 1}, {"x": 2}])
+    status = rig.end_of("unkept")
+
+    text = "results of 2 of 2 items were not kept: the worker has no results directory"
+    assert ("Succeeded", text, "0-1") == (status["phase"], status["message"], status["items"]["unkeptIndexes"])
+    assert {text} == {condition["message"] for condition in status["conditions"]}
 
 
 def test_an_array_runs_no_more_items_at_a_time_than_it_says(rig: Rig, tmp_path: Path) -> None:
     file = tmp_path / "items"
     rig.submit("narrow", "spans", args={"path": str(file), "seconds": 0.05}, count=8, parallelism=2)
-    assert "Succeeded" == rig.end_of("narrow")["phase"]
+    status = rig.end_of("narrow")
+    assert ("Succeeded", False) == (status["phase"], "unkeptIndexes" in status["items"]), "they return nothing"
     live, most = 0, 0
     for line in file.read_text().split():
         live += 1 if line == "+" else -1
@@ -500,7 +511,8 @@ def test_an_array_with_failed_items_fails_when_all_have_ended(rig: Rig, tmp_path
     rig.submit("items-fail", "item", args={"path": str(tmp_path / "items")}, items=items, maxRetries=1, retry=FAST)
     status = rig.end_of("items-fail")
 
-    assert ("Failed", "ItemsFailed", "2 of 6 items failed") == (status["phase"], status["reason"], status["message"])
+    assert ("Failed", "ItemsFailed", "2 of 6 items failed") == (
+        status["phase"], status["reason"], status["message"].partition(";")[0])  # fmt: skip
     found = status["items"]
     assert (4, 2, "0,2-3,5", "1,4") == tuple(
         found[name] for name in ("succeeded", "failed", "succeededIndexes", "failedIndexes")

@@ -63,3 +63,33 @@ def test_a_worker_that_cannot_be_asked_is_logged_once_until_it_can(rig: Rig) -> 
 
     assert "Succeeded" == rig.end_of("after")["phase"]
     assert [1, 1] == [len(leader.lines(word)) for word in ("worker_unreachable", "worker_reachable")]
+
+
+def test_jobs_of_a_handler_without_room_do_not_hold_up_the_others_of_their_queue(rig: Rig) -> None:
+    rig.worker("slow", apps="longshore_samples.sleep", slots=1)
+    rig.worker("quick", apps="longshore_samples.echo", slots=1)
+    rig.leader()
+    rig.submit("runs", "sleep", args={"seconds": 60})
+    rig.phase("runs", "Running")
+    for name in ("waits", "waits-too"):
+        rig.submit(name, "sleep", args={"seconds": 0.01})
+    rig.submit("passes", "echo")
+
+    assert "Succeeded" == rig.end_of("passes")["phase"]
+    assert ["Pending"] * 2 == [rig.status(name)["phase"] for name in ("waits", "waits-too")]
+    rig.patch("runs", cancel=True)
+    ends = [rig.end_of(name) for name in ("waits", "waits-too")]
+    assert ["Succeeded"] * 2 == [end["phase"] for end in ends]
+
+
+def test_jobs_that_wait_for_room_are_held_when_nobody_knows_their_handler_any_more(rig: Rig) -> None:
+    slow = rig.worker("slow", apps="longshore_samples.sleep", slots=1)
+    rig.worker("quick", apps="longshore_samples.echo", slots=1)
+    rig.leader(unknown_handler_seconds=2)
+    rig.submit("runs", "sleep", args={"seconds": 60}, maxDisruptions=0)
+    rig.phase("runs", "Running")
+    rig.submit("waits", "sleep")
+    slow.kill()
+    rig.plane.must("DELETE", f"/api/v1/namespaces/{rig.namespace}/pods/slow?gracePeriodSeconds=0")
+
+    assert ("Failed", "UnknownHandler") == ((end := rig.end_of("waits"))["phase"], end["reason"])

@@ -11,6 +11,10 @@ from kube.api_service import ApiService
 from kube.control_plane import ControlPlane
 from kube.operators import Rig
 from kube.shared_rig import APPS, shared_rig
+from longshore.store.kubernetes.client import KubeClient
+from longshore.store.kubernetes.measures import Measures
+from longshore.store.kubernetes.sweep import sweep
+from longshore.store.results import ResultsFolder
 
 Wait = Callable[..., Any]
 LARGE = 20_000
@@ -145,6 +149,18 @@ def test_results_go_with_their_job_and_only_with_it(site: Site, eventually: Wait
 
     assert all(path.exists() for path in (stays, foreign, odd))
     assert (200, TEXT) == site.get("stays/result")
+
+
+def test_no_folder_that_a_job_made_up_ends_the_sweep(site: Site, tmp_path: Path) -> None:
+    """Each would be part of a request, if it were taken for a namespace."""
+    uid = "0b3d5e6f-1111-4222-8333-444455556666"
+    spaces = ["default?watch=true", "default?", "..%2f..", "a#b", "Ab", "z" * 64, "\udcff", "nobodys"]
+    for space in spaces:
+        (tmp_path / space / uid).mkdir(parents=True)
+    client = KubeClient(site.rig.plane.admin, Measures())
+
+    assert 1 == sweep(client, ResultsFolder(tmp_path), "")
+    assert spaces[:-1] == [space for space in spaces if (tmp_path / space / uid).exists()]
 
 
 def test_an_api_without_the_directory_says_so(site: Site) -> None:

@@ -162,7 +162,7 @@ def test_a_worker_that_cannot_be_asked_is_not_removed(pool: Pool) -> None:
     try:
         pool.annotate(min_workers="0")
         pool.until(lambda: pool.said()[0] == "0", "the wish for none")
-        operator.wait_for("worker_unreachable", len(operator.lines("worker_unreachable")) + 2)
+        operator.wait_for("worker_unreachable", len(operator.lines("worker_unreachable")) + 1)
         assert 1 == pool.replicas()
     finally:
         for pid in processes:

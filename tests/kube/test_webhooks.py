@@ -25,7 +25,8 @@ def rig(control_plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -
         secrets.mkdir(parents=True)
         (secrets / "good").write_text(f"whsec_{base64.b64encode(KEY).decode()}\n")
         (folder / "secrets" / "outside").write_text(base64.b64encode(KEY).decode())
-        rig.worker(apps=APPS)
+        (folder / "results").mkdir()
+        rig.worker(apps=APPS, results_dir=folder / "results")
         rig.leader(webhook_allow_local=True, secrets_dir=folder / "secrets", lease_seconds=2)
         yield rig
 
@@ -68,6 +69,14 @@ def test_the_end_of_a_job_is_told_and_signed_for_one_write_more(rig: Rig, receiv
         said["type"], said["data"]["id"], said["data"]["namespace"], said["data"]["result"])  # fmt: skip
     assert 2 == status_patches(rig.plane) - before
     assert {"Complete", "Finished", "WebhookDelivered"} == {c["type"] for c in rig.status("told")["conditions"]}
+
+
+def test_a_result_in_the_results_directory_is_told_as_left_out(rig: Rig, receiver: Receiver) -> None:
+    rig.submit("large", "sized", args={"size": 17_000}, webhook={"url": receiver.url})
+    told(rig, "large")
+    data = receiver.bodies()[0]["data"]
+
+    assert ("Succeeded", None, True) == (data["phase"], data["result"], data["resultOmitted"])
 
 
 def test_only_the_ends_that_were_asked_for_are_told(rig: Rig, receiver: Receiver) -> None:

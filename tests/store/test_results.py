@@ -2,6 +2,7 @@
 
 import os
 import resource
+import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -87,6 +88,7 @@ def test_no_link_leads_out_of_the_directory(root: Path, tmp_path: Path, link: st
     if link != NAME:
         with pytest.raises(OSError, match="symbolic links|Not a directory"):
             results.put(NAME, b"mine", durable=True)
+        assert [] == results.names("default/uid-1")
     else:
         results.put(NAME, b"mine", durable=True)  # the link itself gives way
     try:
@@ -109,3 +111,17 @@ def test_a_directory_that_cannot_be_used_is_named_at_the_start(tmp_path: Path) -
     assert [] == found.names(""), "the probe leaves nothing"
     with no_file_larger_than(100), pytest.raises(SettingsError, match="File too large"):
         open_results(tmp_path / "there")
+
+
+def test_folders_in_folders_without_end_are_an_error_like_any_other(root: Path) -> None:
+    (root / "default/uid-1").mkdir(parents=True)
+    here = os.open(root / "default/uid-1", os.O_RDONLY)
+    for _ in range(2000):
+        os.mkdir("d", dir_fd=here)
+        below = os.open("d", os.O_RDONLY, dir_fd=here)
+        os.close(here)
+        here = below
+    os.close(here)
+    with pytest.raises(OSError, match="nested too deeply"):
+        ResultsFolder(root).remove("default/uid-1")
+    subprocess.run(["rm", "-r", root / "default"], check=True)  # neither can pytest

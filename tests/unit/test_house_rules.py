@@ -3,10 +3,10 @@
 import ast
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
-from importlinter.cli import lint_imports
 
 ROOT = Path(__file__).parent.parent.parent
 TRACKED = [
@@ -18,14 +18,16 @@ TRACKED = [
 ]  # fmt: skip
 CODE = [path for path in TRACKED if path.suffix == ".py" and path.relative_to(ROOT).parts[0] in ("app", "operator")]
 # Reasons stand in the modules' docstrings.
-LARGER = {"engine.py": 360, "commands.py": 400, "slots.py": 420, "child.py": 310, "line.py": 420, "openapi.py": 310,
+LARGER = {"engine.py": 360, "commands.py": 400, "slots.py": 420, "child.py": 310, "openapi.py": 310,
           "spec.py": 380, "client.py": 320, "ledger.py": 360, "parse.py": 320, "settings.py": 310}  # fmt: skip
 
 
-def test_imports_keep_to_the_contracts(capsys: pytest.CaptureFixture[str]) -> None:
-    code = lint_imports(config_filename=str(ROOT / "pyproject.toml"))
+def test_imports_keep_to_the_contracts() -> None:
+    """In a process of its own: it would switch off the loggers of this one."""
+    linter = Path(sys.executable).with_name("lint-imports")
+    done = subprocess.run([linter], cwd=ROOT, capture_output=True, text=True, check=False)
 
-    assert 0 == code, capsys.readouterr().out
+    assert 0 == done.returncode, done.stdout
 
 
 @pytest.mark.parametrize("path", CODE, ids=lambda path: str(path.relative_to(ROOT)))

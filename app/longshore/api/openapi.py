@@ -264,7 +264,7 @@ def _schemas() -> Json:
                                 "properties": {"id": TEXT, "created": {"type": "boolean"}}}, count={"type": "integer"})  # fmt: skip
     schemas["Item"] = {"type": "object", "required": ["index", "phase"], "properties": {
         "index": {"type": "integer"}, "phase": TEXT, "attempts": {"type": "integer", "description": "Absent in a cluster."}, "retries": {"type": "integer"},
-        "result": {}, "resultRef": TEXT, "error": ref("JobError")}}  # fmt: skip
+        "result": {}, "resultRef": TEXT, "resultNotKept": {**TEXT, "description": "Why what it returned cannot be read."}, "error": ref("JobError")}}  # fmt: skip
     schemas["Event"] = {"type": "object", "required": ["seq", "job", "type", "at", "data"], "properties": {
         "seq": {"type": "integer"}, "job": TEXT, "type": TEXT, "at": {"type": "string", "format": "date-time"}, "data": OBJECT}}  # fmt: skip
     schemas["Events"] = listing(ref("Event"), next={"type": "integer"})

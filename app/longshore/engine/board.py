@@ -11,8 +11,9 @@ from typing import cast
 
 from longshore.engine.attempt import Attempt, AttemptKey
 from longshore.engine.live import Live, Spec
+from longshore.job.lane import Entry
 from longshore.job.limits import QueuePolicy
-from longshore.job.line import Entry, Line
+from longshore.job.line import Line
 from longshore.job.status import Phase
 from longshore.job.waiting import Held, Prerequisites, enter, obstacle
 

@@ -24,6 +24,7 @@ from longshore.store.results import Results
 
 THREADS = 4  # an fsync waits most of its time; more only wait for one another
 OUTPUT_BYTES = 64 * 1024 * 1024  # of output that waits to be written; more is not kept
+HANG_SECONDS = 30.0  # a result that is not kept by then: the volume hangs, and tells nobody
 PROBE_SECONDS = 5.0  # a directory that failed is tried again so often
 
 Then = Callable[[OSError | None], None]
@@ -32,8 +33,8 @@ Then = Callable[[OSError | None], None]
 class Keeper:
     """``failing`` while the directory takes nothing: then no attempts should be taken, whose results could be lost."""
 
-    def __init__(self, loop: Loop, results: Results, journal: Journal) -> None:
-        self._loop, self._results, self._journal = loop, results, journal
+    def __init__(self, loop: Loop, results: Results, journal: Journal, hang_seconds: float = HANG_SECONDS) -> None:
+        self._loop, self._results, self._journal, self._hang_seconds = loop, results, journal, hang_seconds
         self._work: queue.SimpleQueue[tuple[Callable[[], None], Then]] = queue.SimpleQueue()
         self._done: deque[tuple[Then, OSError | None]] = deque()
         self._reading, self._writing = os.pipe()
@@ -59,8 +60,10 @@ class Keeper:
         name, data = KeptFile(namespace, key.uid, key.index, key.number, boot, RESULT).name, ended.result or b"null"
         self.keeping[key] = ended
         self.result_bytes += len(data)
+        late = self._loop.after(self._hang_seconds, self._hangs)
 
         def kept(error: OSError | None) -> None:
+            late.cancel()
             del self.keeping[key]
             self.result_bytes -= len(data)
             self._went(error)
@@ -87,6 +90,15 @@ class Keeper:
             return
         self._journal("results_failed", level="error", detail=f"the results directory: {error.strerror or error}")
         if not self._probing:  # it may be this file alone, of which a job can be the cause
+            self._probing = True
+            self._probe()
+
+    def _hangs(self) -> None:
+        """Something was not written in time. What is asked of the directory next, or when it goes on, tells whether that is all."""
+        if not self.failing:
+            self._journal("results_hang", level="error", detail="the results directory does not answer")
+        self.failing = True
+        if not self._probing:
             self._probing = True
             self._probe()
 

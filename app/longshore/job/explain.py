@@ -1,6 +1,7 @@
 """Why a job stands where it stands: its line, read aloud. Computed when asked, never written down."""
 
-from longshore.job.line import Entry, Line
+from longshore.job.lane import Entry
+from longshore.job.line import Line
 from longshore.job.spec import Frozen, Time, rfc3339_at, utc
 from longshore.job.waiting import Held
 
@@ -39,13 +40,13 @@ def explain(
     entry = line.entry(uid)
     if entry is None:
         return None
-    first = line.peek(now)  # also lets those in whose time has come
+    line.peek(now)  # lets those in whose time has come
     if entry.place == "held":
         return _held(entry, waits_for)
     if entry.place == "delayed":
         return Explanation(reason="NotBefore", message=f"it does not start before {rfc3339_at(entry.not_before)}",
                            waits_until=_time(entry.not_before))  # fmt: skip
-    if first is entry and free_slots:
+    if free_slots and line.peek(now, [lane for lane in line.lanes if lane != entry.lane]) is entry:
         return Explanation(reason="Next", message="it is next", position=1)
     return _blocked(line, entry, now=now, free_slots=free_slots)
 
@@ -77,10 +78,9 @@ def _blocked(line: Line, entry: Entry, *, now: float, free_slots: int) -> Explan
 
 
 def _position(line: Line, entry: Entry) -> int:
-    first = line.next_entry()
-    if first is entry or entry.place == "key":
+    if entry.place == "key" or line.next_in(entry.lane) is entry:
         return 1
-    before = sum(1 for other in line.ready() if other is not entry and _before(other, entry))
+    before = sum(1 for other in line.beside(entry) if other is not entry and _before(other, entry))
     return max(2, before + 1)
 
 

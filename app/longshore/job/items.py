@@ -9,6 +9,8 @@ from dataclasses import replace
 from longshore.job.lifecycle import Course, Verdict
 from longshore.job.status import MAX_ITEM_ERRORS, ItemError, ItemsStatus, JobError, Phase, Reason
 
+UNKEPT = "the worker has no results directory"
+
 
 class IndexSet:
     """A set of small integers kept as sorted ranges: compact when indexes come close to order."""
@@ -83,13 +85,26 @@ class IndexSet:
 class ArrayState:
     """The items of one array job. Never-started items are a number, not a list: 10,000 cost nothing."""
 
-    __slots__ = ("_again", "_due", "_errors", "_fresh", "failed", "parallelism", "running", "size", "succeeded")
+    __slots__ = (
+        "_again",
+        "_due",
+        "_errors",
+        "_fresh",
+        "failed",
+        "parallelism",
+        "running",
+        "size",
+        "succeeded",
+        "unkept",
+    )
 
     def __init__(self, size: int, parallelism: int | None) -> None:
         self.size = size
         self.parallelism = parallelism or size
         self.succeeded = IndexSet()
         self.failed = IndexSet()
+        self.unkept = IndexSet()
+        """Of those that succeeded: what they returned could not be kept."""
         self.running: set[int] = set()
         self._fresh = 0
         self._again: dict[int, float] = {}
@@ -168,10 +183,11 @@ class ArrayState:
             return Verdict(replace(course, phase=Phase.CANCELLED), Reason.CANCELLED, "cancelled while it ran")
         if not self.ended:
             return Verdict(course)
-        if self.failed:
-            text = f"{len(self.failed)} of {self.size} items failed"
-            return Verdict(replace(course, phase=Phase.FAILED), Reason.ITEMS_FAILED, text)
-        return Verdict(replace(course, phase=Phase.SUCCEEDED))
+        texts = [f"{len(self.failed)} of {self.size} items failed"] if self.failed else []
+        if self.unkept:
+            texts.append(f"results of {len(self.unkept)} of {self.size} items were not kept: {UNKEPT}")
+        phase, reason = (Phase.FAILED, Reason.ITEMS_FAILED) if self.failed else (Phase.SUCCEEDED, "")
+        return Verdict(replace(course, phase=phase), reason, "; ".join(texts))
 
     def reopen_failed(self) -> list[int]:
         """A redrive: failed items wait again, succeeded ones stay as they are. Returns which."""
@@ -191,11 +207,13 @@ class ArrayState:
         """As it is published."""
         return ItemsStatus(
             succeeded=self.succeeded.size, failed=self.failed.size, running=len(self.running),
-            succeeded_indexes=str(self.succeeded), failed_indexes=str(self.failed), errors=tuple(self._errors),
+            succeeded_indexes=str(self.succeeded), failed_indexes=str(self.failed),
+            unkept_indexes=str(self.unkept), errors=tuple(self._errors),
         )  # fmt: skip
 
     def restore(self, status: ItemsStatus) -> None:
         """Take over what was published before a restart; whatever ran then waits again."""
         self.succeeded = IndexSet.parse(status.succeeded_indexes)
         self.failed = IndexSet.parse(status.failed_indexes)
+        self.unkept = IndexSet.parse(status.unkept_indexes)
         self._errors.extend(status.errors)

@@ -143,6 +143,8 @@ class ItemsStatus(Frozen):
     """Which ended well, as ranges: `0-97,99`."""
     failed_indexes: str = ""
     """Which ended badly, as ranges."""
+    unkept_indexes: str = ""
+    """Which of those that ended well returned something that was not kept, for want of a results directory; as ranges."""
     errors: Annotated[tuple[ItemError, ...], Field(max_length=MAX_ITEM_ERRORS)] = ()
     """The last 20 failures."""
 

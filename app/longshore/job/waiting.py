@@ -6,7 +6,8 @@ from enum import StrEnum
 from typing import Generic, TypeVar
 
 from longshore.job.items import ArrayState
-from longshore.job.line import Entry, Line
+from longshore.job.lane import Entry
+from longshore.job.line import Line
 
 Name = TypeVar("Name", bound=Hashable)
 

@@ -214,7 +214,8 @@ class JobStore(ServicePort, Protocol):
     def items(self, id: str, *, after: int = -1, limit: int = 100) -> list[dict[str, object]]:
         """Items of an array job by index: ``{index, phase, result, error}``, and ``attempts`` where they are kept.
 
-        A store without room for all results names the rest, ``resultRef``. Raises NotFound, Gone.
+        A store without room for all results names the rest, ``resultRef``, or says why one is lost, ``resultNotKept``.
+        Raises NotFound, Gone.
         """
         ...
 

@@ -32,7 +32,7 @@ class Results(Protocol):
         ...
 
     def names(self, folder: str) -> list[str]:
-        """Names of what is in a folder, without it; empty when there is none."""
+        """Names of what is in a folder, without it; empty when there is none, or a link in its place."""
         ...
 
     def remove(self, folder: str) -> None:
@@ -87,14 +87,19 @@ class ResultsFolder:
         try:
             with self._folder([part for part in folder.split("/") if part]) as found:
                 return os.listdir(found)
-        except FileNotFoundError:
-            return []
+        except OSError as error:
+            if error.errno in (errno.ENOENT, errno.ELOOP, errno.ENOTDIR):
+                return []
+            raise
 
     def remove(self, folder: str) -> None:
         *above, last = folder.split("/")
         with suppress(FileNotFoundError), self._folder(above) as found:
             if stat.S_ISDIR(os.lstat(last, dir_fd=found).st_mode):
-                shutil.rmtree(last, dir_fd=found)  # follows no links
+                try:
+                    shutil.rmtree(last, dir_fd=found)  # follows no links
+                except RecursionError as error:
+                    raise OSError("folders are nested too deeply in it") from error
             else:
                 os.unlink(last, dir_fd=found)
 

@@ -75,13 +75,14 @@ def test_a_restart_takes_over_what_had_ended_and_a_redrive_only_what_had_failed(
     for index in range(4):
         array.begin(index)
     array.succeed(0)
+    array.unkept.add(0)
     array.fail(2, OOPS)
     again = ArrayState(4, None)
     again.restore(ItemsStatus.model_validate_json(array.status().model_dump_json()))
 
     assert 1 == again.next_index(0.0)
     assert [2] == again.reopen_failed()
-    assert "0" == str(again.succeeded)
+    assert ("0", "0") == (str(again.succeeded), str(again.unkept))
     assert 2 == again.next_index(0.0)
 
 
@@ -134,3 +135,22 @@ def test_what_became_of_the_whole_array(ends: str, cancel: bool, expected: tuple
 
     assert expected == (verdict.course.phase, verdict.reason)
     assert (7, 1, 2, 3, cancel) == tuple(getattr(verdict.course, name) for name in Course.__slots__[1:])
+
+
+@pytest.mark.parametrize(
+    ("failed", "unkept", "message"),
+    [
+        ([], [], ""),
+        ([1], [], "1 of 2 items failed"),
+        ([], [0, 1], "results of 2 of 2 items were not kept: the worker has no results directory"),
+        ([1], [0], "1 of 2 items failed; results of 1 of 2 items were not kept: the worker has no results directory"),
+    ],
+)
+def test_an_array_says_at_its_end_what_is_missing(failed: list[int], unkept: list[int], message: str) -> None:
+    array = ArrayState(2, None)
+    for index in range(2):
+        array.begin(index)
+        array.fail(index, OOPS) if index in failed else array.succeed(index)
+    array.unkept = IndexSet(unkept)
+
+    assert message == array.verdict(Course(Phase.RUNNING)).message

@@ -8,10 +8,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from longshore.job import lane as lane_module
 from longshore.job import line as line_module
 from longshore.job.explain import explain
+from longshore.job.lane import Entry
 from longshore.job.limits import QueuePolicy, RateLimit
-from longshore.job.line import Entry, Line
+from longshore.job.line import Line
 
 
 def entry(uid: str, since: float = 0.0, **fields: object) -> Entry:
@@ -99,6 +101,67 @@ def test_takes_the_same_jobs_in_the_same_order_as_sorting_everything(jobs, polic
         else:
             expected, found = naive.pop(), line.pop(1e6)
             assert (expected and expected.uid) == (found and found.uid)
+
+
+def take(line: Line, able: set[str]) -> str | None:
+    """One job of these lanes: there is no room for the others."""
+    taken = line.pop(1e6, set("xyz") - able)
+    return taken.uid if taken else None
+
+
+@given(
+    jobs=st.lists(st.tuples(st.sampled_from("xyz"), st.integers(-2, 2)), min_size=1, max_size=60),
+    ageing=st.sampled_from([None, 0.5, 10.0]), data=st.data(),
+)  # fmt: skip
+@settings(max_examples=300, deadline=None)
+def test_those_who_find_no_room_keep_nobody_else_waiting_and_lose_no_place(jobs, ageing, data) -> None:
+    """Whoever is taken is the first, by the rule, of those for whom there is room."""
+    policy = QueuePolicy(ageing_seconds=ageing)
+    line, waiting, there = Line(policy, 0.0), list(enumerate(jobs)), []
+    while waiting or there:
+        if waiting and (not there or data.draw(st.booleans())):
+            number, (kind, priority) = waiting.pop(0)
+            there.append(entry(f"{kind}{number}", float(number), priority=priority, lane=kind))
+            line.push(dataclasses.replace(there[-1]))
+        elif data.draw(st.integers(0, 9)) == 0:
+            gone = there.pop(data.draw(st.integers(0, len(there) - 1)))
+            assert line.remove(gone.uid) is not None
+        else:
+            able = set(data.draw(st.lists(st.sampled_from("xyz"), min_size=1, unique=True)))
+            naive = NaiveLine(policy)
+            for one in there:
+                if one.uid[0] in able:
+                    naive.push(one)
+            expected = naive.pop()
+            assert (expected and expected.uid) == take(line, able)
+            there = [one for one in there if one is not expected]
+        assert len(there) == len(line) == line.depth(1e6)
+        assert min((one.since for one in there), default=None) == line.oldest(1e6)
+
+
+def test_turns_are_counted_for_all_lanes_together() -> None:
+    line = Line(QueuePolicy(), 0.0)
+    for number in range(4):
+        line.push(entry(f"x{number}", float(number), lane="x", fairness_key="big"))
+        line.push(entry(f"y{number}", float(number) + 0.5, lane="y", fairness_key="big"))
+    for number in range(2):
+        line.push(entry(f"x-small-{number}", 10.0 + number, lane="x", fairness_key="small"))
+
+    assert ["y0", "y1"] == [take(line, {"y"}) for _ in range(2)]
+    assert ["x-small-0", "x0", "x-small-1"] == [take(line, {"x"}) for _ in range(3)]
+    assert ["x1", "x2", "y2"] == [take(line, {"x", "y"}) for _ in range(3)]
+
+
+def test_explain_counts_in_the_lane_of_the_job() -> None:
+    line = Line(QueuePolicy(), 0.0)
+    for uid in ("x0", "x1", "y0"):
+        line.push(entry(uid, float(len(line)), lane=uid[0]))
+
+    assert [("NoFreeSlot", 1), ("InLine", 2)] == [
+        ((found := explain(line, uid, now=9.0, free_slots=0)).reason, found.position)  # type: ignore[union-attr]
+        for uid in ("x0", "x1")
+    ]
+    assert ("Next", 1) == ((found := explain(line, "y0", now=9.0, free_slots=1)).reason, found.position)  # type: ignore[union-attr]
 
 
 @given(
@@ -278,6 +341,7 @@ def test_taking_a_job_costs_no_more_than_a_few_heap_steps_at_100_000(monkeypatch
         line = Line(QueuePolicy(), 0.0)
         heap = CountingHeap()
         monkeypatch.setattr(line_module, "heapq", heap)
+        monkeypatch.setattr(lane_module, "heapq", heap)
         for number in range(size):
             line.push(entry(str(number), float(number), priority=rng.randrange(4), fairness_key=str(rng.randrange(9))))
         names(line)

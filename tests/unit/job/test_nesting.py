@@ -29,3 +29,10 @@ def test_what_is_too_deep_is_a_text_and_the_rest_stays(text: str, expected: str)
 def test_what_is_no_json_stays_none(text: str) -> None:
     with pytest.raises(ValueError, match=r"."):
         json.loads(cut(text.encode(), 2))
+
+
+def test_a_text_without_an_end_is_read_once() -> None:
+    """By its length: this one took a day when the end was looked for anew at every quote."""
+    text = b'["' + rb"\"" * 4_000_000
+
+    assert text == cut(text, 2)

@@ -1,8 +1,9 @@
 import pytest
 
 from longshore.job.items import ArrayState
+from longshore.job.lane import Entry
 from longshore.job.limits import QueuePolicy
-from longshore.job.line import Entry, Line
+from longshore.job.line import Line
 from longshore.job.status import JobError
 from longshore.job.waiting import Held, Prerequisites, enter, obstacle
 

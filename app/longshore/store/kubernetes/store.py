@@ -8,7 +8,7 @@ from typing import TypeVar
 from longshore.errors import Conflict, InvalidRequest, NotFound, StoreUnavailable
 from longshore.handlers import Handler
 from longshore.job.idempotency import name_from_key
-from longshore.job.items import IndexSet
+from longshore.job.items import UNKEPT, IndexSet
 from longshore.job.status import Phase
 from longshore.store.kubernetes import documents
 from longshore.store.kubernetes.client import KubeClient, longshore
@@ -136,11 +136,12 @@ class KubernetesStore:
         ends = [(index, Phase.SUCCEEDED.value) for index in IndexSet.parse(found.get("succeededIndexes", ""))]
         ends += [(index, Phase.FAILED.value) for index in IndexSet.parse(found.get("failedIndexes", ""))]
         page = [(index, phase) for index, phase in sorted(ends) if index > after][:limit]
-        succeeded = [index for index, phase in page if phase == Phase.SUCCEEDED]
-        results = self._cluster.kept.items(self.namespace, job["metadata"]["uid"], succeeded)
+        unkept = IndexSet.parse(found.get("unkeptIndexes", ""))
+        named = [index for index, phase in page if phase == Phase.SUCCEEDED and index not in unkept]
+        results = self._cluster.kept.items(self.namespace, job["metadata"]["uid"], named)
         return [
             {"index": index, "phase": phase, **({"error": errors[index]} if index in errors else {}),
-             **results.get(index, {})}
+             **results.get(index, {}), **({"resultNotKept": UNKEPT} if index in unkept else {})}
             for index, phase in page
         ]  # fmt: skip
 

@@ -16,9 +16,9 @@ from longshore.store.results import Results
 SECONDS = 600.0
 PAGE = 500
 NAMES_ALONE = "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io"
-UID = re.compile(
-    r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
-)  # as an API server makes them; anything else is left alone
+# As an API server has them. Anything else is left alone: what a job has made up goes into no request.
+NAMESPACE = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
+UID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 _log = logging.getLogger("longshore.results")
 
@@ -43,7 +43,7 @@ def start(client: KubeClient, results: Results, namespace: str) -> None:
 def sweep(client: KubeClient, results: Results, namespace: str) -> int:
     """Remove what no job has any more; how many folders. Raises LongshoreError when jobs cannot be listed, OSError."""
     removed = 0
-    for space in [namespace] if namespace else results.names(""):
+    for space in [namespace] if namespace else filter(NAMESPACE.fullmatch, results.names("")):
         try:
             there = {name for name in results.names(space) if UID.fullmatch(name)}
         except OSError:
@@ -65,7 +65,7 @@ def _uids(client: KubeClient, namespace: str) -> set[str]:
         page = client.get(
             longshore("jobs", namespace), accept=NAMES_ALONE, list_=True, limit=PAGE, **{"continue": cursor}
         )
-        found |= {item["metadata"]["uid"] for item in page["items"]}
+        found |= {item["metadata"]["uid"] for item in page["items"] or ()}  # null where there are none
         cursor = page["metadata"].get("continue") or ""
         if not cursor:
             return found
