@@ -37,14 +37,13 @@ RULES = (
         ("patch",),
         "more workers, or fewer once they have been drained; no pod is ever deleted",
     ),
-    Rule(
-        "apps", ("deployments",), ("patch",), "annotations that say why; without this right pools are scaled in silence"
-    ),
     Rule("autoscaling", ("horizontalpodautoscalers",), ("list",), "a pool that one of them scales is left alone"),
 )
-LEASE_RULES = (
+OWN_RULES = (
     Rule("coordination.k8s.io", ("leases",), ("get", "create", "update"), "one operator of several leads"),
+    Rule("apps", ("deployments",), ("patch",), "annotations of the pools there that say why; elsewhere they are scaled in silence"),
 )  # fmt: skip
+"""In its own namespace alone: who may change Deployments may run any pod there."""
 
 HEAD = "# Generated from operator/longshore_operator/rbac.py by `make generate`; do not edit.\n"
 
@@ -64,7 +63,7 @@ def role(kind: str, name: str, rules: tuple[Rule, ...], namespace: str = "") -> 
 def manifest() -> str:
     """Both roles as YAML, every rule with its reason before it."""
     text = HEAD
-    for kind, rules in (("ClusterRole", RULES), ("Role", LEASE_RULES)):
+    for kind, rules in (("ClusterRole", RULES), ("Role", OWN_RULES)):
         lines = yaml.safe_dump(role(kind, "longshore-operator", rules), sort_keys=False).splitlines()
         reasons = iter(rules)
         text += "---\n" + "".join(

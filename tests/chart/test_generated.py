@@ -45,9 +45,9 @@ def test_the_operator_gets_the_rights_that_it_asks_for_and_no_other() -> None:
         if any(subject["name"] == "ls-operator" for subject in one.get("subjects", ()))
     }  # fmt: skip
 
-    assert {"longshore:demo:ls:operator": "ClusterRole", "ls-lease": "Role"} == bound
+    assert {"longshore:demo:ls:operator": "ClusterRole", "ls-operator": "Role"} == bound
     assert rules(rbac.RULES) == kind(objects, "ClusterRole")["longshore:demo:ls:operator"]["rules"]
-    assert rules(rbac.LEASE_RULES) == kind(objects, "Role")["ls-lease"]["rules"]
+    assert rules(rbac.OWN_RULES) == kind(objects, "Role")["ls-operator"]["rules"]
 
 
 def test_a_namespaced_operator_gets_the_same_rights_in_its_namespaces() -> None:

@@ -106,7 +106,7 @@ class Rig:
         self.plane.must("POST", f"/api/v1/namespaces/{self.namespace}/serviceaccounts", {"metadata": {"name": name}})
         subject = {"kind": "ServiceAccount", "name": name, "namespace": self.namespace}
         within = f"{group}/namespaces/{self.namespace}"
-        self.plane.must("POST", f"{within}/roles", rbac.role("Role", name, rbac.RULES + rbac.LEASE_RULES))
+        self.plane.must("POST", f"{within}/roles", rbac.role("Role", name, rbac.RULES + rbac.OWN_RULES))
         reference = {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": name}
         binding = {"metadata": {"name": name}, "roleRef": reference, "subjects": [subject]}
         self.plane.must("POST", f"{within}/rolebindings", binding)

@@ -36,7 +36,7 @@ def plain(rules: tuple[rbac.Rule, ...]) -> list[dict[str, Any]]:
     return [{"apiGroups": [one.group], "resources": one.resources, "verbs": one.verbs} for one in rules]
 
 
-OPERATOR, LEASE = plain(rbac.RULES), plain(rbac.LEASE_RULES)
+OPERATOR, OPERATOR_OWN = plain(rbac.RULES), plain(rbac.OWN_RULES)
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class Release:
         answered = ["", *self.namespaces] if self.mode == "all namespaces" else own
         delegator = set() if self.mode == "namespaced" else DELEGATOR  # it would be a right in the whole cluster
         return {
-            "ls-operator": {*of_rules(OPERATOR, jobs), *of_rules(LEASE, own)},
+            "ls-operator": {*of_rules(OPERATOR, jobs), *of_rules(OPERATOR_OWN, own)},
             "ls-api": {*of_rules(API, answered)} | delegator,
             "ls-worker": set(), "ls-worker-token": set(), "ls-test": {*of_rules(TEST, own)},
         }  # fmt: skip

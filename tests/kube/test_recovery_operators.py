@@ -296,7 +296,7 @@ def test_a_missing_right_is_named_and_nothing_is_lost(rig: Rig, marks: Marks) ->
     path = f"/apis/rbac.authorization.k8s.io/v1/namespaces/{rig.namespace}/roles/longshore-operator"
     role = rig.plane.must("GET", path)
     rules = [rule for rule in role["rules"] if "jobs/status" not in rule["resources"]]
-    assert len(rules) < len(role["rules"]) == len(rbac.RULES + rbac.LEASE_RULES)
+    assert len(rules) < len(role["rules"]) == len(rbac.RULES + rbac.OWN_RULES)
     rig.plane.must("PATCH", path, {"rules": rules})
     start_worker(rig)
     operator = lead(rig)

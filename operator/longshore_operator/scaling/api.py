@@ -47,13 +47,15 @@ class PoolApi:
         """The annotations, when the number or the word has changed; a missing right is no reason not to scale."""
         if state.told == (desired, word):
             return
-        state.told = (desired, word)
         path = path_of("deployments", state.pool.namespace, state.pool.deployment, api=APPS)
         body = {"metadata": {"annotations": {DESIRED: desired, REASON: message, STATE: word}}}
         try:
             await self._client.request("PATCH", path, body, kind="pool", content_type=MERGE_PATCH)
-        except (KubeError, KubeUnavailable) as error:
+        except KubeUnavailable:
+            return  # with the next look
+        except KubeError as error:
             self._log("pool_untold", level="warning", pool=state.pool.name, detail=str(error))
+        state.told = (desired, word)
 
     async def autoscalers(self, namespace: str, now: float) -> dict[str, str]:
         """Names of HorizontalPodAutoscalers by Deployment; raises KubeUnavailable. ``now`` is monotonic."""

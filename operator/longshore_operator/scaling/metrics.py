@@ -57,8 +57,7 @@ class PoolMetrics(Collector):
         idle = gauge("idle_seconds", "Time without anything to do.")
         limited = GaugeMetricFamily("longshore_pool_limited", "Whether more workers are wanted than there may be, by what keeps them.", labels=(*LABELS, "reason"))  # fmt: skip
         now = self._clock()
-        for state in self._states():
-            key = state.pool.key
+        for key, state in {state.pool.key: state for state in self._states()}.items():  # two of a name are not scaled
             headroom = state.pool.knobs.headroom_slots if state.pool.knobs is not None else 0
             slots.add_metric(key, state.demand.slots(headroom))
             replicas.add_metric(key, state.pool.replicas)

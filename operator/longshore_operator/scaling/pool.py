@@ -15,6 +15,7 @@ DESIRED, REASON, STATE = f"{PREFIX}desired-replicas", f"{PREFIX}reason", f"{PREF
 """Written by the operator, on change."""
 MAX_WORKERS = 10_000
 MAX_SECONDS = 86_400.0
+MAX_DIGITS = 6  # of a number of slots
 
 Json = dict[str, Any]
 Key = tuple[str, str]
@@ -139,8 +140,9 @@ def _rolling(meta: Json, status: Json) -> bool:
 def _slots(template: Json) -> int:
     for container in template["spec"].get("containers", ()):
         for variable in container.get("env") or ():
-            if variable.get("name") == "LONGSHORE_SLOTS" and str(variable.get("value", "")).isdigit():
-                return int(variable["value"])
+            text = str(variable.get("value", ""))
+            if variable.get("name") == "LONGSHORE_SLOTS" and text.isdecimal() and len(text) <= MAX_DIGITS:
+                return int(text)
     return 1
 
 

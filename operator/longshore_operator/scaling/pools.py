@@ -139,9 +139,12 @@ class Pools:
         for uid, worker in self._desk.workers.items():
             by_pool.setdefault((worker.pod.namespace, worker.pod.pool), {})[uid] = worker
         states = list(self.states.values())
+        # Together: a worker that does not answer holds the others up no longer than one of them would.
+        await asyncio.gather(
+            *(state.victims.take_back(state.victims.tidy(by_pool.get(state.pool.key, {}), now)) for state in states)
+        )
         for state in states:
             workers = by_pool.get(state.pool.key, {})
-            await state.victims.take_back(state.victims.tidy(workers, now))
             if now - self._began < ADOPT_SECONDS:
                 state.victims.adopt(workers, now)
             state.measure(workers, now)

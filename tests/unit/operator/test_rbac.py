@@ -14,7 +14,7 @@ def test_the_manifest_is_generated_from_the_list() -> None:
 
 
 def test_every_rule_has_its_reason_and_no_wildcard() -> None:
-    for rule in rbac.RULES + rbac.LEASE_RULES:
+    for rule in rbac.RULES + rbac.OWN_RULES:
         assert rule.reason
         assert not {"*"} & {rule.group, *rule.resources, *rule.verbs}
 
