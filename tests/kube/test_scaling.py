@@ -218,7 +218,7 @@ def test_what_is_refused_is_left_alone_and_told(pool: Pool, word: str) -> None:
 def keep_rights(pool: Pool, keep: Callable[[rbac.Rule], bool]) -> None:
     """Take the others away from the operator's account."""
     path = f"/apis/rbac.authorization.k8s.io/v1/namespaces/{pool.namespace}/roles/longshore-operator"
-    rules = tuple(rule for rule in rbac.RULES + rbac.LEASE_RULES if keep(rule))
+    rules = tuple(rule for rule in rbac.RULES + rbac.OWN_RULES if keep(rule))
     pool.plane.must("PATCH", path, {"rules": rbac.role("Role", "longshore-operator", rules)["rules"]})
 
 
