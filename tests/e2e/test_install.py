@@ -148,7 +148,7 @@ def test_uninstall_leaves_the_definitions_and_nothing_else(release: Release, eve
 
     release.uninstall()
 
-    eventually(lambda: not left(), what="everything else is gone")
+    eventually(lambda: not left(), seconds=60, what="everything else is gone")
     assert "Succeeded" == release.job("hello")["status"]["phase"]  # the definitions stay, and so do the jobs
     rest = release.kubectl("get", "secrets,configmaps,roles,rolebindings,leases", "--output=name").split()
     assert [name for name in rest if f"/{release.name}-" in name or "longshore" in name] == []
