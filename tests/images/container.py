@@ -62,13 +62,18 @@ class Container:
     @staticmethod
     def terminate(started: subprocess.Popen[bytes]) -> int:
         """SIGTERM to PID 1, as a kubelet does, and its status; at most half a minute."""
-        (first,) = Path(f"/proc/{started.pid}/task/{started.pid}/children").read_text().split()
-        os.kill(int(first), signal.SIGTERM)
+        os.kill(_first(started), signal.SIGTERM)
         return started.wait(30)
 
     def end(self) -> None:
-        """Ends what is still running; with PID 1 all its processes go."""
+        """Ends what is still running; with PID 1 all its processes go, but not with `unshare`: it has changed its user since."""
         for started in self._running:
             if started.poll() is None:
-                started.kill()
-                started.wait()
+                os.kill(_first(started), signal.SIGKILL)
+                started.wait(30)
+
+
+def _first(started: subprocess.Popen[bytes]) -> int:
+    """PID 1 of the container, as we see it."""
+    (first,) = Path(f"/proc/{started.pid}/task/{started.pid}/children").read_text().split()
+    return int(first)

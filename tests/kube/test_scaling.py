@@ -155,14 +155,17 @@ def test_a_worker_that_cannot_be_asked_is_not_removed(pool: Pool) -> None:
     operator = lead(pool)
     pool.node.deployment("default", QUICK | {"min-workers": "1", "max-workers": "1"}, replicas=1)
     (name,) = pool.until(pool.ready, "a worker")
+    pool.submit("first")
+    assert "Succeeded" == pool.end_of("first")["phase"], "it has been heard"
     processes = [pool.node.workers[name].pid, *descendants(pool.node.workers[name].pid)]
     pool.node.probing = False
+    before = len(operator.lines("worker_unreachable"))
     for pid in processes:
         os.kill(pid, signal.SIGSTOP)
     try:
         pool.annotate(min_workers="0")
         pool.until(lambda: pool.said()[0] == "0", "the wish for none")
-        operator.wait_for("worker_unreachable", len(operator.lines("worker_unreachable")) + 1)
+        operator.wait_for("worker_unreachable", before + 1)
         assert 1 == pool.replicas()
     finally:
         for pid in processes:
