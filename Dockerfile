@@ -27,13 +27,15 @@ ENV PIP_CONFIG_FILE=/run/secrets/pip.conf \
 RUN python3 -m venv /build && python3 -m venv --without-pip /opt/longshore
 WORKDIR /src
 
-FROM pip AS wheel
+FROM pip AS build-tools
 COPY requirements/build.txt ./
 # The secrets are optional: a pip.conf that names an index of your own, and the certificate that it answers with.
 RUN --mount=type=cache,target=/root/.cache/pip \
     --mount=type=secret,id=pip.conf,target=/run/secrets/pip.conf \
     --mount=type=secret,id=pip.crt,target=/run/secrets/pip.crt \
     /build/bin/pip install --require-hashes -r build.txt
+
+FROM build-tools AS wheel
 COPY pyproject.toml README.md LICENSE NOTICE ./
 COPY app app
 COPY operator operator

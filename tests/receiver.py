@@ -10,7 +10,8 @@ from typing import Any
 class Receiver:
     """An HTTP server that keeps what it gets and answers as it was told: a status each, the last one for ever."""
 
-    def __init__(self, *answers: int, hangs: bool = False, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(self, *answers: int, hangs: bool = False, tls: ssl.SSLContext | None = None,
+                 host: str = "127.0.0.1") -> None:  # fmt: skip
         self.got: list[tuple[dict[str, str], bytes, str]] = []
         self.answers, self.hangs = list(answers or (204,)), hangs
         self.go = threading.Event()
@@ -32,16 +33,17 @@ class Receiver:
             def log_message(self, format: str, *args: object) -> None:
                 pass
 
-        self._server = Server(("127.0.0.1", 0), Handler)
+        self._server = Server((host, 0), Handler)
         if tls is not None:
             self._server.socket = tls.wrap_socket(self._server.socket, server_side=True)
+        self._host = host
         self._scheme = "https" if tls is not None else "http"
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,))
         self._thread.start()
 
     @property
     def url(self) -> str:
-        return f"{self._scheme}://127.0.0.1:{self._server.server_address[1]}"
+        return f"{self._scheme}://{self._host}:{self._server.server_address[1]}"
 
     def bodies(self) -> list[Any]:
         return [json.loads(body) for _, body, _ in self.got]

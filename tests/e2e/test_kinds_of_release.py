@@ -1,6 +1,7 @@
 """Releases beside each other, in one namespace alone, and such as cannot work."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
@@ -63,3 +64,37 @@ def test_a_wrong_image_of_the_operator_is_named(other: Release, version: str) ->
     if version == "helm-4":  # version 3 says no more than that
         assert f"{other.name}-operator" in done.stderr, done.stderr
     assert 'image "localhost/nobody:7"' in other.kubectl("get", "events")
+
+
+def test_helm_4_installs_tests_upgrades_and_uninstalls(other: Release) -> None:
+    other.version = "helm-4"
+
+    other.install(NAMESPACED)
+    done = other.helm("test", other.name, "--logs")
+    assert done.returncode == 0, done.stdout + done.stderr + other.story()
+    assert 'succeeded: {"hello": "helm test"}' in done.stdout
+    other.upgrade({**NAMESPACED, "pools": {"default": {"slots": 2}}})
+    other.submit("after", handler="echo")
+    assert "Succeeded" == other.wait("after")["phase"]
+    other.uninstall()
+
+    assert not other.pods("worker")
+    assert "Succeeded" == other.job("after")["status"]["phase"]
+
+
+def test_a_missing_secret_is_named_by_the_notes_and_by_the_kubelet(
+    other: Release, eventually: Callable[..., Any]
+) -> None:
+    other.kubectl("delete", "secret", "callers")
+    done = other.helm("install", other.name, "charts/longshore", values=NAMESPACED)
+    assert done.returncode == 0, done.stderr
+    assert "until there is a Secret callers with the key tokens" in done.stdout
+    (pod,) = other.pods("api")
+    name = pod["metadata"]["name"]
+
+    eventually(lambda: 'secret "callers" not found' in other.kubectl("get", "events"), seconds=60, what="an event")
+    assert "ContainerCreating" in other.kubectl("get", "pod", name)
+    assert 'secret "callers" not found' in other.kubectl("describe", "pod", name)
+
+    other.kubectl("create", "secret", "generic", "callers", "--from-literal=tokens=")
+    other.kubectl("rollout", "status", f"deployment/{other.deployment('api')}", "--timeout=85s")

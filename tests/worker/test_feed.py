@@ -1,5 +1,6 @@
 """The feed: what is kept until when, what a new process says, and the end of a worker."""
 
+import http.client
 import json
 import os
 import signal
@@ -165,6 +166,19 @@ def test_a_stopped_worker_lets_its_attempts_finish_and_tells_before_it_goes(
     assert {entry.uid for entry in worker.read().entries} == {running["uid"], ended["uid"]}
     worker.read(wait=LONG)
     assert worker.wait_end() == 0
+
+
+def test_an_idle_worker_does_not_wait_for_connections_that_are_kept(start_worker: Callable[..., Worker]) -> None:
+    worker = start_worker()
+    kept = http.client.HTTPConnection(worker.url.removeprefix("http://"), timeout=LONG)
+    kept.request("GET", "/metrics")
+    kept.getresponse().read()
+    began = time.monotonic()
+
+    worker.stop()
+
+    assert time.monotonic() - began < 2  # gunicorn alone would wait so long for another request
+    kept.close()
 
 
 def test_what_does_not_finish_in_time_is_drained(start_worker: Callable[..., Worker]) -> None:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 from gunicorn.glogging import Logger
+from gunicorn.workers import gthread
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 _boot = orjson.loads(os.environ["LONGSHORE_API_BOOT"])
 _settings = SimpleNamespace(**_boot["settings"])  # plain values, checked by the engine long ago
 
+WORKER_LINGER_SECONDS = 0.3  # for a request on a kept connection, at the end
 wsgi_app = "longshore.api.serving:application()"
 _host = f"[{_settings.host}]" if ":" in _settings.host else _settings.host
 bind = [f"fd://{_boot['fd']}" if "fd" in _boot else f"{_host}:{_settings.port}"]
@@ -67,6 +69,9 @@ logger_class = OnlyErrors if _settings.access_log == "errors" else Logger
 def post_fork(server: object, worker: object) -> None:
     """In the worker, at once: it must not outlive the arbiter, whose socket it shares."""
     ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+    if _boot.get("role") == "worker":
+        # 2 s are for callers that do not know of the end yet. Those of a worker do: its feed says that it drains.
+        gthread.STOP_KEEPALIVE_LINGER = WORKER_LINGER_SECONDS
 
 
 def post_worker_init(worker: object) -> None:
