@@ -19,8 +19,8 @@ test: setup-dev system lint typecheck ## Set up everything and run all tests tha
 	@scripts/kube-tools >/dev/null || [ "$${CI:-}" != true ]
 	@scripts/chart-tools >/dev/null || [ "$${CI:-}" != true ]
 	@echo "== tests"
-	@$(PY) -m pytest --numprocesses 2 --dist loadfile --ignore tests/e2e
-	@$(PY) -m pytest tests/e2e
+	@failed=0; $(PY) -m pytest --numprocesses 2 --dist loadfile --ignore tests/e2e || failed=1; \
+	  $(PY) -m pytest tests/e2e || failed=1; exit $$failed
 
 unit: setup-dev ## Run the fast tests alone
 	@$(PY) -m pytest tests/unit

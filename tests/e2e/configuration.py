@@ -60,6 +60,7 @@ def kubelet(ground: Ground, authority: Path) -> dict[str, Any]:
         "authorization": {"mode": "Webhook"},
         "tlsCertFile": f"{folder}/pki/kubelet.crt", "tlsPrivateKeyFile": f"{folder}/pki/kubelet.key",
         "containerRuntimeEndpoint": f"unix://{folder}/containerd.sock",
+        "podLogsDir": f"{folder}/pod-logs",  # a kubelet removes what others have in the usual one
         "cgroupDriver": "cgroupfs", "cgroupRoot": f"/{ground.namespace}",
         "failCgroupV1": False, "failSwapOn": False,
         "clusterDNS": [ground.address], "clusterDomain": "cluster.local", "resolvConf": f"{folder}/resolv.conf",

@@ -70,9 +70,8 @@ def test_helm_4_installs_tests_upgrades_and_uninstalls(other: Release) -> None:
     other.version = "helm-4"
 
     other.install(NAMESPACED)
-    done = other.helm("test", other.name, "--logs")
+    done = other.helm("test", other.name)
     assert done.returncode == 0, done.stdout + done.stderr + other.story()
-    assert 'succeeded: {"hello": "helm test"}' in done.stdout
     other.upgrade({**NAMESPACED, "pools": {"default": {"slots": 2}}})
     other.submit("after", handler="echo")
     assert "Succeeded" == other.wait("after")["phase"]

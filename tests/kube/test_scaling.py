@@ -208,9 +208,10 @@ def test_what_is_refused_is_left_alone_and_told(pool: Pool, word: str) -> None:
             "annotations": body["metadata"]["annotations"],
         }
         pool.plane.must("POST", pool.deployments, {"metadata": body["metadata"], "spec": body["spec"]})
-    pool.submit("job")
     reason = pool.until_said(word)[2]
     assert reason
+    pool.submit("job")
+    pool.until(lambda: pool.metric("longshore_queue_depth"), "the job in its queue")
     assert 0 == pool.replicas(), reason
     assert "Pending" == pool.status("job")["phase"]
     if word == "Paused":
