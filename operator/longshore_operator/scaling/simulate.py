@@ -55,7 +55,10 @@ class Seen:
     """Jobs that waited or ran at one time, at most."""
     busy_seconds: float = 0.0
     """Of all slots."""
+    last_end: float = 0.0
+    """When the last job ended."""
     end: float = 0.0
+    """Of the simulation."""
 
     @property
     def worker_seconds(self) -> float:
@@ -159,6 +162,7 @@ class Simulation:
         self._times.ran(job.handler, job.seconds)
         self._busy.ran(now, job.seconds)
         self.seen.busy_seconds += job.seconds
+        self.seen.last_end = now
         stretch = int(now) // LOAD_SECONDS
         self.seen.ended[stretch] += 1
         self.seen.requests[stretch] += 2 if job.seconds <= RUNNING_PATCH_SECONDS else 3
