@@ -4,7 +4,7 @@ import statistics
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -29,22 +29,22 @@ class Watched:
     counts: list[tuple[float, int]] = field(default_factory=list)
     """Of pods that are not being deleted."""
     born: dict[str, float] = field(default_factory=dict)
-    ready: dict[str, float] = field(default_factory=dict)
+    """First sight, by name."""
 
     def see(self, pods: Sequence[dict[str, Any]]) -> None:
         """Take note of them."""
         now = time.time()
         self.counts.append((now, len(pods)))
         for pod in pods:
-            uid = pod["metadata"]["uid"]
-            self.born.setdefault(uid, now)
-            conditions = pod["status"].get("conditions", ())
-            if any(one["type"] == "Ready" and one["status"] == "True" for one in conditions):
-                self.ready.setdefault(uid, now)
+            self.born.setdefault(pod["metadata"]["name"], now)
 
-    def starts(self) -> list[float]:
-        """Seconds from a pod's first sight until it was ready, of those that became so."""
-        return [at - self.born[uid] for uid, at in self.ready.items()]
+    def starts(self, statuses: Iterable[dict[str, Any]]) -> list[float]:
+        """Seconds from a pod's first sight until its first job began, of those that ran one."""
+        first: dict[str, float] = {}
+        for status in statuses:
+            began, _, worker = attempt(status)
+            first[worker] = min(began, first.get(worker, began))
+        return sorted(began - self.born[worker] for worker, began in first.items())
 
     def pod_seconds(self, since: float) -> float:
         """Of all of them, since then."""
@@ -69,6 +69,13 @@ def watched(release: Release) -> Iterator[Watched]:
     finally:
         over.set()
         thread.join()
+
+
+def attempt(status: dict[str, Any]) -> tuple[float, float, str]:
+    """Begin and end of a job's first, and the pod that ran it."""
+    found = status["history"][0]
+    began, ended = (datetime.fromisoformat(found[key]).timestamp() for key in ("startedAt", "finishedAt"))
+    return began, ended, str(found["worker"])
 
 
 def submit(release: Release, prefix: str, arrivals: Sequence[Arrival]) -> list[float]:
@@ -110,8 +117,7 @@ def happened(sent: Sequence[float], jobs: dict[int, dict[str, Any]], seen: Watch
     """The real run, and its trace: when each job was sent and how long its attempt took. ``jobs`` are statuses by number."""
     zero, waits, trace, last = min(sent), [], [], 0.0
     for number, status in jobs.items():
-        attempt = status["history"][0]
-        began, ended = (datetime.fromisoformat(attempt[key]).timestamp() for key in ("startedAt", "finishedAt"))
+        began, ended, _ = attempt(status)
         waits.append(began - sent[number])
         trace.append(Arrival(sent[number] - zero, ended - began, "sleep"))
         last = max(last, ended - zero)
@@ -122,7 +128,6 @@ def happened(sent: Sequence[float], jobs: dict[int, dict[str, Any]], seen: Watch
 def simulated(trace: Sequence[Arrival], knobs: Knobs, slots: int, start_seconds: float, until: float) -> Run:
     """The same in the simulator, ``until`` so many seconds after the first job."""
     seen = Simulation(knobs, slots=slots, start_seconds=start_seconds).run(trace, until=until)
-    # A pod that drains is still there; one that is being deleted is not, here as there.
     return Run(seen.waits, seen.worker_seconds, max(count for _, count in seen.workers), seen.last_end)
 
 
@@ -131,12 +136,12 @@ def compare(
 ) -> Run:
     """Print both, and how far the simulator is off. Returns the real one."""
     real, trace = happened(sent, jobs, seen)
-    starts = seen.starts()
+    starts = seen.starts(jobs.values())
     start = statistics.median(starts)
     other = simulated(trace, knobs, slots, start, seen.counts[-1][0] - min(sent))
     print(f"{name}: {len(trace)} jobs, {sum(one.seconds for one in trace):.1f} s of slots")
     print(
-        f"  a pod was ready after {start:.2f} s  ({min(starts):.2f} – {max(starts):.2f}, {len(starts)} pods); the simulator has the median"
+        f"  a pod had its first job after {start:.2f} s  ({starts[0]:.2f} – {starts[-1]:.2f}, {len(starts)} pods); the simulator has the median"
     )
     print(f"  {'':30} {'node':>9} {'simulator':>10} {'error':>9}")
     for (what, value), guess in zip(real.figures().items(), other.figures().values(), strict=True):

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     from longshore_operator.scaling.simulate import Sample, Seen
 
 POINTS = 1200  # about as many as the picture has columns
@@ -60,11 +62,16 @@ def ready() -> None:
 
 def draw(seen: "Seen", path: str) -> None:
     """Into a PNG file; raises OSError."""
+    figure(seen).savefig(path, format="png")
+
+
+def figure(seen: "Seen") -> "Figure":
+    """Three panels over each other."""
     from matplotlib.figure import Figure
 
     found = series(seen)
-    figure = Figure(figsize=INCHES, dpi=DPI, layout="constrained")
-    pods, waiting, waits = figure.subplots(3)
+    whole = Figure(figsize=INCHES, dpi=DPI, layout="constrained")
+    pods, waiting, waits = whole.subplots(3)
     pods.set_title("Pods")
     pods.plot(found.times, found.workers, drawstyle="steps-post", label="present: starting, ready, leaving")
     pods.fill_between(found.times, found.busy, step="post", alpha=0.4, color="tab:orange", label="busy: run a job")
@@ -79,4 +86,4 @@ def draw(seen: "Seen", path: str) -> None:
         panel.margins(x=0)
         panel.grid(alpha=0.3)
         panel.legend(loc="upper left", fontsize="small")
-    figure.savefig(path, format="png")
+    return whole

@@ -42,7 +42,9 @@ SHARES = (50, 95, 99)
 @click.option("--min", "min_workers", default=0, show_default=True, help="Fewest workers.")
 @click.option("--max", "max_workers", default=10, show_default=True, help="Most workers.")
 @click.option("--slots", default=4, show_default=True, help="Of a worker.")
-@click.option("--start-seconds", default=10.0, show_default=True, help="From a new replica to a ready worker.")
+@click.option(
+    "--start-seconds", default=10.0, show_default=True, help="From a new replica to a worker that takes jobs."
+)
 @click.option(
     "--target-wait",
     "target_wait_seconds",

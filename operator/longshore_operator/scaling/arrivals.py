@@ -6,6 +6,7 @@ import math
 import random
 from collections.abc import Iterable, Iterator
 from datetime import datetime
+from itertools import chain
 from typing import Any, NamedTuple
 
 DAY_SECONDS = 86_400.0
@@ -31,13 +32,8 @@ def read(lines: Iterable[str]) -> Iterator[Arrival]:
     """A trace of either kind, by its first character; raises BadTrace."""
     source = iter(lines)
     first = next(source, "")
-    everything = _chain(first, source)
-    return iter(recorded(objects(everything))) if first.lstrip().startswith(("{", "[")) else _rows(everything)
-
-
-def _chain(first: str, rest: Iterable[str]) -> Iterator[str]:
-    yield first
-    yield from rest
+    whole = chain([first] if first else [], source)
+    return iter(recorded(objects(whole))) if first.lstrip().startswith(("{", "[")) else _rows(whole)
 
 
 def _rows(lines: Iterable[str]) -> Iterator[Arrival]:
@@ -97,16 +93,13 @@ def recorded(found: Iterable[Any]) -> list[Arrival]:
     attempts: dict[str, list[tuple[float, float, str]]] = {}
     for one in found:
         for job in one if isinstance(one, list) else one.get("items", [one]):
-            attempts[_identity(job)] = list(_attempts(job))
+            try:
+                identity = str(job["metadata"]["uid"] if "metadata" in job else job["id"])
+                attempts[identity] = list(_attempts(job))
+            except (KeyError, TypeError, ValueError):
+                raise BadTrace(f"the trace holds an object that is no job: {json.dumps(job)[:60]}") from None
     by_time = sorted(attempt for of_one in attempts.values() for attempt in of_one)
     return [Arrival(at - by_time[0][0], seconds, handler) for at, seconds, handler in by_time]
-
-
-def _identity(job: Any) -> str:
-    try:
-        return str(job["metadata"]["uid"] if "metadata" in job else job["id"])
-    except (KeyError, TypeError):
-        raise BadTrace(f"the trace holds an object that is no job: {json.dumps(job)[:60]}") from None
 
 
 def _attempts(job: Any) -> Iterator[tuple[float, float, str]]:

@@ -68,7 +68,7 @@ class Seen:
 
 
 class Simulation:
-    """One pool; ``start_seconds`` is from replica to ready."""
+    """One pool; ``start_seconds`` is from a new replica to a worker that takes jobs."""
 
     def __init__(self, knobs: Knobs, *, slots: int = 4, start_seconds: float = 10.0, keep: bool = False) -> None:
         self._knobs, self._slots, self._start, self._keep = knobs, slots, start_seconds, keep

@@ -3,7 +3,6 @@
 import dataclasses
 import heapq
 import random
-from dataclasses import asdict
 
 import pytest
 from hypothesis import given, settings
@@ -361,4 +360,4 @@ def test_a_job_leaves_the_line_as_it_came() -> None:
     left = line.remove("a")
 
     assert left is not None
-    assert asdict(left) == asdict(came) | {"place": ""}
+    assert dataclasses.asdict(left) == dataclasses.asdict(came) | {"place": ""}
