@@ -4,7 +4,7 @@ import statistics
 import sys
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -30,6 +30,8 @@ class Watched:
     """Of pods that are not being deleted."""
     born: dict[str, float] = field(default_factory=dict)
     """First sight, by name."""
+    ready: dict[str, float] = field(default_factory=dict)
+    """First sight of their Ready condition."""
 
     def see(self, pods: Sequence[dict[str, Any]]) -> None:
         """Take note of them."""
@@ -37,14 +39,22 @@ class Watched:
         self.counts.append((now, len(pods)))
         for pod in pods:
             self.born.setdefault(pod["metadata"]["name"], now)
+            conditions = pod["status"].get("conditions", ())
+            if any(one["type"] == "Ready" and one["status"] == "True" for one in conditions):
+                self.ready.setdefault(pod["metadata"]["name"], now)
 
-    def starts(self, statuses: Iterable[dict[str, Any]]) -> list[float]:
-        """Seconds from a pod's first sight until its first job began, of those that ran one."""
+    def starts(self, sent: Sequence[float], jobs: dict[int, dict[str, Any]]) -> list[float]:
+        """Seconds from a pod's first sight until its first job began, of those that found jobs waiting when they were ready."""
         first: dict[str, float] = {}
-        for status in statuses:
+        waits = []
+        for number, status in jobs.items():
             began, _, worker = attempt(status)
             first[worker] = min(began, first.get(worker, began))
-        return sorted(began - self.born[worker] for worker, began in first.items())
+            waits.append((sent[number], began))
+        return sorted(
+            began - self.born[worker] for worker, began in first.items()
+            if any(come <= self.ready[worker] < start for come, start in waits)
+        )  # fmt: skip
 
     def pod_seconds(self, since: float) -> float:
         """Of all of them, since then."""
@@ -136,7 +146,7 @@ def compare(
 ) -> Run:
     """Print both, and how far the simulator is off. Returns the real one."""
     real, trace = happened(sent, jobs, seen)
-    starts = seen.starts(jobs.values())
+    starts = seen.starts(sent, jobs)
     start = statistics.median(starts)
     other = simulated(trace, knobs, slots, start, seen.counts[-1][0] - min(sent))
     print(f"{name}: {len(trace)} jobs, {sum(one.seconds for one in trace):.1f} s of slots")

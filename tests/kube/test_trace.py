@@ -25,14 +25,19 @@ def rig(control_plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -
         yield rig
 
 
-@pytest.mark.parametrize("words", [(), ("--watch", "--request-timeout=2s")], ids=["once", "watched"])
-def test_what_kubectl_prints_is_a_trace(rig: Rig, words: tuple[str, ...]) -> None:
-    printed = rig.plane.kubectl(f"--namespace={rig.namespace}", "get", "lsj", "--output=json", *words, check=False)
-    arrivals = list(read(printed.stdout.splitlines(keepends=True)))
-    attempts = rig.status("failed")["history"]
+ONCE, WATCHED = (), ("--watch", "--request-timeout=2s")
+ENDED_WELL = ("--field-selector=status.phase=Succeeded",)
 
-    assert ["sleep"] * 3 == [one.handler for one in arrivals]
-    assert 2 == len(attempts)
+
+@pytest.mark.parametrize(
+    ("words", "attempts"), [(ONCE, 3), (WATCHED, 3), (ENDED_WELL + WATCHED, 1)], ids=["once", "watched", "ended well"]
+)
+def test_what_kubectl_prints_is_a_trace(rig: Rig, words: tuple[str, ...], attempts: int) -> None:
+    printed = rig.plane.kubectl(f"--namespace={rig.namespace}", "get", "lsj", "--output=json", *words)
+    arrivals = list(read(printed.stdout.splitlines(keepends=True)))
+
+    assert 2 == len(rig.status("failed")["history"])
+    assert ["sleep"] * attempts == [one.handler for one in arrivals]
     assert 0 == arrivals[0].at
     assert 0.5 <= max(one.seconds for one in arrivals) < 5
     assert all(one.at < 30 for one in arrivals)
