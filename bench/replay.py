@@ -135,9 +135,25 @@ def happened(sent: Sequence[float], jobs: dict[int, dict[str, Any]], seen: Watch
     return Run(waits, seen.pod_seconds(zero), workers, last), sorted(trace)
 
 
-def simulated(trace: Sequence[Arrival], knobs: Knobs, slots: int, start_seconds: float, until: float) -> Run:
+def handovers(sent: Sequence[float], jobs: dict[int, dict[str, Any]], slots: int) -> list[float]:
+    """Seconds that a slot was empty while jobs waited, in order; of each worker's n-th end and the begin that took its place."""
+    found = []
+    by_worker: dict[str, list[tuple[float, float, float]]] = {}
+    for number, status in jobs.items():
+        began, ended, worker = attempt(status)
+        by_worker.setdefault(worker, []).append((began, ended, sent[number]))
+    for runs in by_worker.values():
+        begins, ends = sorted(runs)[slots:], sorted(ended for _, ended, _ in runs)
+        found += [began - end for (began, _, come), end in zip(begins, ends, strict=False) if come < end <= began]
+    return sorted(found)
+
+
+def simulated(
+    trace: Sequence[Arrival], knobs: Knobs, slots: int, start_seconds: float, handover_seconds: float, until: float
+) -> Run:
     """The same in the simulator, ``until`` so many seconds after the first job."""
-    seen = Simulation(knobs, slots=slots, start_seconds=start_seconds).run(trace, until=until)
+    simulation = Simulation(knobs, slots=slots, start_seconds=start_seconds, handover_seconds=handover_seconds)
+    seen = simulation.run(trace, until=until)
     return Run(seen.waits, seen.worker_seconds, max(count for _, count in seen.workers), seen.last_end)
 
 
@@ -147,12 +163,14 @@ def compare(
     """Print both, and how far the simulator is off. Returns the real one."""
     real, trace = happened(sent, jobs, seen)
     starts = seen.starts(sent, jobs)
-    start = statistics.median(starts)
-    other = simulated(trace, knobs, slots, start, seen.counts[-1][0] - min(sent))
+    empty = handovers(sent, jobs, slots)
+    start, handover = statistics.median(starts), statistics.mean(empty)
+    other = simulated(trace, knobs, slots, start, handover, seen.counts[-1][0] - min(sent))
     print(f"{name}: {len(trace)} jobs, {sum(one.seconds for one in trace):.1f} s of slots")
     print(
         f"  a pod had its first job after {start:.2f} s  ({starts[0]:.2f} – {starts[-1]:.2f}, {len(starts)} pods); the simulator has the median"
     )
+    print(f"  a slot was empty between two jobs for {handover * 1000:.0f} ms on average; so it is in the simulator")
     print(f"  {'':30} {'node':>9} {'simulator':>10} {'error':>9}")
     for (what, value), guess in zip(real.figures().items(), other.figures().values(), strict=True):
         part = f"{(guess - value) / value:+9.0%}" if value > 1 else f"{guess - value:+9.2f}"

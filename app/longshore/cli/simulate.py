@@ -46,6 +46,13 @@ SHARES = (50, 95, 99)
     "--start-seconds", default=10.0, show_default=True, help="From a new replica to a worker that takes jobs."
 )
 @click.option(
+    "--handover-seconds",
+    type=click.FloatRange(0),
+    default=0.01,
+    show_default=True,
+    help="From the end of a slot's job to the begin of its next.",
+)
+@click.option(
     "--target-wait",
     "target_wait_seconds",
     default=5.0,
@@ -67,7 +74,7 @@ SHARES = (50, 95, 99)
 @click.option("--price", type=click.FloatRange(0), help="Of a pod for an hour, to tell the cost.")
 @click.option("--png", type=click.Path(dir_okay=False, writable=True), help="Draw it into this file; needs longshore[plot].")  # fmt: skip
 def simulate(trace: TextIO | None, save_trace: TextIO | None, rate: float, run_seconds: float, swing: float, hours: float | None,
-             seed: int, slots: int, start_seconds: float, price: float | None, png: str | None, **knobs: Any) -> None:  # fmt: skip
+             seed: int, slots: int, start_seconds: float, handover_seconds: float, price: float | None, png: str | None, **knobs: Any) -> None:  # fmt: skip
     """Size a pool before you buy it: waiting times, workers over time and pod-hours under a load."""
     from longshore_operator.scaling.arrivals import BadTrace, at_random, read, written
     from longshore_operator.scaling.decide import Knobs  # the one command that needs the operator's package
@@ -86,7 +93,10 @@ def simulate(trace: TextIO | None, save_trace: TextIO | None, rate: float, run_s
         if save_trace is not None:
             save_trace.writelines(f"{line}\n" for line in written(arrivals))
             return
-        seen = Simulation(Knobs(**knobs), slots=slots, start_seconds=start_seconds).run(arrivals, until=until)
+        simulation = Simulation(
+            Knobs(**knobs), slots=slots, start_seconds=start_seconds, handover_seconds=handover_seconds
+        )
+        seen = simulation.run(arrivals, until=until)
     except BadTrace as error:
         raise click.UsageError(str(error)) from None
     if not seen.waits:

@@ -1,7 +1,7 @@
 """A pool under a load, without any pod: arrivals, run times and the operator's own ``decide`` rule, on a clock of its own.
 
-Pure. What it leaves out: the time that the operator itself takes (milliseconds a job; ``limits`` tells when that matters),
-nodes that have no room, rollouts, jobs that fail, limits of queues.
+Pure. What it leaves out: how the operator slows down under load (``limits`` tells when that matters), nodes that have no
+room, rollouts, jobs that fail, limits of queues.
 """
 
 import heapq
@@ -18,6 +18,9 @@ from longshore_operator.scaling.runtimes import Busy, RunTimes
 
 TICK_SECONDS = 1.0
 DRAIN_SECONDS = 3.0  # from the choice of an idle worker until its pod is going: drain, probe, watch, scale
+HANDOVER_SECONDS = (
+    0.01  # from the end of a slot's job to the begin of its next; `python -m bench.node`, create → body starts
+)
 RUNNING_PATCH_SECONDS = 2.0  # a job that runs longer is told to be Running, which is a request more
 LOAD_SECONDS = 10  # the operator's load is told as an average over so long
 
@@ -68,10 +71,14 @@ class Seen:
 
 
 class Simulation:
-    """One pool; ``start_seconds`` is from a new replica to a worker that takes jobs."""
+    """One pool. ``start_seconds`` is from a new replica to a worker that takes jobs, ``handover_seconds`` from the end of a
+    slot's job to the begin of its next.
+    """
 
-    def __init__(self, knobs: Knobs, *, slots: int = 4, start_seconds: float = 10.0, keep: bool = False) -> None:
-        self._knobs, self._slots, self._start, self._keep = knobs, slots, start_seconds, keep
+    def __init__(self, knobs: Knobs, *, slots: int = 4, start_seconds: float = 10.0, handover_seconds: float = HANDOVER_SECONDS,
+                 keep: bool = False) -> None:  # fmt: skip
+        self._knobs, self._slots, self._keep = knobs, slots, keep
+        self._start, self._handover = start_seconds, handover_seconds
         self._events: list[tuple[float, int, str, object]] = []
         self._order = itertools.count()
         self._free: dict[int, int] = {}
@@ -154,7 +161,7 @@ class Simulation:
             self._set(worker, self._free[worker] - 1)
             self._running += 1
             self.seen.waits.append(now - job.at)
-            self._at(now + job.seconds, "end", (worker, job))
+            self._at(now + job.seconds + self._handover, "end", (worker, job))
 
     def _ended(self, now: float, worker: int, job: Arrival) -> None:
         self._running -= 1
@@ -162,7 +169,7 @@ class Simulation:
         self._times.ran(job.handler, job.seconds)
         self._busy.ran(now, job.seconds)
         self.seen.busy_seconds += job.seconds
-        self.seen.last_end = now
+        self.seen.last_end = now - self._handover
         stretch = int(now) // LOAD_SECONDS
         self.seen.ended[stretch] += 1
         self.seen.requests[stretch] += 2 if job.seconds <= RUNNING_PATCH_SECONDS else 3
