@@ -118,7 +118,7 @@ class Desk:
         entry = Entry(
             job.uid, since=max(job.created_at, job.start_after), priority=job.priority,
             fairness_key=job.fairness_key, concurrency_key=job.concurrency_key,
-            not_before=max(job.start_after, job.not_before or 0.0), lane=job.handler,
+            not_before=max(job.start_after, job.not_before or 0.0), lane=job.handler, many=job.array is not None,
         )  # fmt: skip
         why = obstacle(
             cancel=job.cancel, suspend=job.suspend,

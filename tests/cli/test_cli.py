@@ -7,62 +7,17 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 import yaml
 
+from command_line import CANCELLED, FAILED, NOT_FOUND, OK, REFUSED, TIMED_OUT, UNREACHABLE, USAGE, Cli
 from longshore.cli.root import COMMANDS
 from longshore.version import __version__
 from service import Service, free_port
 
 ROOT = Path(__file__).parents[2]
-OK, FAILED, USAGE, CANCELLED, TIMED_OUT, NOT_FOUND, REFUSED, UNREACHABLE = range(8)
-
-
-class Ran(NamedTuple):
-    """What a command did."""
-
-    code: int
-    out: str
-    err: str
-
-    def json(self) -> Any:
-        """Its output as data."""
-        return json.loads(self.out)
-
-
-class Cli:
-    """Runs commands in a process of their own."""
-
-    def __init__(self, url: str, folder: Path) -> None:
-        self._url, self._folder = url, folder
-
-    def __call__(self, *words: str, stdin: str = "", **environment: str) -> Ran:
-        path = os.pathsep.join(sys.path)
-        whole = {**os.environ, "PYTHONPATH": path, "LONGSHORE_URL": self._url, "PYTHONWARNINGS": "error", **environment}
-        done = subprocess.run(
-            [sys.executable, "-m", "longshore", *words], env=whole, input=stdin, cwd=self._folder,
-            capture_output=True, text=True, timeout=60, check=False,
-        )  # fmt: skip
-        assert "Traceback" not in done.stderr, done.stderr
-        return Ran(done.returncode, done.stdout, done.stderr)
-
-    def ok(self, *words: str, **more: str) -> str:
-        """What a command printed that has to work."""
-        done = self(*words, **more)
-        assert OK == done.code, done
-        return done.out
-
-    def id(self, *words: str) -> str:
-        """Of a job that is submitted."""
-        return str(json.loads(self.ok("submit", "-o", "json", *words))["id"])
-
-
-@pytest.fixture
-def longshore(shared_service: Service, tmp_path: Path) -> Cli:
-    """The command line, pointed at the shared service."""
-    return Cli(shared_service.url, tmp_path)
 
 
 def cancelled_soon(longshore: Cli, *words: str) -> str:

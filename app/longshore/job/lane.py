@@ -39,6 +39,8 @@ class Entry:
     """Where in the line it is: ready, delayed, key (set aside), held, or gone."""
     why: str = ""
     """What holds it, a word of ``waiting.Held``; only when held."""
+    many: bool = False
+    """Whether it is an array job, which stands for as many attempts as its items."""
 
 
 Item = tuple[float, int, Entry]

@@ -98,7 +98,7 @@ class Line:
         # The heaps still hold this very object; a fresh one takes its place should the job come back.
         entry.place = "gone"
         return Entry(entry.uid, entry.since, entry.priority, entry.fairness_key, entry.concurrency_key,
-                     entry.not_before, entry.lane, why=entry.why)  # fmt: skip
+                     entry.not_before, entry.lane, why=entry.why, many=entry.many)  # fmt: skip
 
     def _ready(self, entry: Entry) -> None:
         entry.not_before = 0.0

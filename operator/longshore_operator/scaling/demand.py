@@ -90,30 +90,31 @@ def _planned(spec: Json) -> int:
 
 
 def _work(desk: Desk, line: Line, now: float, soon: float) -> _Work:
-    work, by_key = _Work(), Counter[str]()
-    for entry in line.entries():
-        job = desk.jobs.get(entry.uid)
-        if job is None or (entry.place == "held" and entry.why != Held.HANDLER):
+    work, by_key, waiting = _Work(), Counter[str](), dict[str, int]()
+    most, latest = line.policy.key_concurrency, now + soon
+    for (
+        entry
+    ) in line.entries():  # a hundred thousand, maybe, and once a second: the plain ones are counted without their jobs
+        if entry.not_before > latest or (entry.place == "held" and entry.why != Held.HANDLER):
             continue
-        if entry.not_before > now + soon:
-            continue
-        count = _size(job)
-        if (limit := line.policy.key_concurrency) is not None and (key := entry.concurrency_key):
-            count = min(count, limit - line.key_running(key) - by_key[key])
+        count = _items(desk.jobs.get(entry.uid)) if entry.many else 1
+        if most is not None and (key := entry.concurrency_key):
+            count = min(count, most - line.key_running(key) - by_key[key])
             by_key[key] += max(0, count)
         if count <= 0:
             continue
         if entry.not_before > now:
-            work.due.append((entry.not_before, job.handler, count))
+            work.due.append((entry.not_before, entry.lane, count))
         else:
-            work.waiting[job.handler] += count
+            waiting[entry.lane] = waiting.get(entry.lane, 0) + count
+    work.waiting.update(waiting)
     return work
 
 
-def _size(job: Job) -> int:
-    """Attempts that it could start: one, or items of an array within its parallelism."""
-    if (array := job.array) is None:
-        return 1
+def _items(job: Job | None) -> int:
+    """Of an array job, that could start within its parallelism."""
+    if job is None or (array := job.array) is None:
+        return 0
     left = array.size - len(array.succeeded) - len(array.failed) - len(array.running)
     return min(left, array.parallelism - len(array.running))
 

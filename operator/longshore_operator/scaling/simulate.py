@@ -1,21 +1,41 @@
 """A pool under a load, without any pod: arrivals, run times and the operator's own ``decide`` rule, on a clock of its own.
 
-Pure. What it leaves out: the time that the operator itself takes (milliseconds a job), nodes that have no room, rollouts,
-jobs that fail, limits of queues.
+Pure. What it leaves out: how the operator slows down under load (``limits`` tells when that matters), nodes that have no
+room, rollouts, jobs that fail, limits of queues.
 """
 
 import heapq
 import itertools
-from collections import deque
-from collections.abc import Iterable
+import math
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
+from longshore_operator.scaling.arrivals import Arrival
 from longshore_operator.scaling.decide import Capacity, Decision, Demand, History, Knobs, decide
 from longshore_operator.scaling.runtimes import Busy, RunTimes
 
 TICK_SECONDS = 1.0
 DRAIN_SECONDS = 3.0  # from the choice of an idle worker until its pod is going: drain, probe, watch, scale
-HANDLER = "job"
+HANDOVER_SECONDS = (
+    0.01  # from the end of a slot's job to the begin of its next; `python -m bench.node`, create → body starts
+)
+RUNNING_PATCH_SECONDS = 2.0  # a job that runs longer is told to be Running, which is a request more
+LOAD_SECONDS = 10  # the operator's load is told as an average over so long
+
+
+class Sample(NamedTuple):
+    """The pool after one look of the scaler."""
+
+    at: float
+    """Seconds since the begin."""
+    workers: int
+    """That are paid: starting, ready and leaving ones."""
+    busy: int
+    """Workers that run a job."""
+    waiting: int
+    """Jobs."""
 
 
 @dataclass(slots=True)
@@ -28,9 +48,20 @@ class Seen:
     """Time and number of workers, starting ones included, at every change."""
     decisions: list[tuple[float, Capacity, Demand, Decision]] = field(default_factory=list)
     """All of them, if they were asked for."""
+    samples: list[Sample] = field(default_factory=list)
+    """One of each look, a second apart."""
+    ended: Counter[int] = field(default_factory=Counter)
+    """Jobs that ended, by stretch of ``LOAD_SECONDS``."""
+    requests: Counter[int] = field(default_factory=Counter)
+    """To the API server, by the same: create, Running when it runs long, outcome, delete (which comes later, at its time to live)."""
+    live: int = 0
+    """Jobs that waited or ran at one time, at most."""
     busy_seconds: float = 0.0
     """Of all slots."""
+    last_end: float = 0.0
+    """When the last job ended."""
     end: float = 0.0
+    """Of the simulation."""
 
     @property
     def worker_seconds(self) -> float:
@@ -40,10 +71,14 @@ class Seen:
 
 
 class Simulation:
-    """One pool. ``arrivals`` are (time, run time) in seconds, by time; ``start_seconds`` is from replica to ready."""
+    """One pool. ``start_seconds`` is from a new replica to a worker that takes jobs, ``handover_seconds`` from the end of a
+    slot's job to the begin of its next.
+    """
 
-    def __init__(self, knobs: Knobs, *, slots: int = 4, start_seconds: float = 10.0, keep: bool = False) -> None:
-        self._knobs, self._slots, self._start, self._keep = knobs, slots, start_seconds, keep
+    def __init__(self, knobs: Knobs, *, slots: int = 4, start_seconds: float = 10.0, handover_seconds: float = HANDOVER_SECONDS,
+                 keep: bool = False) -> None:  # fmt: skip
+        self._knobs, self._slots, self._keep = knobs, slots, keep
+        self._start, self._handover = start_seconds, handover_seconds
         self._events: list[tuple[float, int, str, object]] = []
         self._order = itertools.count()
         self._free: dict[int, int] = {}
@@ -53,13 +88,16 @@ class Simulation:
         self._replicas = knobs.min_workers
         self._leaving = 0
         self._names = itertools.count()
-        self._queue: deque[tuple[float, float]] = deque()
+        self._coming = True
+        self._queue: deque[Arrival] = deque()
+        self._waiting: Counter[str] = Counter()
+        """The same jobs by handler."""
         self._running = 0
         self._times, self._busy = RunTimes(), Busy()
         self.seen = Seen()
 
-    def run(self, arrivals: Iterable[tuple[float, float]], *, until: float) -> Seen:
-        """To the end."""
+    def run(self, arrivals: Iterable[Arrival], *, until: float) -> Seen:
+        """``arrivals`` are in the order of time. With ``until`` infinite: to the end of the last job, if there may be workers."""
         source = iter(arrivals)
         self._next(source)
         for _ in range(self._replicas):
@@ -70,7 +108,7 @@ class Simulation:
         while self._events and self._events[0][0] <= until:
             now, _, kind, what = heapq.heappop(self._events)
             if kind == "arrival":
-                self._queue.append((now, what))  # type: ignore[arg-type]  # by kind
+                self._arrived(what)  # type: ignore[arg-type]  # by kind
                 self._next(source)
                 if not self._replicas:  # the first job does not wait for a tick
                     history = self._decide(history, now)
@@ -84,6 +122,10 @@ class Simulation:
                 history = self._decide(history, now)
                 self._at(now + TICK_SECONDS, "tick", None)
             self._dispatch(now)
+            if kind == "tick":
+                self._sample(now)
+                if math.isinf(until) and not (self._coming or self._queue or self._running):
+                    until = now
         self.seen.end = until
         return self.seen
 
@@ -96,10 +138,17 @@ class Simulation:
     def _at(self, when: float, kind: str, what: object) -> None:
         heapq.heappush(self._events, (when, next(self._order), kind, what))
 
-    def _next(self, source: Iterable[tuple[float, float]]) -> None:
-        for when, seconds in source:
-            self._at(when, "arrival", seconds)
-            return
+    def _next(self, source: Iterator[Arrival]) -> None:
+        arrival = next(source, None)
+        self._coming = arrival is not None
+        if arrival is not None:
+            self._at(arrival.at, "arrival", arrival)
+
+    def _arrived(self, job: Arrival) -> None:
+        self._queue.append(job)
+        self._waiting[job.handler] += 1
+        self.seen.live = max(self.seen.live, len(self._queue) + self._running)
+        self.seen.requests[int(job.at) // LOAD_SECONDS] += 1
 
     def _dispatch(self, now: float) -> None:
         while self._queue:
@@ -107,25 +156,34 @@ class Simulation:
             if able is None:
                 return
             worker = next(iter(able))  # the emptiest, as the dispatcher's choice
-            arrived, seconds = self._queue.popleft()
+            job = self._queue.popleft()
+            self._waiting[job.handler] -= 1
             self._set(worker, self._free[worker] - 1)
             self._running += 1
-            self.seen.waits.append(now - arrived)
-            self._at(now + seconds, "end", (worker, seconds))
+            self.seen.waits.append(now - job.at)
+            self._at(now + job.seconds + self._handover, "end", (worker, job))
 
-    def _ended(self, now: float, worker: int, seconds: float) -> None:
+    def _ended(self, now: float, worker: int, job: Arrival) -> None:
         self._running -= 1
         self._set(worker, self._free[worker] + 1)
-        self._times.ran(HANDLER, seconds)
-        self._busy.ran(now, seconds)
-        self.seen.busy_seconds += seconds
+        self._times.ran(job.handler, job.seconds)
+        self._busy.ran(now, job.seconds)
+        self.seen.busy_seconds += job.seconds
+        self.seen.last_end = now - self._handover
+        stretch = int(now) // LOAD_SECONDS
+        self.seen.ended[stretch] += 1
+        self.seen.requests[stretch] += 2 if job.seconds <= RUNNING_PATCH_SECONDS else 3
+
+    def _sample(self, now: float) -> None:
+        busy = len(self._free) - len(self._with[self._slots])
+        self.seen.samples.append(Sample(now, self._replicas + self._leaving, busy, len(self._queue)))
 
     def demand(self, now: float) -> Demand:
         """As the operator would see it."""
-        waiting = len(self._queue)
-        share = self._times.share(HANDLER, self._knobs.target_wait_seconds)
+        target = self._knobs.target_wait_seconds
+        slots = sum(jobs * self._times.share(handler, target) for handler, jobs in self._waiting.items())
         return Demand(
-            running=self._running, used_slots=self._busy.slots(now), waiting_jobs=waiting, waiting_slots=waiting * share
+            running=self._running, used_slots=self._busy.slots(now), waiting_jobs=len(self._queue), waiting_slots=slots
         )
 
     def _decide(self, history: History, now: float) -> History:

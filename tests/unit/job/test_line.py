@@ -351,3 +351,13 @@ def test_taking_a_job_costs_no_more_than_a_few_heap_steps_at_100_000(monkeypatch
 
     # 100 times as many jobs may cost log2(100) ≈ 6.6 more steps in each of the handful of heaps, not 100 times as many.
     assert large < small * 2.5
+
+
+def test_a_job_leaves_the_line_as_it_came() -> None:
+    line = Line(QueuePolicy(), 0.0)
+    came = Entry("a", 1.0, 2, "fair", "key", 0.0, "lane", many=True)
+    line.push(came)
+    left = line.remove("a")
+
+    assert left is not None
+    assert dataclasses.asdict(left) == dataclasses.asdict(came) | {"place": ""}

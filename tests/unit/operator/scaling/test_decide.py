@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from longshore_operator.scaling.arrivals import Arrival
 from longshore_operator.scaling.decide import (
     DOWN_SECONDS,
     UP_SECONDS,
@@ -98,7 +99,7 @@ def test_every_sentence_is_one() -> None:
 
 # -- loads ---------------------------------------------------------------------------------------------------
 
-Arrivals = Iterator[tuple[float, float]]
+Arrivals = Iterator[Arrival]
 
 
 def load(shape: str, seed: int, rate: float, seconds: float, until: float) -> Arrivals:
@@ -117,7 +118,7 @@ def load(shape: str, seed: int, rate: float, seconds: float, until: float) -> Ar
             continue
         now += chance.expovariate(rate * share)
         if now < until:
-            yield now, chance.expovariate(1 / seconds)
+            yield Arrival(now, chance.expovariate(1 / seconds))
 
 
 def run(shape: str, seed: int, *, rate: float, seconds: float, knobs: Knobs = KNOBS, slots: int = 4) -> Seen:
