@@ -135,6 +135,8 @@ MATRIX: dict[str, dict[str, Any]] = {
                     "workerToken": {"existingSecret": "shared"}},
     "operator alone": {"api": {"enabled": False}, "pools": {"default": None}, "rbac": {"create": False}},
     "scaled by others": {"pools": {"one": {"minWorkers": 1, "maxWorkers": 3, "autoscaling": {"mode": "hpa"}},
-                                   "two": {"minWorkers": 0, "maxWorkers": 3, "autoscaling": {"mode": "keda"}}}},
+                                   "two": {"minWorkers": 0, "maxWorkers": 3, "autoscaling": {"mode": "keda"}},
+                                   "three": {"minWorkers": 0, "maxWorkers": 3, "autoscaling": {
+                                       "mode": "keda", "keda": {"prometheusAddress": "http://prometheus:9090"}}}}},
     "pod monitors": {"metrics": {"podMonitor": {"enabled": True}}, "tests": {"enabled": False}},
 }  # fmt: skip

@@ -5,8 +5,9 @@ import re
 from typing import Any
 
 import pytest
+import yaml
 
-from helm_chart import MATRIX, MONITORING, NEWEST, OLDEST, Object, helm, kind, pods, render, template
+from helm_chart import MATRIX, MONITORING, NEWEST, OLDEST, ROOT, Object, helm, kind, pods, render, template
 from longshore import settings
 from longshore_operator import settings as operator_settings
 from longshore_operator.scaling.decide import Knobs
@@ -326,6 +327,20 @@ def test_workers_may_reach_nothing_but_what_their_pool_says() -> None:
     dns, more = policy["ls-pool-default"]["spec"]["egress"]
     assert {53} == {port["port"] for port in dns["ports"]}
     assert extra == [more]
+
+
+def test_who_asks_the_operator_for_its_numbers_may_reach_it() -> None:
+    page = (ROOT / "docs/scaling.md").read_text()
+    (example,) = re.findall(r"```yaml\n(networkPolicy:\n.*?)```", page, re.DOTALL)
+    values = {"pools": {"default": {"minWorkers": 0, "maxWorkers": 3, "autoscaling": {"mode": "keda"}}}}
+    objects = render(values | yaml.safe_load(example))
+    (rule,) = kind(objects, "NetworkPolicy")["ls-operator"]["spec"]["ingress"]
+    (trigger,) = kind(objects, "ScaledObject")["ls-pool-default"]["spec"]["triggers"]
+    (port,) = kind(objects, "Service")["ls-operator"]["spec"]["ports"]
+
+    assert f"http://ls-operator.demo:{port['port']}/" in trigger["metadata"]["url"]
+    assert [port["targetPort"]] == [one["port"] for one in rule["ports"]]
+    assert yaml.safe_load(example)["networkPolicy"]["metricsFrom"] == rule["from"][1:]
 
 
 def test_helm_test_reaches_an_api_that_lets_in_few() -> None:

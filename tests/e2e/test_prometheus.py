@@ -36,7 +36,7 @@ def monitored(
         monitoring.start()
         release.install(VALUES)
         monitoring.configure(jobs=len(JOBS))
-        monitoring.start_prometheus()
+        monitoring.prometheus.start()
         yield release, monitoring
         release.uninstall()
     finally:
@@ -51,7 +51,7 @@ def test_every_pod_is_scraped(monitored: tuple[Release, Monitoring], eventually:
     pods = {(job, pod["metadata"]["name"]) for job, component in JOBS.items() for pod in release.pods(component)}
 
     def up() -> bool:
-        found = monitoring.query("up == 1")
+        found = monitoring.prometheus.query("up == 1")
         assert {release.namespace} >= {one["metric"]["namespace"] for one in found}
         return {(one["metric"]["job"], one["metric"]["pod"]) for one in found} == pods
 
@@ -69,7 +69,7 @@ def test_the_query_for_an_autoscaler_returns_the_depth(
     def depth() -> dict[tuple[str, str], str]:
         return {
             (one["metric"]["exported_namespace"], one["metric"]["queue"]): one["value"][1]
-            for one in monitoring.query(DEPTH)
+            for one in monitoring.prometheus.query(DEPTH)
         }
 
     eventually(lambda: depth().get((release.namespace, "later")) == "3", seconds=60, what="a depth of 3")
@@ -80,12 +80,12 @@ def test_the_query_for_an_autoscaler_returns_the_depth(
 def test_an_alert_fires(monitored: tuple[Release, Monitoring], eventually: Callable[..., object]) -> None:
     release, monitoring = monitored
     firing = 'ALERTS{alertname="LongshoreDisruptions", alertstate="firing"}'
-    assert [] == monitoring.query(firing)
+    assert [] == monitoring.prometheus.query(firing)
 
     release.submit("cut-off", handler="sleep", args={"seconds": 300}, queue="now")
     worker: Object = release.running("cut-off")["worker"]
     release.kubectl("delete", "pod", str(worker), "--grace-period=0", "--force")
 
-    eventually(lambda: monitoring.query(firing), seconds=90, what="LongshoreDisruptions fires")
-    (alert,) = monitoring.query(firing)
+    eventually(lambda: monitoring.prometheus.query(firing), seconds=90, what="LongshoreDisruptions fires")
+    (alert,) = monitoring.prometheus.query(firing)
     assert ("warning", release.namespace) == (alert["metric"]["severity"], alert["metric"]["namespace"])

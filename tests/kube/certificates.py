@@ -34,9 +34,9 @@ class Authority:
         )
         self.certificate = self._write("ca", certificate, self._key)
 
-    def server(self, name: str, addresses: Sequence[str]) -> Path:
-        """A certificate for a server at these addresses; path of the .crt file, the key lies beside it."""
-        names: list[x509.GeneralName] = [x509.DNSName(text) for text in SERVER_NAMES]
+    def server(self, name: str, addresses: Sequence[str], hosts: Sequence[str] = SERVER_NAMES) -> Path:
+        """A certificate for a server at these addresses and names; path of the .crt file, the key lies beside it."""
+        names: list[x509.GeneralName] = [x509.DNSName(text) for text in hosts]
         names += [x509.IPAddress(ipaddress.ip_address(text)) for text in addresses]
         return self._issue(name, name, [], ExtendedKeyUsageOID.SERVER_AUTH, x509.SubjectAlternativeName(names))
 

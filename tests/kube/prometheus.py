@@ -27,8 +27,46 @@ PLACES = {"$(SHARD)": "0", "$(POD_NAME)": "prometheus-main-0"}
 Json = dict[str, Any]
 
 
+class Prometheus:
+    """The program alone, of a configuration that somebody writes to ``config``."""
+
+    def __init__(
+        self, folder: Path, host: str = "127.0.0.1", daemon: Callable[[str, list[str]], Daemon] | None = None
+    ) -> None:
+        """``daemon`` makes a program, of a name and its arguments."""
+        make = daemon or (lambda name, argv: Daemon(name, argv, folder / f"{name}.log"))
+        self.address = f"http://{host}:{free_port()}"
+        self.config = folder / "prometheus.yaml"
+        self.program = make("prometheus", [
+            str(tool("prometheus") / "prometheus"), f"--config.file={self.config}",
+            f"--storage.tsdb.path={folder}/prometheus-data", f"--web.listen-address={self.address.removeprefix('http://')}",
+        ])  # fmt: skip
+
+    def start(self) -> None:
+        """Start it, and wait until it is ready."""
+        self.program.start()
+        until(self._ready, "Prometheus", self.program)
+
+    def query(self, expression: str) -> list[Json]:
+        """What an instant query finds: ``{metric, value: [time, text]}``."""
+        found: list[Json] = self.get("query?" + urllib.parse.urlencode({"query": expression}))["result"]
+        return found
+
+    def get(self, path: str) -> Any:
+        """The data of an answer of /api/v1."""
+        with urllib.request.urlopen(f"{self.address}/api/v1/{path}", timeout=10) as answer:
+            return json.load(answer)["data"]
+
+    def _ready(self) -> bool:
+        try:
+            with urllib.request.urlopen(f"{self.address}/-/ready", timeout=5) as answer:
+                return bool(answer.status == 200)
+        except OSError:
+            return False
+
+
 class Monitoring:
-    """Both programs; ``start`` the first, ``configure``, ``start_prometheus``, ``stop``."""
+    """Both programs; ``start`` the first, ``configure``, start the second, ``stop``."""
 
     def __init__(
         self, plane: ControlPlane, folder: Path, watched: Sequence[str],
@@ -37,16 +75,11 @@ class Monitoring:
         """``watched``: namespaces with monitors and rules. ``daemon`` makes a program, of a name and its arguments."""
         self.plane, self.folder, self.watched = plane, folder, list(watched)
         make = daemon or (lambda name, argv: Daemon(name, argv, folder / f"{name}.log"))
-        self.host = getattr(plane, "address", "127.0.0.1")
-        self._port = free_port()
-        self.config = folder / "prometheus.yaml"
+        host = getattr(plane, "address", "127.0.0.1")
+        self.prometheus = Prometheus(folder, host, make)
         self.operator = make("prometheus-operator", [
             "env", f"KUBECONFIG={plane.admin}", str(tool("prometheus-operator") / "operator"),
-            f"--web.listen-address={self.host}:{free_port()}",
-        ])  # fmt: skip
-        self.prometheus = make("prometheus", [
-            str(tool("prometheus") / "prometheus"), f"--config.file={self.config}",
-            f"--storage.tsdb.path={folder}/prometheus-data", f"--web.listen-address={self.host}:{self._port}",
+            f"--web.listen-address={host}:{free_port()}",
         ])  # fmt: skip
         self.namespace = ""
 
@@ -68,15 +101,15 @@ class Monitoring:
 
     def configure(self, jobs: int) -> Json:
         """Write what the operator has made, when there are so many jobs and rules in it; the configuration."""
-        found: Json = self._until(lambda: self._complete(jobs), f"a configuration with {jobs} jobs and rules")
+        found: Json = until(lambda: self._complete(jobs), f"a configuration with {jobs} jobs and rules", self.operator)
         for job in found["scrape_configs"]:
             for discovery in job["kubernetes_sd_configs"]:
                 discovery["kubeconfig_file"] = str(self.plane.admin)
         for name, text in self.rules().items():
             (self.folder / name).write_text(text)
         found["rule_files"] = [str(self.folder / name) for name in self.rules()]
-        self.config.write_text(yaml.safe_dump(found))
-        done = promtool("check", "config", self.config)
+        self.prometheus.config.write_text(yaml.safe_dump(found))
+        done = promtool("check", "config", self.prometheus.config)
         assert done.returncode == 0, done.stdout + done.stderr
         return found
 
@@ -86,24 +119,9 @@ class Monitoring:
         status, answer = self.plane.request("GET", path)
         return answer.get("data") or {} if status == 200 else {}
 
-    def start_prometheus(self) -> None:
-        """Start it, and wait until it is ready."""
-        self.prometheus.start()
-        self._until(self._ready, "Prometheus")
-
-    def query(self, expression: str) -> list[Json]:
-        """What an instant query finds: ``{metric, value: [time, text]}``."""
-        found: list[Json] = self.get("query?" + urllib.parse.urlencode({"query": expression}))["result"]
-        return found
-
-    def get(self, path: str) -> Any:
-        """The data of an answer of /api/v1."""
-        with urllib.request.urlopen(f"http://{self.host}:{self._port}/api/v1/{path}", timeout=10) as answer:
-            return json.load(answer)["data"]
-
     def stop(self) -> None:
         """End both, by pid."""
-        self.prometheus.kill()
+        self.prometheus.program.kill()
         self.operator.kill()
 
     def _complete(self, jobs: int) -> Json | None:
@@ -117,18 +135,12 @@ class Monitoring:
         found: Json = yaml.safe_load(text)
         return found if len(found.get("scrape_configs") or ()) == jobs and self.rules() else None
 
-    def _ready(self) -> bool:
-        self.prometheus.check()
-        try:
-            with urllib.request.urlopen(f"http://{self.host}:{self._port}/-/ready", timeout=5) as answer:
-                return bool(answer.status == 200)
-        except OSError:
-            return False
 
-    def _until(self, look: Callable[[], Any], what: str) -> Any:
-        limit = time.monotonic() + READY_SECONDS
-        while not (found := look()):
-            self.operator.check()
-            assert time.monotonic() < limit, f"no {what}: {self.operator.last_lines()}"
-            time.sleep(0.1)
-        return found
+def until(look: Callable[[], Any], what: str, program: Daemon) -> Any:
+    """Wait for something that a program does."""
+    limit = time.monotonic() + READY_SECONDS
+    while not (found := look()):
+        program.check()
+        assert time.monotonic() < limit, f"no {what}: {program.last_lines()}"
+        time.sleep(0.1)
+    return found

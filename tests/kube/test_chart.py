@@ -290,6 +290,17 @@ def test_prometheus_operator_knows_every_field(own_control_plane: ControlPlane, 
     assert len(found) == len(done.stdout.splitlines()) >= 3
 
 
+def test_keda_knows_every_field(own_control_plane: ControlPlane) -> None:
+    own_control_plane.install_crds(tool("keda"))
+    found = list(kind(render(MATRIX["scaled by others"], namespace="default"), "ScaledObject").values())
+    items = json.dumps({"apiVersion": "v1", "kind": "List", "items": found})
+    done = own_control_plane.kubectl("apply", "--dry-run=server", "--validate=strict", "--filename=-", input=items)
+
+    assert done.returncode == 0, done.stderr
+    assert {"metrics-api", "prometheus"} == {one["spec"]["triggers"][0]["type"] for one in found}
+    assert len(found) == len(done.stdout.splitlines())
+
+
 # -- rights --------------------------------------------------------------------------------------------------
 
 

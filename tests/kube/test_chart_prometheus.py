@@ -87,12 +87,16 @@ def test_prometheus_runs_with_it_and_knows_every_alert(
     (file,) = monitoring.rules().values()
     assert rules["spec"]["groups"] == yaml.safe_load(file)["groups"]
 
-    monitoring.start_prometheus()
+    monitoring.prometheus.start()
     wanted = {rule["alert"] for group in rules["spec"]["groups"] for rule in group["rules"]}
 
     def healths() -> dict[str, str]:
-        return {rule["name"]: rule["health"] for group in monitoring.get("rules")["groups"] for rule in group["rules"]}
+        return {
+            rule["name"]: rule["health"]
+            for group in monitoring.prometheus.get("rules")["groups"]
+            for rule in group["rules"]
+        }
 
     eventually(lambda: healths() == dict.fromkeys(wanted, "ok"), what=f"a look at every rule: {healths()}")
     pools = {f"{which}/demo/ls-{name}/0" for name in PORTS}
-    eventually(lambda: set(monitoring.get("scrape_pools")["scrapePools"]) == pools, what=f"the jobs {pools}")
+    eventually(lambda: set(monitoring.prometheus.get("scrape_pools")["scrapePools"]) == pools, what=f"the jobs {pools}")

@@ -137,7 +137,7 @@ def _allowed(line: Line, now: float, waiting: int) -> float:
 
 def _assign(found: dict[Key, Demand], serving: list[Offer], handler: str, jobs: float, times: RunTimes,
             free: dict[Key, float], room: dict[Key, float], *, due: bool = False) -> None:  # fmt: skip
-    """To the pools that may run it: first where slots are free, then by the room that each has left."""
+    """To the pools that may run it: first where slots are free, then by the room that each has left, then in equal parts."""
     able = [offer for offer in serving if offer.may_run(handler)]
     if not able:
         for offer in serving if jobs else ():  # its worker has to be there to say that it does not know the handler
@@ -156,10 +156,11 @@ def _assign(found: dict[Key, Demand], serving: list[Offer], handler: str, jobs: 
             found[key] = _more(found[key], part, part * want[key], due=due)
             source[key] = max(0.0, slots - part * want[key])
         jobs -= taken
-    if jobs > 0:  # nowhere is room: it is told all the same, as the reason to stand at the maximum
-        offer = able[0]
+    # Nowhere is room, as far as we know: others may scale these pools. Each is told its part, so that all of them may grow.
+    for offer in able if jobs > 0 else ():
+        part = jobs / len(able)
         found[offer.pool.key] = _more(
-            found[offer.pool.key], jobs, jobs * times.share(handler, offer.target_wait_seconds), due=due
+            found[offer.pool.key], part, part * times.share(handler, offer.target_wait_seconds), due=due
         )
 
 

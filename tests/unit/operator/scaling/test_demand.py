@@ -142,6 +142,14 @@ def test_a_pool_without_room_is_told_what_waits() -> None:
     assert [100] == [demand.waiting_jobs for demand in found(desk, offer(room=0))]
 
 
+def test_pools_that_others_scale_are_told_equal_parts() -> None:
+    desk = Desk()
+    submit(desk, "job", count=100)
+    assert [54, 46] == [
+        demand.waiting_jobs for demand in found(desk, offer("one", free=8, room=0), offer("two", room=0))
+    ]
+
+
 def test_a_handler_that_nobody_knows_keeps_one_worker_to_say_so() -> None:
     desk = Desk()
     submit(desk, "job", count=100)
