@@ -45,6 +45,8 @@ class Worker:
     due_at: float = 0.0
     """Monotonic time by which it should have answered the first question that it has not; 0 while nothing is asked."""
     refusals: int = 0
+    heard_at: float = 0.0
+    """When its feed last said something, seconds since the epoch."""
     full_until: float = 0.0
     """Monotonic time before which it is not asked again: it said that it takes nothing now."""
     held: dict[AttemptKey, tuple[Job, Attempt]] = field(default_factory=dict)

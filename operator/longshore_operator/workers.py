@@ -51,6 +51,8 @@ class Workers:
             self._gone(worker)
         elif pod.address and self.on and pod.uid not in self._tasks:
             self._tasks[pod.uid] = spawn(self._follow(worker))
+        elif worker.refusals:
+            self._look(worker)  # it may say now why
         if (before.ready, before.queues, before.namespaces) != (pod.ready, pod.queues, pod.namespaces):
             self._desk.look_again(Held.HANDLER, self._now())
             self._stir()
@@ -143,9 +145,9 @@ class Workers:
             self._mute.discard(worker.pod.uid)
             self._log("worker_reachable", worker=worker.pod.name)
         if worker.boot and feed.boot != worker.boot:
-            self._lose(worker, f"its worker was started again{_how(worker)}")
+            self._lose(worker, "its worker was started again")
         first = worker.boot != feed.boot
-        worker.boot, worker.due_at, worker.refusals = feed.boot, 0.0, 0
+        worker.boot, worker.due_at, worker.refusals, worker.heard_at = feed.boot, 0.0, 0, self._now()
         worker.slots, worker.draining, worker.commands = feed.slots.total, feed.draining, feed.commands
         worker.full_until = 0.0
         if feed.handlers is not None:
@@ -245,7 +247,7 @@ class Workers:
         if not worker.due_at or not self.on:
             return
         silent = time.monotonic() - worker.due_at
-        if why := recover.lost(worker.pod, silent_seconds=silent, refusals=worker.refusals):
+        if why := recover.lost(worker.pod, silent_seconds=silent, refusals=worker.refusals, heard_at=worker.heard_at):
             self._lose(worker, why)
 
     def _gone(self, worker: Worker, pod: recover.Pod | None = None) -> None:
@@ -259,8 +261,10 @@ class Workers:
 
     def _lose(self, worker: Worker, why: str) -> None:
         """Everything that ran there waits again, at its old place; late results are refused by their number."""
+        how = recover.container_end(worker.pod, worker.heard_at)
+        why += f" ({how})" if how else ""
         for job, attempt in list(worker.held.values()):
-            self._recorder.attempt_lost(job, attempt, why)
+            self._recorder.attempt_lost(job, attempt, why, out_of_memory=how == recover.OUT_OF_MEMORY)
         if worker.held or worker.boot:
             self._log("worker_lost", level="warning", worker=worker.pod.name, detail=why)
         worker.held.clear()
@@ -279,7 +283,3 @@ def _recorded(worker: Worker) -> str:
     while worker.recording and worker.recording[0][1].done():
         worker.recorded = worker.recording.popleft()[0]
     return worker.recorded
-
-
-def _how(worker: Worker) -> str:
-    return f" ({worker.pod.last_end})" if worker.pod.last_end else ""

@@ -47,13 +47,28 @@ def test_a_worker_started_again_in_its_pod_has_lost_what_it_ran(rig: Rig, marks:
     lead(rig)
     run_marks(rig, marks)
     worker.kill()
-    rig.kubelet.oom_killed("worker-0")
     worker.start()
     rig.kubelet.ready("worker-0")
     rig.until(lambda: len(marks.lines()) == 2, "the second run")
     marks.open()
 
     check(rig, "job", "lost", "succeeded", disruptions=1)
+
+
+def test_what_a_container_out_of_memory_ran_has_the_outcome_oom(rig: Rig, marks: Marks) -> None:
+    worker = start_worker(rig)
+    lead(rig)
+    run_marks(rig, marks, maxRetries=0)
+    # The kubelet's word first: it takes as many requests to the API server, and the operator waits a second for it.
+    rig.kubelet.oom_killed("worker-0")
+    worker.kill()
+    worker.start()
+    rig.kubelet.ready("worker-0")
+    rig.until(lambda: len(marks.lines()) == 2, "the second run")
+    marks.open()
+
+    status = check(rig, "job", "oom", "succeeded", disruptions=1)
+    assert status["history"][0]["reason"] == "ContainerOutOfMemory"
 
 
 def test_a_deleted_pods_job_runs_on_another_worker(rig: Rig, marks: Marks) -> None:

@@ -37,7 +37,7 @@ def log(*_: Any, **__: Any) -> None:
 def make_worker(name: str, *, jobs: int = 0, **pod: Any) -> Worker:
     given: dict[str, Any] = {
         "uid": name, "name": name, "namespace": "here", "pool": "default", "address": name, "ready": True, "ending": False,
-        "ended": "", "last_end": "", "queues": frozenset(), "namespaces": frozenset({"here"}), **pod,
+        "ended": "", "last_end": "", "last_end_at": 0.0, "queues": frozenset(), "namespaces": frozenset({"here"}), **pod,
     }  # fmt: skip
     worker = Worker(Pod(**given), boot="boot", slots=4)
     for number in range(jobs):
