@@ -47,6 +47,16 @@ class Pod:
     stage: str = ""
     """How far it has come, while it is not ready: ``Unschedulable``, ``Pending``, ``ContainerCreating``, ``ImagePullBackOff``, ``Starting``, …"""
 
+    starting: bool = False
+    """Whether it has not been ready yet since its container started."""
+
+    @property
+    def open(self) -> bool:
+        """Whether its worker's word decides if it takes jobs. It says that it can before the kubelet's next probe finds out;
+        one that is not ready any more takes nothing, whatever it says.
+        """
+        return self.ready or self.starting
+
     def serves(self, namespace: str, queue: str) -> bool:
         """Whether it may run jobs of that queue."""
         return (not self.queues or queue in self.queues) and self.trusted(namespace)
@@ -63,17 +73,21 @@ def pod(resource: dict[str, Any]) -> Pod:
     containers = status.get("containerStatuses") or ()
     name, address = _door(resource, status.get("podIP", ""))
     states = [c.get(state) or {} for c in containers if c["name"] == name for state in ("state", "lastState")]
+    started = next((state["running"].get("startedAt", "") for state in states if state.get("running")), "")
+    ready = next((c for c in status.get("conditions") or () if c["type"] == "Ready"), {"status": ""})
     end: dict[str, str] = next((state["terminated"] for state in states if state.get("terminated")), {})
     phase = status.get("phase", "")
     return Pod(
         uid=meta["uid"], name=meta["name"], namespace=meta["namespace"],
         pool=(meta.get("labels") or {}).get(POOL, ""), address=address,
-        ready=any(c["type"] == "Ready" and c["status"] == "True" for c in status.get("conditions") or ()),
+        ready=ready["status"] == "True",
         ending="deletionTimestamp" in meta,
         ended=(status.get("reason") or phase) if phase in ("Failed", "Succeeded") else "",
         last_end=end.get("reason", ""), last_end_at=_epoch(end.get("finishedAt")),
         queues=_names(annotations.get(QUEUES, "")),
         namespaces=_names(annotations.get(NAMESPACES, "")) | {meta["namespace"]}, stage=_stage(resource, status),
+        # Times in one format, in whole seconds, by the kubelet's clock.
+        starting=ready["status"] == "False" and ready.get("lastTransitionTime", "") <= started,
     )  # fmt: skip
 
 
@@ -134,7 +148,7 @@ def lost(pod: Pod | None, *, silent_seconds: float, refusals: int, heard_at: flo
         return f"its pod has ended: {pod.ended}"
     if refusals >= (1 if container_end(pod, heard_at) else REFUSALS):
         return "its process is gone"
-    limit = SILENT_SECONDS if pod.ready else SILENT_UNREADY_SECONDS
+    limit = SILENT_SECONDS if pod.open else SILENT_UNREADY_SECONDS
     if silent_seconds > limit:
         return f"its worker's answer is {silent_seconds:.0f} seconds late"
     return ""

@@ -18,6 +18,7 @@ from longshore_operator.record import Recorder
 from longshore_operator.tasks import spawn
 
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.15, 1.0
+STARTING_PAUSE_SECONDS = 0.25  # jobs may wait for its first word
 UNREADY_WAIT_SECONDS = 2.0
 LOOK_SECONDS = 1.0  # silence is looked at so often
 
@@ -53,7 +54,7 @@ class Workers:
             self._tasks[pod.uid] = spawn(self._follow(worker))
         elif worker.refusals:
             self._look(worker)  # it may say now why
-        if (before.ready, before.queues, before.namespaces) != (pod.ready, pod.queues, pod.namespaces):
+        if (before.open, before.queues, before.namespaces) != (pod.open, pod.queues, pod.namespaces):
             self._desk.look_again(Held.HANDLER, self._now())
             self._stir()
 
@@ -118,7 +119,8 @@ class Workers:
             except (WorkerUnreachable, ValidationError) as error:
                 self._unheard(worker, error)
                 await asyncio.sleep(pause)
-                pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
+                starts = worker.pod.starting and not worker.boot
+                pause = min(2 * pause, STARTING_PAUSE_SECONDS if starts else LONGEST_PAUSE_SECONDS)
                 continue
             if self._desk.workers.get(worker.pod.uid) is not worker:
                 return
@@ -275,7 +277,7 @@ class Workers:
 
 def _patience(worker: Worker) -> float:
     """How long it may wait for something to tell: short while its pod is not ready, which may be the first sign."""
-    return (WAIT_SECONDS if worker.pod.ready else UNREADY_WAIT_SECONDS) if worker.boot else 0.0
+    return (WAIT_SECONDS if worker.pod.open else UNREADY_WAIT_SECONDS) if worker.boot else 0.0
 
 
 def _recorded(worker: Worker) -> str:

@@ -99,7 +99,15 @@ def test_an_evicted_pods_job_runs_on_another_worker(rig: Rig, marks: Marks) -> N
     check(rig, "job", "lost", "succeeded", disruptions=1)
 
 
-def test_a_pod_that_is_not_ready_gets_nothing_and_what_it_runs_goes_on(rig: Rig, marks: Marks) -> None:
+def test_a_worker_that_says_it_can_runs_jobs_before_its_pod_is_ready(rig: Rig) -> None:
+    lead(rig)
+    rig.submit("first")
+    start_worker(rig, ready=False)
+
+    check(rig, "first", "succeeded")
+
+
+def test_a_pod_that_is_not_ready_any_more_gets_nothing_and_what_it_runs_goes_on(rig: Rig, marks: Marks) -> None:
     worker = start_worker(rig)
     lead(rig)
     run_marks(rig, marks)

@@ -227,6 +227,7 @@ class Pools:
         less = len(going) + min(len(free_pods), here - wanted)
         if not less or state.pool.rolling:
             return
+        victims.warn(workers, shrinks=True)
         if exposed := victims.exposed(workers):
             self._log("shrink_waits", level="warning", pool=state.pool.name, detail=f"not ready, with jobs: {exposed}")
             return

@@ -67,6 +67,24 @@ def test_a_pod_is_read(status: Json, expected: Json) -> None:
     assert expected == {name: getattr(found, name) for name in expected}
 
 
+@pytest.mark.parametrize(
+    ("ready", "since", "state", "opens"),
+    [
+        pytest.param("False", "00:00:05", {"running": {"startedAt": "2026-01-01T00:00:05Z"}}, True, id="starts"),
+        pytest.param("False", "00:00:06", {"running": {"startedAt": "2026-01-01T00:00:05Z"}}, False, id="was ready"),
+        pytest.param("False", "00:00:01", {"waiting": {"reason": "CrashLoopBackOff"}}, False, id="does not run"),
+        pytest.param("Unknown", "00:00:05", {"running": {"startedAt": "2026-01-01T00:00:05Z"}}, False, id="silent"),
+        pytest.param("True", "00:00:09", {"running": {"startedAt": "2026-01-01T00:00:05Z"}}, True, id="ready"),
+    ],
+)
+def test_before_its_first_readiness_a_workers_word_is_enough(
+    ready: str, since: str, state: Json, *, opens: bool
+) -> None:
+    condition = {"type": "Ready", "status": ready, "lastTransitionTime": f"2026-01-01T{since}Z"}
+    found = recover.pod(make_pod(conditions=[condition], containerStatuses=[{"name": "worker", "state": state}]))
+    assert (found.open, found.ready) == (opens, ready == "True")
+
+
 def test_a_pod_that_is_being_deleted_is_ending() -> None:
     resource = make_pod()
     resource["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"

@@ -68,6 +68,21 @@ def test_only_workers_that_run_nothing_are_drained() -> None:
     assert 0 == workers["b"].free(0.0), "something would be offered to it"
 
 
+def test_a_starting_worker_gets_nothing_while_a_replica_set_chooses_who_goes() -> None:
+    workers = by_uid(make_worker("a", ready=False, starting=True), make_worker("b"))
+    victims = Victims(Line(), log)
+    victims.warn(workers)
+    assert [4, 4] == [worker.free(0.0) for worker in workers.values()]
+    victims.warn(workers, shrinks=True)
+    assert [0, 4] == [worker.free(0.0) for worker in workers.values()]
+    victims.taken["c"] = 0.0
+    victims.warn(workers)
+    assert [0, 4] == [worker.free(0.0) for worker in workers.values()], "it has not chosen yet"
+    victims.taken.clear()
+    victims.warn(workers)
+    assert [4, 4] == [worker.free(0.0) for worker in workers.values()]
+
+
 def test_above_the_maximum_the_least_busy_ones_are_drained_and_may_finish() -> None:
     workers = by_uid(make_worker("a", jobs=3), make_worker("b", jobs=1), make_worker("c", jobs=2))
     victims = Victims(Line(), log)
