@@ -30,6 +30,20 @@ class Line(AttemptsClient):
             raise WorkerUnreachable("no answer")
 
 
+class Slow(Line):
+    """One address answers when it is told to; ``reached``: it has been asked."""
+
+    def __init__(self, slow: str) -> None:
+        super().__init__()
+        self.slow, self.reached, self.answers = slow, asyncio.Event(), asyncio.Event()
+
+    async def drain(self, address: str, *, on: bool) -> None:
+        if address == self.slow:
+            self.reached.set()
+            await self.answers.wait()
+        await super().drain(address, on=on)
+
+
 def log(*_: Any, **__: Any) -> None:
     pass
 
@@ -126,6 +140,23 @@ def test_what_a_replica_set_did_not_take_is_taken_back() -> None:
     assert [workers["a"]] == left
     asyncio.run(victims.take_back(left))
     assert ({}, {}, False) == (victims.taken, victims.draining, workers["a"].draining)
+
+
+def test_a_worker_that_is_slow_to_answer_does_not_hold_up_another_that_is_taken_back() -> None:
+    slow, other = make_worker("slow"), make_worker("other")
+    slow.draining = other.draining = True
+
+    async def take_back() -> None:
+        line = Slow("slow")
+        going = asyncio.create_task(Victims(line, log).take_back([slow, other]))
+        await asyncio.wait_for(line.reached.wait(), 10)
+        await asyncio.sleep(0)  # what does not wait for it goes on
+        assert (slow.draining, other.draining) == (True, False)
+        line.answers.set()
+        await going
+        assert not slow.draining
+
+    asyncio.run(take_back())
 
 
 def test_a_victim_whose_process_was_started_again_is_none_any_more() -> None:
