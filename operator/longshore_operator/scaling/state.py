@@ -30,8 +30,8 @@ class State:
     seen_version: int = 0
     stuck_since: float = 0.0
     shrunk_at: float = float("-inf")
-    told: tuple[str, str] = ("", "")
-    """The annotations desired-replicas and scaling, as they were written last."""
+    told: tuple[str, str, str] = ("", "", "")
+    """The annotations desired-replicas, scaling and handlers, as they were written last."""
 
     running: int = 0
     """Attempts on its workers."""

@@ -13,6 +13,8 @@ from longshore_operator.job import Attempt, Job
 from longshore_operator.kube.client import KubeClient
 from longshore_operator.kube.config import KubeConfig
 from longshore_operator.recover import Pod
+from longshore_operator.scaling.pool import HANDLERS, handlers_text
+from longshore_operator.scaling.pool import pool as read_pool
 from longshore_operator.scaling.pools import Pools
 from longshore_operator.scaling.victims import TAKEN_SECONDS, Victims, unplaced
 
@@ -201,3 +203,18 @@ def test_a_busy_worker_that_goes_right_after_a_shrink_is_counted_once() -> None:
     pools._verify(state, workers, 105.0)
     pools._verify(state, workers, 106.0)
     assert 1 == counted()
+
+
+def test_a_new_leader_knows_what_the_workers_of_a_pool_at_zero_run() -> None:
+    deployment: dict[str, Any] = {
+        "metadata": {"namespace": "here", "name": "pool-default", "uid": "d", "labels": {"longshore.dev/pool": "default"}},
+        "spec": {"replicas": 0, "template": {"spec": {"containers": []}}},
+    }  # fmt: skip
+    text = handlers_text(read_pool(deployment), frozenset({"echo"}))
+    deployment["metadata"]["annotations"] = {HANDLERS: text}
+    pools = Pools(
+        Desk(), KubeClient(KubeConfig(server="http://127.0.0.1:1")), Line(), CollectorRegistry(), on=True, log=log
+    )
+    pools.seen(deployment)
+    offer = pools.states["d"].offer()
+    assert (offer.may_run("echo"), offer.may_run("resize")) == (True, False)
