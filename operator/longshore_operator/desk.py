@@ -45,15 +45,21 @@ class Worker:
     due_at: float = 0.0
     """Monotonic time by which it should have answered the first question that it has not; 0 while nothing is asked."""
     refusals: int = 0
+    heard_at: float = 0.0
+    """When its feed last said something, seconds since the epoch."""
     full_until: float = 0.0
     """Monotonic time before which it is not asked again: it said that it takes nothing now."""
+    at_risk: bool = False
+    """Whether its pool shrinks: as long as it is not ready a ReplicaSet may take it for one that was drained."""
     held: dict[AttemptKey, tuple[Job, Attempt]] = field(default_factory=dict)
 
     def free(self, now: float) -> int:
         """How many attempts it could take; ``now`` is monotonic."""
-        if not self.boot or self.draining or not self.pod.ready or self.pod.ending or self.refusals:
+        if not self.boot or self.draining or not self.pod.open or self.pod.ending or self.refusals:
             return 0
-        return 0 if now < self.full_until else max(0, self.slots - len(self.held))
+        if now < self.full_until or (self.at_risk and not self.pod.ready):
+            return 0
+        return max(0, self.slots - len(self.held))
 
     def runs(self, handler: str) -> bool:
         """Whether it knows the handler; '' is a command."""

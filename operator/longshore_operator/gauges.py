@@ -15,7 +15,7 @@ def state(worker: Worker) -> str:
         return "unreachable"
     if worker.draining or worker.pod.ending:
         return "draining"
-    return "ready" if worker.pod.ready else "unready"
+    return "ready" if worker.pod.open else "unready"
 
 
 def lines_and_workers(desk: Desk, now: float, clock: float) -> dict[str, Any]:

@@ -67,7 +67,12 @@ class OperatorMetrics:
         PlatformCollector(registry=self.registry)
         GCCollector(registry=self.registry)
         self.registry.register(_Desk(snapshot, max_queues))
-        self._reasons: set[str] = {Reason.WORKER_LOST, Reason.DRAINED, Reason.SLOT_KILLED, Reason.OUT_OF_MEMORY}
+        self._reasons: set[str] = {
+            Reason.WORKER_LOST,
+            Reason.DRAINED,
+            Reason.SLOT_KILLED,
+            Reason.CONTAINER_OUT_OF_MEMORY,
+        }
         self._dispatch = Histogram(
             "longshore_operator_dispatch_seconds", "From a job's creation until a worker has taken its first attempt.",
             registry=self.registry, buckets=BUCKETS,

@@ -44,17 +44,22 @@ class Recorder:
         attempt.started_at = entry.started_at.timestamp()
         return self._settle(job, attempt, end, entry)
 
-    def attempt_lost(self, job: Job, attempt: Attempt, message: str) -> asyncio.Future[None]:
+    def attempt_lost(
+        self, job: Job, attempt: Attempt, message: str, *, out_of_memory: bool = False
+    ) -> asyncio.Future[None]:
         """The worker is gone with the attempt, or has forgotten it."""
-        outcome = Outcome.CANCELLED if job.cancel else Outcome.LOST
-        return self._settle(job, attempt, End(attempt.number, outcome, Reason.WORKER_LOST, Reason.WORKER_LOST, message))
+        outcome, reason = (
+            (Outcome.OOM, Reason.CONTAINER_OUT_OF_MEMORY) if out_of_memory else (Outcome.LOST, Reason.WORKER_LOST)
+        )
+        end = End(attempt.number, Outcome.CANCELLED if job.cancel else outcome, reason, reason, message)
+        return self._settle(job, attempt, end)
 
     def _settle(self, job: Job, attempt: Attempt, end: End, entry: EndedEntry | None = None) -> asyncio.Future[None]:
         now = self._now()
         self._desk.end(job, attempt)
         job.attempts = max(job.attempts, attempt.number)
         self._counted("ended", end.outcome.value)
-        if end.outcome.disruption:
+        if end.disruption:
             self._counted("disruption", end.reason)
         if job.array is not None:
             if end.outcome is not Outcome.SUCCEEDED:  # of thousands, those that went wrong are worth the room
@@ -69,7 +74,7 @@ class Recorder:
         job.result_ref = (entry.result_ref or "") if entry is not None and not failed else ""
         job.log_tail = entry.log_tail if entry is not None and failed else ""
         job.remember(_history(attempt, end, entry, now))
-        if verdict.course.phase is Phase.PENDING and not end.outcome.disruption:
+        if verdict.course.phase is Phase.PENDING and not end.disruption:
             self._counted("retry", end.reason)
         return self._apply(job, verdict, now)
 

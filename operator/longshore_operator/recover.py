@@ -1,6 +1,7 @@
 """Is a worker still there, and whose is an attempt that it names? Pure decisions over what is said."""
 
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
@@ -14,7 +15,10 @@ BY_HAND = "by-hand:"
 
 SILENT_SECONDS = 5.0  # a feed's answer that is so late (a poll may wait 10 s by itself), though its pod looks well
 SILENT_UNREADY_SECONDS = 2.0  # the same for a pod that is not ready either
-REFUSALS = 3  # refused connections in a row, a fraction of a second apart: no process listens any more
+# Refused connections in a row, in a second: no process listens any more, and the kubelet, which looks once a second,
+# has had time to say why.
+REFUSALS = 4
+OUT_OF_MEMORY = "OOMKilled"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,12 +38,24 @@ class Pod:
     """Why it runs no more; empty while it does."""
     last_end: str
     """How its container ended the last time: ``OOMKilled``, ``Error``, …"""
+    last_end_at: float
+    """When that was, seconds since the epoch by the kubelet's clock, cut to whole seconds; 0 if never."""
     queues: frozenset[str]
     """Queues that it serves; empty means all."""
     namespaces: frozenset[str]
     """Namespaces whose jobs it runs; ``*`` means all."""
     stage: str = ""
     """How far it has come, while it is not ready: ``Unschedulable``, ``Pending``, ``ContainerCreating``, ``ImagePullBackOff``, ``Starting``, …"""
+
+    starting: bool = False
+    """Whether it has not been ready yet since its container started."""
+
+    @property
+    def open(self) -> bool:
+        """Whether its worker's word decides if it takes jobs. It says that it can before the kubelet's next probe finds out;
+        one that is not ready any more takes nothing, whatever it says.
+        """
+        return self.ready or self.starting
 
     def serves(self, namespace: str, queue: str) -> bool:
         """Whether it may run jobs of that queue."""
@@ -55,17 +71,23 @@ def pod(resource: dict[str, Any]) -> Pod:
     meta, status = resource["metadata"], resource.get("status") or {}
     annotations = meta.get("annotations") or {}
     containers = status.get("containerStatuses") or ()
-    lasts = [(c.get("lastState") or {}).get("terminated") for c in containers]
+    name, address = _door(resource, status.get("podIP", ""))
+    states = [c.get(state) or {} for c in containers if c["name"] == name for state in ("state", "lastState")]
+    started = next((state["running"].get("startedAt", "") for state in states if state.get("running")), "")
+    ready = next((c for c in status.get("conditions") or () if c["type"] == "Ready"), {"status": ""})
+    end: dict[str, str] = next((state["terminated"] for state in states if state.get("terminated")), {})
     phase = status.get("phase", "")
     return Pod(
         uid=meta["uid"], name=meta["name"], namespace=meta["namespace"],
-        pool=(meta.get("labels") or {}).get(POOL, ""), address=_address(resource, status.get("podIP", "")),
-        ready=any(c["type"] == "Ready" and c["status"] == "True" for c in status.get("conditions") or ()),
+        pool=(meta.get("labels") or {}).get(POOL, ""), address=address,
+        ready=ready["status"] == "True",
         ending="deletionTimestamp" in meta,
         ended=(status.get("reason") or phase) if phase in ("Failed", "Succeeded") else "",
-        last_end=next((str(last.get("reason", "")) for last in lasts if last), ""),
+        last_end=end.get("reason", ""), last_end_at=_epoch(end.get("finishedAt")),
         queues=_names(annotations.get(QUEUES, "")),
         namespaces=_names(annotations.get(NAMESPACES, "")) | {meta["namespace"]}, stage=_stage(resource, status),
+        # Times in one format, in whole seconds, by the kubelet's clock.
+        starting=ready["status"] == "False" and ready.get("lastTransitionTime", "") <= started,
     )  # fmt: skip
 
 
@@ -73,18 +95,20 @@ def by_hand(address: str) -> Pod:
     """A worker that somebody started outside the cluster: always there, as far as the API server can tell."""
     everything = frozenset({"*"})
     return Pod(f"{BY_HAND}{address}", address, "", "", address, ready=True, ending=False, ended="", last_end="",
-               queues=frozenset(), namespaces=everything)  # fmt: skip
+               last_end_at=0.0, queues=frozenset(), namespaces=everything)  # fmt: skip
 
 
-def _address(resource: dict[str, Any], ip: str) -> str:
-    ports = [
-        port["containerPort"]
+def _door(resource: dict[str, Any], ip: str) -> tuple[str, str]:
+    """Name of the worker's container, and where its attempts API is."""
+    doors = [
+        (container["name"], port["containerPort"])
         for container in resource["spec"].get("containers", ())
         for port in container.get("ports") or ()
         if port.get("name") == PORT_NAME
     ]
     host = f"[{ip}]" if ":" in ip else ip
-    return f"{host}:{ports[0]}" if ip and ports else ""
+    name, port = doors[0] if doors else ("", 0)
+    return name, f"{host}:{port}" if ip and port else ""
 
 
 def _stage(resource: dict[str, Any], status: dict[str, Any]) -> str:
@@ -95,24 +119,36 @@ def _stage(resource: dict[str, Any], status: dict[str, Any]) -> str:
     return next((str(one.get("reason", "")) for one in waiting if one), "Starting")
 
 
+def _epoch(told: str | None) -> float:
+    return datetime.fromisoformat(told).timestamp() if told else 0.0
+
+
 def _names(text: str) -> frozenset[str]:
     return frozenset(name.strip() for name in text.split(",") if name.strip())
 
 
-def lost(pod: Pod | None, *, silent_seconds: float, refusals: int) -> str:
+def container_end(pod: Pod | None, heard_at: float) -> str:
+    """How the container has ended since its worker was heard, such as ``OOMKilled``; empty if not, as far as is known.
+
+    A container starts for longer than the second that the kubelet's times are cut by.
+    """
+    return pod.last_end if pod is not None and pod.last_end_at + 1 > heard_at else ""
+
+
+def lost(pod: Pod | None, *, silent_seconds: float, refusals: int, heard_at: float = 0.0) -> str:
     """Why everything that ran on the worker is lost; empty while there is hope.
 
     A pod that is gone or has ended is certain. A process that does not listen any more is as good as certain: the
-    engine holds the port to its last moment. Silence is a guess: a late result is refused by its number. It counts
+    engine holds the port to its last moment; at once when the kubelet says that its container has ended. Silence is a guess: a late result is refused by its number. It counts
     from when the feed should have answered, because a worker that runs one long job has nothing to tell for long.
     """
     if pod is None:
         return "its pod is gone"
     if pod.ended:
         return f"its pod has ended: {pod.ended}"
-    if refusals >= REFUSALS:
-        return f"its process is gone{f' ({pod.last_end})' if pod.last_end else ''}"
-    limit = SILENT_SECONDS if pod.ready else SILENT_UNREADY_SECONDS
+    if refusals >= (1 if container_end(pod, heard_at) else REFUSALS):
+        return "its process is gone"
+    limit = SILENT_SECONDS if pod.open else SILENT_UNREADY_SECONDS
     if silent_seconds > limit:
         return f"its worker's answer is {silent_seconds:.0f} seconds late"
     return ""

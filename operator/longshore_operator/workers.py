@@ -18,6 +18,7 @@ from longshore_operator.record import Recorder
 from longshore_operator.tasks import spawn
 
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.15, 1.0
+STARTING_PAUSE_SECONDS = 0.25  # jobs may wait for its first word
 UNREADY_WAIT_SECONDS = 2.0
 LOOK_SECONDS = 1.0  # silence is looked at so often
 
@@ -51,7 +52,9 @@ class Workers:
             self._gone(worker)
         elif pod.address and self.on and pod.uid not in self._tasks:
             self._tasks[pod.uid] = spawn(self._follow(worker))
-        if (before.ready, before.queues, before.namespaces) != (pod.ready, pod.queues, pod.namespaces):
+        elif worker.refusals:
+            self._look(worker)  # it may say now why
+        if (before.open, before.queues, before.namespaces) != (pod.open, pod.queues, pod.namespaces):
             self._desk.look_again(Held.HANDLER, self._now())
             self._stir()
 
@@ -116,7 +119,8 @@ class Workers:
             except (WorkerUnreachable, ValidationError) as error:
                 self._unheard(worker, error)
                 await asyncio.sleep(pause)
-                pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
+                starts = worker.pod.starting and not worker.boot
+                pause = min(2 * pause, STARTING_PAUSE_SECONDS if starts else LONGEST_PAUSE_SECONDS)
                 continue
             if self._desk.workers.get(worker.pod.uid) is not worker:
                 return
@@ -143,9 +147,9 @@ class Workers:
             self._mute.discard(worker.pod.uid)
             self._log("worker_reachable", worker=worker.pod.name)
         if worker.boot and feed.boot != worker.boot:
-            self._lose(worker, f"its worker was started again{_how(worker)}")
+            self._lose(worker, "its worker was started again")
         first = worker.boot != feed.boot
-        worker.boot, worker.due_at, worker.refusals = feed.boot, 0.0, 0
+        worker.boot, worker.due_at, worker.refusals, worker.heard_at = feed.boot, 0.0, 0, self._now()
         worker.slots, worker.draining, worker.commands = feed.slots.total, feed.draining, feed.commands
         worker.full_until = 0.0
         if feed.handlers is not None:
@@ -245,7 +249,7 @@ class Workers:
         if not worker.due_at or not self.on:
             return
         silent = time.monotonic() - worker.due_at
-        if why := recover.lost(worker.pod, silent_seconds=silent, refusals=worker.refusals):
+        if why := recover.lost(worker.pod, silent_seconds=silent, refusals=worker.refusals, heard_at=worker.heard_at):
             self._lose(worker, why)
 
     def _gone(self, worker: Worker, pod: recover.Pod | None = None) -> None:
@@ -259,8 +263,10 @@ class Workers:
 
     def _lose(self, worker: Worker, why: str) -> None:
         """Everything that ran there waits again, at its old place; late results are refused by their number."""
+        how = recover.container_end(worker.pod, worker.heard_at)
+        why += f" ({how})" if how else ""
         for job, attempt in list(worker.held.values()):
-            self._recorder.attempt_lost(job, attempt, why)
+            self._recorder.attempt_lost(job, attempt, why, out_of_memory=how == recover.OUT_OF_MEMORY)
         if worker.held or worker.boot:
             self._log("worker_lost", level="warning", worker=worker.pod.name, detail=why)
         worker.held.clear()
@@ -271,7 +277,7 @@ class Workers:
 
 def _patience(worker: Worker) -> float:
     """How long it may wait for something to tell: short while its pod is not ready, which may be the first sign."""
-    return (WAIT_SECONDS if worker.pod.ready else UNREADY_WAIT_SECONDS) if worker.boot else 0.0
+    return (WAIT_SECONDS if worker.pod.open else UNREADY_WAIT_SECONDS) if worker.boot else 0.0
 
 
 def _recorded(worker: Worker) -> str:
@@ -279,7 +285,3 @@ def _recorded(worker: Worker) -> str:
     while worker.recording and worker.recording[0][1].done():
         worker.recorded = worker.recording.popleft()[0]
     return worker.recorded
-
-
-def _how(worker: Worker) -> str:
-    return f" ({worker.pod.last_end})" if worker.pod.last_end else ""

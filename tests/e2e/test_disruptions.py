@@ -99,9 +99,8 @@ def test_a_container_out_of_memory_is_a_disruption_not_a_failure(release: Releas
 
     status = release.wait("flood", seconds=120)
     assert "DisruptionsExhausted" == status["reason"], status
-    # Where the kernel ends a whole container (control groups of version 2), the operator sees no more than that.
     for attempt in status["history"]:
-        assert ("lost", True) == (attempt["outcome"], attempt["reason"] in ("OutOfMemory", "WorkerLost")), status
+        assert ("oom", "ContainerOutOfMemory") == (attempt["outcome"], attempt["reason"]), status
     assert (2, 0) == (status["disruptions"], status.get("retries", 0))
 
 

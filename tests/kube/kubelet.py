@@ -41,9 +41,9 @@ class Kubelet:
 
     def add_pod(
         self, namespace: str, name: str, pool: str, port: int, ip: str | None = None,
-        labels: Mapping[str, str] | None = None, owner: Mapping[str, Any] | None = None,
+        labels: Mapping[str, str] | None = None, owner: Mapping[str, Any] | None = None, *, ready: bool = True,
     ) -> Pod:  # fmt: skip
-        """Create a pod of a pool, bind it to the node and call it running and ready.
+        """Create a pod of a pool, bind it to the node and call it running and, unless told otherwise, ready.
 
         ``owner``: an object as the API server gave it, with apiVersion and kind; it becomes the pod's controller.
         """
@@ -56,7 +56,7 @@ class Kubelet:
         container = {"name": "worker", "image": "x", "ports": [{"name": "http", "containerPort": port}]}
         spec = {"containers": [container], "automountServiceAccountToken": False}
         self._must("POST", f"/api/v1/namespaces/{namespace}/pods", {"metadata": metadata, "spec": spec})
-        return self.run(namespace, name, ip)
+        return self.run(namespace, name, ip, ready=ready)
 
     def run(self, namespace: str, name: str, ip: str | None = None, *, ready: bool = True) -> Pod:
         """Take a pending pod, such as a Deployment's, onto the node and call it running and, unless told otherwise, ready."""

@@ -129,20 +129,20 @@ class Rig:
         operator.wait_for("took_over")
         return operator
 
-    def worker(self, name: str = "worker-0", *, pod: bool = True, **settings: object) -> Worker:
-        """Start a worker and, unless told otherwise, its pod."""
+    def worker(self, name: str = "worker-0", *, pod: bool = True, ready: bool = True, **settings: object) -> Worker:
+        """Start a worker and, unless told otherwise, its pod, which is ready."""
         address = self.kubelet.next_address()
         worker = Worker(self.folder / name, {"host": address, "slots": 2, **settings})
         worker.start()
         self.workers[name] = worker
         if pod:
-            self.pod(name)
+            self.pod(name, ready=ready)
         return worker
 
-    def pod(self, name: str) -> Pod:
+    def pod(self, name: str, *, ready: bool = True) -> Pod:
         """The pod of a worker that runs."""
         worker = self.workers[name]
-        return self.kubelet.add_pod(self.namespace, name, "default", worker.port, ip=worker.host)
+        return self.kubelet.add_pod(self.namespace, name, "default", worker.port, ip=worker.host, ready=ready)
 
     def close(self) -> None:
         """End every process, by pid."""

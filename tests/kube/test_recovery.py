@@ -47,13 +47,28 @@ def test_a_worker_started_again_in_its_pod_has_lost_what_it_ran(rig: Rig, marks:
     lead(rig)
     run_marks(rig, marks)
     worker.kill()
-    rig.kubelet.oom_killed("worker-0")
     worker.start()
     rig.kubelet.ready("worker-0")
     rig.until(lambda: len(marks.lines()) == 2, "the second run")
     marks.open()
 
     check(rig, "job", "lost", "succeeded", disruptions=1)
+
+
+def test_what_a_container_out_of_memory_ran_has_the_outcome_oom(rig: Rig, marks: Marks) -> None:
+    worker = start_worker(rig)
+    lead(rig)
+    run_marks(rig, marks, maxRetries=0)
+    # The kubelet's word first: it takes as many requests to the API server, and the operator waits a second for it.
+    rig.kubelet.oom_killed("worker-0")
+    worker.kill()
+    worker.start()
+    rig.kubelet.ready("worker-0")
+    rig.until(lambda: len(marks.lines()) == 2, "the second run")
+    marks.open()
+
+    status = check(rig, "job", "oom", "succeeded", disruptions=1)
+    assert status["history"][0]["reason"] == "ContainerOutOfMemory"
 
 
 def test_a_deleted_pods_job_runs_on_another_worker(rig: Rig, marks: Marks) -> None:
@@ -84,7 +99,15 @@ def test_an_evicted_pods_job_runs_on_another_worker(rig: Rig, marks: Marks) -> N
     check(rig, "job", "lost", "succeeded", disruptions=1)
 
 
-def test_a_pod_that_is_not_ready_gets_nothing_and_what_it_runs_goes_on(rig: Rig, marks: Marks) -> None:
+def test_a_worker_that_says_it_can_runs_jobs_before_its_pod_is_ready(rig: Rig) -> None:
+    lead(rig)
+    rig.submit("first")
+    start_worker(rig, ready=False)
+
+    check(rig, "first", "succeeded")
+
+
+def test_a_pod_that_is_not_ready_any_more_gets_nothing_and_what_it_runs_goes_on(rig: Rig, marks: Marks) -> None:
     worker = start_worker(rig)
     lead(rig)
     run_marks(rig, marks)

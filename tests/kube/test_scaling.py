@@ -1,5 +1,6 @@
 """Pools on a real API server with the real Deployment and ReplicaSet controllers; every pod is a real worker process."""
 
+import json
 import os
 import signal
 from collections.abc import Callable, Iterator
@@ -258,3 +259,13 @@ def test_the_api_and_the_command_line_tell_the_story_of_a_pool(pool: Pool, tmp_p
         "Jobs: 0 running, 0 waiting, 0 due soon.",
     ] == story(said)  # fmt: skip
     assert (404, True) == (nobody.status, "longshore.dev/pool=nobody" in nobody.json()["detail"])
+
+
+def test_what_workers_run_is_written_for_the_next_leader(pool: Pool) -> None:
+    lead(pool)
+    pool.node.deployment("default", QUICK)
+    pool.submit("job")
+    pool.end_of("job")
+
+    text = pool.until(lambda: pool.deployment()["metadata"]["annotations"].get("longshore.dev/handlers"), "handlers")
+    assert "echo" in json.loads(str(text))["handlers"]

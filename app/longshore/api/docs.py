@@ -4,7 +4,6 @@ from pathlib import Path
 
 from flask import Blueprint, Response, send_from_directory
 
-from longshore.api import openapi, openapi_worker
 from longshore.api.reply import JSON
 from longshore.errors import NotFound
 
@@ -18,12 +17,16 @@ ASSETS = ("swagger-ui.css", "swagger-ui-bundle.js", "start.js", "style.css")
 @bp.get("/openapi.json")
 def document() -> Response:
     """The description of this API, OpenAPI 3.1."""
+    from longshore.api import openapi  # as below: it is rarely asked for, and a worker is to start quickly
+
     return Response(openapi.text(), content_type=JSON, headers={"Cache-Control": "max-age=300"})
 
 
 @worker.get("/openapi.json", endpoint="document")
 def worker_document() -> Response:
     """The description of a worker's API, OpenAPI 3.1."""
+    from longshore.api import openapi_worker
+
     return Response(openapi_worker.text(), content_type=JSON, headers={"Cache-Control": "max-age=300"})
 
 

@@ -12,7 +12,6 @@ from functools import cache
 from typing import Any, TypeVar
 
 import orjson
-import yaml
 from flask import current_app, request
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
@@ -40,7 +39,9 @@ def body() -> tuple[bytes, Any]:
     """The body as JSON bytes and as data; raises NotJson, WrongType, InvalidRequest."""
     data = request.get_data(cache=False)
     if request.mimetype in _YAML:
-        return _from_yaml(data)
+        from longshore.api.manifest import parse as from_yaml  # rare, and a worker is to start quickly
+
+        return from_yaml(data)
     if request.mimetype not in _JSON:
         shown = request.mimetype or "none"
         raise WrongType(f"send the body as application/json or application/yaml, not {shown}")
@@ -53,34 +54,6 @@ def body() -> tuple[bytes, Any]:
         if _NAN.search(data):
             raise NotJson("the body is not JSON: NaN and Infinity are no JSON numbers") from None
         raise NotJson(f"the body is not JSON: {error.msg} at line {error.lineno}, column {error.colno}") from None
-
-
-def _from_yaml(data: bytes) -> tuple[bytes, Any]:
-    try:
-        documents = [document for document in yaml.load_all(data, _Loader) if document is not None]
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
-        raise NotJson(f"the body is not YAML: {str(error).splitlines()[0]}") from None
-    if len(documents) != 1:
-        raise NotJson(f"the body has {len(documents)} YAML documents; send one, or a batch")
-    try:
-        return orjson.dumps(documents[0]), documents[0]
-    except TypeError as error:
-        raise NotJson(f"the body has something that JSON does not know: {error}") from None
-
-
-class _Loader(yaml.SafeLoader):
-    """YAML as JSON sees it: times stay text, and aliases, which can blow a small file up, are refused."""
-
-    def compose_node(self, parent: Any, index: Any) -> Any:
-        if self.check_event(yaml.AliasEvent):
-            raise yaml.YAMLError("aliases are not taken")
-        return super().compose_node(parent, index)
-
-
-_Loader.yaml_implicit_resolvers = {
-    letter: [(tag, regexp) for tag, regexp in rules if tag != "tag:yaml.org,2002:timestamp"]
-    for letter, rules in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}
 
 
 def an_object(data: Any) -> dict[str, Any]:

@@ -99,16 +99,18 @@ def application() -> "Flask":
     from longshore.api.app import create_app, create_worker
     from longshore.errors import AppError
     from longshore.settings import Settings
-    from longshore.store.local import LocalStore
-    from longshore.store.worker import WorkerAttempts
 
     settings = Settings.load_dump(_boot["settings"])
     try:
         loaded = apps.load(settings.apps)
         if _boot.get("role") == "worker":
+            from longshore.store.worker import WorkerAttempts
+
             return create_worker(WorkerAttempts(_boot["rpc"]), settings, loaded)
         if _boot.get("role") == "api":
             return _of_cluster(settings, loaded)
+        from longshore.store.local import LocalStore
+
         return create_app(LocalStore(_boot["rpc"], _boot["db"]), settings, loaded)
     except AppError as error:
         _report(f"-{error.message}")

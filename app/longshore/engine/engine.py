@@ -25,7 +25,7 @@ from longshore.engine.turn import Refused, Turn
 from longshore.engine.webhooks import Outbox
 from longshore.errors import StoreUnavailable
 from longshore.job.limits import QueuePolicy
-from longshore.job.status import Phase, Reason
+from longshore.job.status import Phase, Reason, disrupted
 from longshore.job.waiting import Held
 from longshore.settings import Settings
 from longshore.store.document import document
@@ -231,7 +231,7 @@ class Engine(SlotHost):
             self._echoed.pop(ended.key, None)
             return
         self._count(ended, live.id, live.row.handler, live.row.traceparent)
-        if live.standing.phase == Phase.PENDING and not ended.outcome.disruption:
+        if live.standing.phase == Phase.PENDING and not disrupted(ended.outcome, ended.reason):
             self.metrics.retries.labels(self.metrics.label(live.row.handler)).inc()
 
     def _job_ended(self, live: Live) -> None:

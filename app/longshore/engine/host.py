@@ -18,7 +18,7 @@ from longshore.engine.template import HandlerInfo
 from longshore.engine.waiters import Waiters
 from longshore.errors import AppError
 from longshore.job.spec import rfc3339_at
-from longshore.job.status import Outcome, Reason
+from longshore.job.status import Outcome, Reason, disrupted
 from longshore.settings import Settings
 from longshore.version import __version__
 
@@ -109,7 +109,7 @@ class SlotHost(ABC):
         exemplar = {"trace_id": trace[1]} if len(trace) == 4 else None
         self.metrics.series(self.metrics.run, label, ended.outcome.value).observe(ended.run_seconds, exemplar)
         self.metrics.log_dropped.inc(ended.output.dropped)
-        if ended.outcome.disruption:
+        if disrupted(ended.outcome, ended.reason):
             self.metrics.disruptions.labels(ended.reason).inc()
         if ended.traceback:
             self.journal("attempt_failed", level="warning", job=job, attempt=ended.key.number,

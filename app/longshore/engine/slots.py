@@ -353,10 +353,10 @@ class SlotPool:
         elif exit_.code == 0 and place.attempt is not None and place.attempt.command:
             done = Done(Outcome.SUCCEEDED, exit_code=0, result=b"null")
         elif exit_.code == -signal.SIGKILL and oom_kills() > self._oom_kills:
-            # Whose memory it was is not known, so it counts against no job. Several may have been killed together.
-            self._oom_kills += 1
+            self._oom_kills += 1  # several may have been killed together
             text = "the kernel killed its process: the worker's container was out of memory"
-            done = Done(Outcome.LOST, Reason.OUT_OF_MEMORY, Reason.OUT_OF_MEMORY, text, exit_code=exit_.code)
+            why = Reason.CONTAINER_OUT_OF_MEMORY
+            done = Done(Outcome.OOM, why, why, text, exit_code=exit_.code)
         elif exit_.code == -signal.SIGKILL:
             text = "its process was killed by somebody else: the machine's kernel short of memory, or a person"
             done = Done(Outcome.LOST, Reason.SLOT_KILLED, Reason.SLOT_KILLED, text, exit_code=exit_.code)

@@ -14,7 +14,7 @@ from typing import Literal
 
 from longshore.job.limits import Policy
 from longshore.job.retry import Random, backoff, worth_retrying
-from longshore.job.status import Condition, Outcome, Phase, Reason
+from longshore.job.status import Condition, Outcome, Phase, Reason, disrupted
 
 
 class LifecycleError(Exception):
@@ -52,6 +52,11 @@ class End:
     error_message: str = ""
     exit_code: int | None = None
 
+    @property
+    def disruption(self) -> bool:
+        """Whether it was through no fault of the job."""
+        return disrupted(self.outcome, self.reason)
+
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
@@ -76,7 +81,7 @@ def finish(course: Course, end: End, policy: Policy, *, now: float, random: Rand
         return _ended(course, Phase.SUCCEEDED, "", "")
     if end.outcome is Outcome.CANCELLED:
         return _ended(course, Phase.CANCELLED, Reason.CANCELLED, end.error_message or "cancelled while it ran")
-    if end.outcome.disruption:
+    if end.disruption:
         return _disrupted(course, end, policy)
     return _failed(course, end, policy, now=now, random=random)
 

@@ -37,14 +37,9 @@ class Outcome(StrEnum):
     FAILED = "failed"  # an exception, a non-zero exit, a crash of its own making
     TIMED_OUT = "timed_out"  # ran longer than timeoutSeconds and was ended
     CANCELLED = "cancelled"  # ended because the job was cancelled
-    OOM = "oom"  # went over its memory limit and was ended
+    OOM = "oom"  # went over its memory limit and was ended; a disruption when it was the limit of its whole container
     LOST = "lost"  # disruption: its worker or process went away through no fault of the job
     DRAINED = "drained"  # disruption: its worker had to stop before it was done
-
-    @property
-    def disruption(self) -> bool:
-        """Whether the attempt spends ``maxDisruptions`` instead of ``maxRetries``."""
-        return self in (Outcome.LOST, Outcome.DRAINED)
 
 
 class Reason:
@@ -54,6 +49,7 @@ class Reason:
     TIMED_OUT = "TimedOut"
     CANCELLED = "Cancelled"
     OUT_OF_MEMORY = "OutOfMemory"
+    CONTAINER_OUT_OF_MEMORY = "ContainerOutOfMemory"  # the kernel chose it, or ended all: a disruption
     EXITED = "Exited"  # the process ended by itself with a code
     SIGNALLED = "Signalled"  # the process was ended by a signal that it brought on itself
     SLOT_BROKEN = "SlotBroken"  # something in the process wrote on the slot's own socket
@@ -73,6 +69,13 @@ class Reason:
     DEPENDENCY_FAILED = "DependencyFailed"
     DEPENDENCY_MISSING = "DependencyMissing"
     COMMAND_NOT_FOUND = "CommandNotFound"
+
+
+def disrupted(outcome: Outcome, reason: str) -> bool:
+    """Whether an attempt that ended so spends ``maxDisruptions`` instead of ``maxRetries``."""
+    # Whose memory filled a container is not known, so it counts against no job.
+    whole_container = outcome is Outcome.OOM and reason == Reason.CONTAINER_OUT_OF_MEMORY
+    return whole_container or outcome in (Outcome.LOST, Outcome.DRAINED)
 
 
 # Another attempt cannot change these: they are never retried, whatever `retry.on` says.

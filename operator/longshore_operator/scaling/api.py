@@ -7,7 +7,7 @@ from typing import Final
 from longshore_operator.errors import KubeError, KubeUnavailable
 from longshore_operator.job import Json
 from longshore_operator.kube.client import JSON_PATCH, MERGE_PATCH, KubeClient, path_of
-from longshore_operator.scaling.pool import DESIRED, REASON, STATE
+from longshore_operator.scaling.pool import DESIRED, HANDLERS, REASON, STATE, handlers_text
 from longshore_operator.scaling.state import State
 
 APPS, AUTOSCALING = "/apis/apps/v1", "/apis/autoscaling/v2"
@@ -44,18 +44,21 @@ class PoolApi:
         return True
 
     async def tell(self, state: State, desired: str, word: str, message: str) -> None:
-        """The annotations, when the number or the word has changed; a missing right is no reason not to scale."""
-        if state.told == (desired, word):
+        """The annotations, when the number, the word or the handlers have changed; a missing right is no reason not to scale."""
+        handlers = handlers_text(state.pool, state.handlers)
+        if state.told == (desired, word, handlers):
             return
         path = path_of("deployments", state.pool.namespace, state.pool.deployment, api=APPS)
-        body = {"metadata": {"annotations": {DESIRED: desired, REASON: message, STATE: word}}}
+        body = {
+            "metadata": {"annotations": {DESIRED: desired, REASON: message, STATE: word, HANDLERS: handlers or None}}
+        }
         try:
             await self._client.request("PATCH", path, body, kind="pool", content_type=MERGE_PATCH)
         except KubeUnavailable:
             return  # with the next look
         except KubeError as error:
             self._log("pool_untold", level="warning", pool=state.pool.name, detail=str(error))
-        state.told = (desired, word)
+        state.told = (desired, word, handlers)
 
     async def autoscalers(self, namespace: str, now: float) -> dict[str, str]:
         """Names of HorizontalPodAutoscalers by Deployment; raises KubeUnavailable. ``now`` is monotonic."""

@@ -12,10 +12,12 @@ from longshore_operator.scaling.decide import Knobs
 PREFIX = "longshore.dev/"
 MIN, MAX = f"{PREFIX}min-workers", f"{PREFIX}max-workers"
 DESIRED, REASON, STATE = f"{PREFIX}desired-replicas", f"{PREFIX}reason", f"{PREFIX}scaling"
+HANDLERS = f"{PREFIX}handlers"
 """Written by the operator, on change."""
 MAX_WORKERS = 10_000
 MAX_SECONDS = 86_400.0
 MAX_DIGITS = 6  # of a number of slots
+MAX_HANDLERS_BYTES = 16 * 1024  # of the annotation; all annotations of an object together may have 256 KiB
 
 Json = dict[str, Any]
 Key = tuple[str, str]
@@ -70,6 +72,8 @@ class Pool:
     """Of a pod, by LONGSHORE_SLOTS in its template; 1 when that says nothing."""
     written: tuple[str, str, str]
     """Its annotations desired-replicas, reason and scaling."""
+    handlers: str = ""
+    """Its annotation handlers."""
 
     @property
     def key(self) -> Key:
@@ -103,7 +107,28 @@ def pool(deployment: Json, before: Knobs | None = None) -> Pool:
         namespaces=_names(of_pods.get(NAMESPACES, "")) | {meta["namespace"]},
         template=hashlib.sha256(orjson.dumps(template, option=orjson.OPT_SORT_KEYS)).hexdigest()[:16],
         slots=_slots(template), written=(annotations.get(DESIRED, ""), annotations.get(REASON, ""), annotations.get(STATE, "")),
+        handlers=annotations.get(HANDLERS, ""),
     )  # fmt: skip
+
+
+def handlers_text(pool: Pool, handlers: frozenset[str] | None) -> str:
+    """What the pool's workers run, for the annotation; as it is while they have told nothing, or too much to be kept."""
+    if handlers is None:
+        return pool.handlers
+    text = orjson.dumps({"template": pool.template, "handlers": sorted(handlers)}).decode()
+    return text if len(text) <= MAX_HANDLERS_BYTES else ""
+
+
+def handlers_kept(pool: Pool) -> frozenset[str] | None:
+    """What the annotation says; None when it says nothing of the pods that the pool has now."""
+    try:
+        kept = orjson.loads(pool.handlers)
+        template, handlers = kept["template"], kept["handlers"]
+    except (orjson.JSONDecodeError, TypeError, KeyError):
+        return None  # there is none, or somebody else wrote it
+    if template != pool.template or not isinstance(handlers, list) or not all(isinstance(one, str) for one in handlers):
+        return None
+    return frozenset(handlers)
 
 
 def read(annotations: dict[str, str]) -> Knobs | None:

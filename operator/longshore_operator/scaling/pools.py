@@ -22,7 +22,7 @@ from longshore_operator.scaling.api import APPS, PoolApi, version
 from longshore_operator.scaling.decide import Demand, History, decide
 from longshore_operator.scaling.demand import Coming, demands
 from longshore_operator.scaling.metrics import PoolMetrics
-from longshore_operator.scaling.pool import Key, pool
+from longshore_operator.scaling.pool import Key, handlers_kept, pool
 from longshore_operator.scaling.report import report
 from longshore_operator.scaling.runtimes import RunTimes
 from longshore_operator.scaling.state import State
@@ -74,7 +74,10 @@ class Pools:
         found = pool(resource, state.pool.knobs if state is not None else None)
         if state is None:
             state = self.states[uid] = State(
-                found, Victims(self._workers, self._log), told=(found.written[0], found.written[2])
+                found,
+                Victims(self._workers, self._log),
+                handlers=handlers_kept(found),
+                told=(found.written[0], found.written[2], found.handlers),
             )
         if found.bad and found.bad != state.pool.bad:
             self._log("pool_invalid", level="warning", pool=found.name, namespace=found.namespace, detail=found.bad)
@@ -227,6 +230,7 @@ class Pools:
         less = len(going) + min(len(free_pods), here - wanted)
         if not less or state.pool.rolling:
             return
+        victims.warn(workers, shrinks=True)
         if exposed := victims.exposed(workers):
             self._log("shrink_waits", level="warning", pool=state.pool.name, detail=f"not ready, with jobs: {exposed}")
             return

@@ -30,8 +30,8 @@ class State:
     seen_version: int = 0
     stuck_since: float = 0.0
     shrunk_at: float = float("-inf")
-    told: tuple[str, str] = ("", "")
-    """The annotations desired-replicas and scaling, as they were written last."""
+    told: tuple[str, str, str] = ("", "", "")
+    """The annotations desired-replicas, scaling and handlers, as they were written last."""
 
     running: int = 0
     """Attempts on its workers."""
@@ -51,6 +51,7 @@ class State:
         staying = [one for uid, one in workers.items() if uid not in self.victims.draining and not one.pod.ending]
         stuck = any(worker.pod.stage == UNSCHEDULABLE for worker in staying)
         self.stuck_since = (self.stuck_since or now) if stuck else 0.0
+        self.victims.warn(workers)
         self.running = sum(len(worker.held) for worker in workers.values())
         self.capacity = Capacity(
             workers=max(0, self.pool.replicas - len(self.victims.draining)), slots=self.slots_of_one,

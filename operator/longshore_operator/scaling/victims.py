@@ -91,6 +91,11 @@ class Victims:
         """Those that may go now: drained, empty, and seen not ready."""
         return [uid for uid in self.draining if _empty(workers.get(uid))]
 
+    def warn(self, workers: dict[str, Worker], *, shrinks: bool = False) -> None:
+        """Let nothing be offered to workers that are not ready yet while a ReplicaSet chooses, which may take them."""
+        for worker in workers.values():
+            worker.at_risk = shrinks or bool(self.taken)
+
     def exposed(self, workers: dict[str, Worker]) -> list[str]:
         """Names of workers that a ReplicaSet could take although they run jobs: not ready either. None may go before them."""
         return [worker.pod.name for worker in workers.values()

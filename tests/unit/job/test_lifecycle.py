@@ -31,6 +31,8 @@ def finished(course: Course, ended: End, policy: Policy = Policy(), now: float =
         ("a failure with a retry left", Policy(max_retries=1), end(), Phase.PENDING, ""),
         ("a time-out with a retry left", Policy(max_retries=1), end(Outcome.TIMED_OUT), Phase.PENDING, ""),
         ("its own memory limit", Policy(), end(Outcome.OOM, reason="OutOfMemory"), Phase.FAILED, "OutOfMemory"),
+        ("its container's memory limit", Policy(), end(Outcome.OOM, reason=Reason.CONTAINER_OUT_OF_MEMORY), Phase.PENDING,
+         "ContainerOutOfMemory"),
         ("a lost worker", Policy(), end(Outcome.LOST), Phase.PENDING, ""),
         ("a drained worker", Policy(), end(Outcome.DRAINED), Phase.PENDING, ""),
         ("one disruption too many", Policy(max_disruptions=0), end(Outcome.LOST), Phase.FAILED,

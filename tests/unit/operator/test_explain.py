@@ -18,7 +18,7 @@ NOW, CLOCK = 1_800_000_000.0, 50.0
 def make_worker(desk: Desk, name: str = "worker-0", *, slots: int = 1, queues: str = "", **more: Any) -> Worker:
     pod = Pod(
         uid=f"uid-of-{name}", name=name, namespace="here", pool="pool", address="127.0.0.1:1", ready=True, ending=False,
-        ended="", last_end="", queues=frozenset(filter(None, queues.split(","))), namespaces=frozenset({"here"}),
+        ended="", last_end="", last_end_at=0.0, queues=frozenset(filter(None, queues.split(","))), namespaces=frozenset({"here"}),
     )  # fmt: skip
     worker = Worker(pod, boot="boot", slots=slots, handlers=frozenset({"echo"}), due_at=CLOCK - 1, **more)
     desk.workers[pod.uid] = worker

@@ -29,8 +29,10 @@ def make_pod(**status: Any) -> Json:
     }  # fmt: skip
 
 
-def ended_container(reason: str) -> Json:
-    return {"restartCount": 1, "lastState": {"terminated": {"reason": reason}}}
+def ended_container(
+    reason: str, at: str = "2026-01-01T00:00:00Z", *, name: str = "worker", state: str = "lastState"
+) -> Json:
+    return {"name": name, "restartCount": 1, state: {"terminated": {"reason": reason, "finishedAt": at}}}
 
 
 # -- pods ---------------------------------------------------------------------------------------------------------
@@ -50,11 +52,37 @@ def ended_container(reason: str) -> Json:
         pytest.param({"phase": "Succeeded"}, {"ended": "Succeeded"}, id="ended well"),
         pytest.param({"reason": "NodeLost"}, {"ended": ""}, id="a reason alone is no end"),
         pytest.param({"containerStatuses": [ended_container("OOMKilled")]}, {"last_end": "OOMKilled"}, id="OOM"),
+        pytest.param(
+            {"containerStatuses": [ended_container("OOMKilled", state="state") | ended_container("Error")]},
+            {"last_end": "OOMKilled", "last_end_at": 1_767_225_600.0},
+            id="ended, and not yet started again",
+        ),
+        pytest.param(
+            {"containerStatuses": [ended_container("OOMKilled", name="mesh")]}, {"last_end": ""}, id="sidecar"
+        ),
     ],
 )
 def test_a_pod_is_read(status: Json, expected: Json) -> None:
     found = recover.pod(make_pod(**status))
     assert expected == {name: getattr(found, name) for name in expected}
+
+
+@pytest.mark.parametrize(
+    ("ready", "since", "state", "opens"),
+    [
+        pytest.param("False", "00:00:05", {"running": {"startedAt": "2026-01-01T00:00:05Z"}}, True, id="starts"),
+        pytest.param("False", "00:00:06", {"running": {"startedAt": "2026-01-01T00:00:05Z"}}, False, id="was ready"),
+        pytest.param("False", "00:00:01", {"waiting": {"reason": "CrashLoopBackOff"}}, False, id="does not run"),
+        pytest.param("Unknown", "00:00:05", {"running": {"startedAt": "2026-01-01T00:00:05Z"}}, False, id="silent"),
+        pytest.param("True", "00:00:09", {"running": {"startedAt": "2026-01-01T00:00:05Z"}}, True, id="ready"),
+    ],
+)
+def test_before_its_first_readiness_a_workers_word_is_enough(
+    ready: str, since: str, state: Json, *, opens: bool
+) -> None:
+    condition = {"type": "Ready", "status": ready, "lastTransitionTime": f"2026-01-01T{since}Z"}
+    found = recover.pod(make_pod(conditions=[condition], containerStatuses=[{"name": "worker", "state": state}]))
+    assert (found.open, found.ready) == (opens, ready == "True")
 
 
 def test_a_pod_that_is_being_deleted_is_ending() -> None:
@@ -87,6 +115,7 @@ WELL = recover.pod(make_pod())
 UNREADY = recover.pod(make_pod(conditions=[]))
 EVICTED = recover.pod(make_pod(phase="Failed", reason="Evicted"))
 KILLED = recover.pod(make_pod(containerStatuses=[ended_container("OOMKilled")]))
+KILLED_AT = KILLED.last_end_at
 
 
 @pytest.mark.parametrize(
@@ -96,10 +125,10 @@ KILLED = recover.pod(make_pod(containerStatuses=[ended_container("OOMKilled")]))
         pytest.param(WELL, 4.9, 0, "", id="a little late"),
         pytest.param(WELL, 5.1, 0, "late", id="too late"),
         pytest.param(WELL, -600.0, 0, "", id="asked just now"),
-        pytest.param(WELL, 0.0, 2, "", id="two refusals may be a restart of its door"),
-        pytest.param(WELL, 0.0, 3, "its process is gone", id="nobody listens"),
-        pytest.param(KILLED, 0.0, 3, "OOMKilled", id="nobody listens, and the kubelet says why"),
-        pytest.param(KILLED, 0.0, 0, "", id="what was killed was its predecessor"),
+        pytest.param(WELL, 0.0, 3, "", id="refusals may be a restart of its door"),
+        pytest.param(WELL, 0.0, 4, "its process is gone", id="nobody listens"),
+        pytest.param(KILLED, 0.0, 1, "its process is gone", id="nobody listens, and the kubelet knows why"),
+        pytest.param(KILLED, 0.0, 0, "", id="ended by the kubelet's word alone, which may be older than its feed's"),
         pytest.param(UNREADY, 0.0, 0, "", id="not ready is not lost"),
         pytest.param(UNREADY, 1.9, 0, "", id="not ready, a little late"),
         pytest.param(UNREADY, 2.1, 0, "late", id="not ready and late"),
@@ -108,9 +137,23 @@ KILLED = recover.pod(make_pod(containerStatuses=[ended_container("OOMKilled")]))
     ],
 )
 def test_what_is_lost(pod: Pod | None, silent: float, refusals: int, why: str) -> None:
-    found = recover.lost(pod, silent_seconds=silent, refusals=refusals)
+    found = recover.lost(pod, silent_seconds=silent, refusals=refusals, heard_at=KILLED_AT - 5)
     assert why in found
     assert bool(why) == bool(found)
+
+
+@pytest.mark.parametrize(
+    ("pod", "heard_at", "how"),
+    [
+        pytest.param(KILLED, KILLED_AT - 5, "OOMKilled", id="heard before"),
+        pytest.param(KILLED, KILLED_AT + 0.9, "OOMKilled", id="heard in the same second"),
+        pytest.param(KILLED, KILLED_AT + 1, "", id="heard since: it was its predecessor's end"),
+        pytest.param(WELL, 0.0, "", id="has not ended"),
+        pytest.param(None, 0.0, "", id="gone"),
+    ],
+)
+def test_how_the_container_has_ended_since(pod: Pod | None, heard_at: float, how: str) -> None:
+    assert how == recover.container_end(pod, heard_at)
 
 
 # -- claims -------------------------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from longshore_operator.scaling.decide import Knobs
-from longshore_operator.scaling.pool import ANNOTATIONS, MAX, MIN, Pool, pool
+from longshore_operator.scaling.pool import ANNOTATIONS, HANDLERS, MAX, MIN, Pool, handlers_kept, handlers_text, pool
 
 BEFORE = Knobs(1, 7)
 
@@ -52,6 +52,24 @@ def test_what_is_wrong_is_named_and_the_last_good_values_hold(annotations: dict[
 
     assert says in found.bad
     assert BEFORE == found.knobs
+
+
+def test_what_its_workers_run_is_kept_for_the_next_leader_until_the_template_changes() -> None:
+    runs = frozenset({"", "echo", "shop.resize"})
+    text = handlers_text(made({MAX: "4"}), runs)
+
+    assert runs == handlers_kept(made({HANDLERS: text}))
+    assert handlers_kept(made({HANDLERS: text}, slots="9")) is None, "other pods"
+    assert text == handlers_text(made({HANDLERS: text}), None), "nobody has told yet"
+    assert not handlers_text(made({}), frozenset(f"handler-{number}" for number in range(2000))), "too long to be kept"
+
+
+@pytest.mark.parametrize(
+    "told", ["", "echo", "[]", "7", "{}", '{"template": "%s"}', '{"template": "%s", "handlers": [1, "echo"]}',
+             '{"template": "%s", "handlers": "echo"}', '{"template": "%s", "handlers": [["echo"]]}'],
+)  # fmt: skip
+def test_what_somebody_else_wrote_about_handlers_is_not_taken(told: str) -> None:
+    assert handlers_kept(made({HANDLERS: told.replace("%s", made({}).template)})) is None
 
 
 def test_a_pool_that_names_no_queue_is_wrong() -> None:

@@ -13,6 +13,8 @@ from longshore_operator.job import Attempt, Job
 from longshore_operator.kube.client import KubeClient
 from longshore_operator.kube.config import KubeConfig
 from longshore_operator.recover import Pod
+from longshore_operator.scaling.pool import HANDLERS, handlers_text
+from longshore_operator.scaling.pool import pool as read_pool
 from longshore_operator.scaling.pools import Pools
 from longshore_operator.scaling.victims import TAKEN_SECONDS, Victims, unplaced
 
@@ -30,6 +32,20 @@ class Line(AttemptsClient):
             raise WorkerUnreachable("no answer")
 
 
+class Slow(Line):
+    """One address answers when it is told to; ``reached``: it has been asked."""
+
+    def __init__(self, slow: str) -> None:
+        super().__init__()
+        self.slow, self.reached, self.answers = slow, asyncio.Event(), asyncio.Event()
+
+    async def drain(self, address: str, *, on: bool) -> None:
+        if address == self.slow:
+            self.reached.set()
+            await self.answers.wait()
+        await super().drain(address, on=on)
+
+
 def log(*_: Any, **__: Any) -> None:
     pass
 
@@ -37,7 +53,7 @@ def log(*_: Any, **__: Any) -> None:
 def make_worker(name: str, *, jobs: int = 0, **pod: Any) -> Worker:
     given: dict[str, Any] = {
         "uid": name, "name": name, "namespace": "here", "pool": "default", "address": name, "ready": True, "ending": False,
-        "ended": "", "last_end": "", "queues": frozenset(), "namespaces": frozenset({"here"}), **pod,
+        "ended": "", "last_end": "", "last_end_at": 0.0, "queues": frozenset(), "namespaces": frozenset({"here"}), **pod,
     }  # fmt: skip
     worker = Worker(Pod(**given), boot="boot", slots=4)
     for number in range(jobs):
@@ -66,6 +82,21 @@ def test_only_workers_that_run_nothing_are_drained() -> None:
     assert ["b"] == choose(victims, workers, 4)
     assert workers["b"].draining
     assert 0 == workers["b"].free(0.0), "something would be offered to it"
+
+
+def test_a_starting_worker_gets_nothing_while_a_replica_set_chooses_who_goes() -> None:
+    workers = by_uid(make_worker("a", ready=False, starting=True), make_worker("b"))
+    victims = Victims(Line(), log)
+    victims.warn(workers)
+    assert [4, 4] == [worker.free(0.0) for worker in workers.values()]
+    victims.warn(workers, shrinks=True)
+    assert [0, 4] == [worker.free(0.0) for worker in workers.values()]
+    victims.taken["c"] = 0.0
+    victims.warn(workers)
+    assert [0, 4] == [worker.free(0.0) for worker in workers.values()], "it has not chosen yet"
+    victims.taken.clear()
+    victims.warn(workers)
+    assert [4, 4] == [worker.free(0.0) for worker in workers.values()]
 
 
 def test_above_the_maximum_the_least_busy_ones_are_drained_and_may_finish() -> None:
@@ -113,6 +144,23 @@ def test_what_a_replica_set_did_not_take_is_taken_back() -> None:
     assert ({}, {}, False) == (victims.taken, victims.draining, workers["a"].draining)
 
 
+def test_a_worker_that_is_slow_to_answer_does_not_hold_up_another_that_is_taken_back() -> None:
+    slow, other = make_worker("slow"), make_worker("other")
+    slow.draining = other.draining = True
+
+    async def take_back() -> None:
+        line = Slow("slow")
+        going = asyncio.create_task(Victims(line, log).take_back([slow, other]))
+        await asyncio.wait_for(line.reached.wait(), 10)
+        await asyncio.sleep(0)  # what does not wait for it goes on
+        assert (slow.draining, other.draining) == (True, False)
+        line.answers.set()
+        await going
+        assert not slow.draining
+
+    asyncio.run(take_back())
+
+
 def test_a_victim_whose_process_was_started_again_is_none_any_more() -> None:
     workers = by_uid(make_worker("a"))
     victims = Victims(Line(), log)
@@ -155,3 +203,18 @@ def test_a_busy_worker_that_goes_right_after_a_shrink_is_counted_once() -> None:
     pools._verify(state, workers, 105.0)
     pools._verify(state, workers, 106.0)
     assert 1 == counted()
+
+
+def test_a_new_leader_knows_what_the_workers_of_a_pool_at_zero_run() -> None:
+    deployment: dict[str, Any] = {
+        "metadata": {"namespace": "here", "name": "pool-default", "uid": "d", "labels": {"longshore.dev/pool": "default"}},
+        "spec": {"replicas": 0, "template": {"spec": {"containers": []}}},
+    }  # fmt: skip
+    text = handlers_text(read_pool(deployment), frozenset({"echo"}))
+    deployment["metadata"]["annotations"] = {HANDLERS: text}
+    pools = Pools(
+        Desk(), KubeClient(KubeConfig(server="http://127.0.0.1:1")), Line(), CollectorRegistry(), on=True, log=log
+    )
+    pools.seen(deployment)
+    offer = pools.states["d"].offer()
+    assert (offer.may_run("echo"), offer.may_run("resize")) == (True, False)
