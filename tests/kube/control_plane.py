@@ -16,7 +16,8 @@ from typing import Any
 from urllib.parse import quote
 
 from kube.certificates import Authority, write_key_pair, write_kubeconfig
-from kube.daemon import Daemon, StartError, free_port
+from kube.daemon import Daemon, StartError
+from service import free_port
 
 READY_SECONDS = 60.0  # 3 s on an idle machine; tests may share two cores with a compiler
 CRDS = Path(__file__).parents[2] / "manifests/crds"
