@@ -128,7 +128,7 @@ def test_an_end_that_is_nonsense_is_recorded_as_far_as_it_makes_sense(rig: Rig, 
         uid = rig.submit(f"job-{number}")["metadata"]["uid"]
         rig.until(lambda uid=uid: any(offer["uid"] == uid for offer in liar.offers), "the offer")  # type: ignore[misc]
         liar.ends(uid, 1, **said)
-        assert phase == rig.end_of(f"job-{number}", 10)["phase"], str(said)[:200]
+        assert phase == rig.end_of(f"job-{number}")["phase"], str(said)[:200]
 
     assert not operator.lines("status_refused")
     assert len(nonsense) == len(liar.offers), "none is run again"
@@ -171,7 +171,7 @@ def test_a_worker_that_answers_at_once_is_not_asked_in_a_circle(rig: Rig, liar: 
     before, since = liar.polls, time.monotonic()
     rig.until(lambda: time.monotonic() - since > 2, "two seconds")
 
-    assert liar.polls - before < 20
+    assert liar.polls - before < 10 * (time.monotonic() - since)
 
 
 def test_an_attempt_that_nobody_here_stopped_is_a_disruption(rig: Rig, liar: Liar) -> None:
@@ -210,6 +210,8 @@ def test_a_status_that_somebody_else_wrote_stands(rig: Rig) -> None:
     rig.plane.must(
         "PATCH", f"{rig.path}/job/status", {"status": {"phase": "Running", "attempts": 1, "worker": "ghost"}}
     )
+    rig.submit("behind", cancel=True)
+    rig.end_of("behind")  # what came before it in the same watch has been seen; pods come in another one
     start_worker(rig)
 
     status = check(rig, "job", "lost", "succeeded", disruptions=1)
