@@ -4,6 +4,7 @@ import itertools
 import json
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
@@ -91,25 +92,29 @@ def test_a_worker_with_another_token_gets_nothing(rig: Rig) -> None:
     assert "401" in operator.lines("worker_unreachable")[0]["detail"]
 
 
-@pytest.mark.parametrize(
-    "answer",
-    [
-        b"", b"{", b"\xff\xfe", b"[]", b"{}", b'{"version": 2}', b"[" * 100_000, b'{"a":' * 100_000,
-        b'{"version": 1, "boot": 5, "cursor": "x", "entries": "none"}',
-    ],
-    ids=lambda answer: repr(answer[:12]),
-)  # fmt: skip
-def test_garbage_is_no_answer(rig: Rig, liar: Liar, answer: bytes) -> None:
-    start_worker(rig)
-    liar.answer = lambda: answer
-    operator = lead(rig)
-    rig.until(lambda: liar.polls >= 3, "polls")
-    rig.submit("job")
+GARBAGE = [
+    b"", b"{", b"\xff\xfe", b"[]", b"{}", b'{"version": 2}', b"[" * 100_000, b'{"a":' * 100_000,
+    b'{"version": 1, "boot": 5, "cursor": "x", "entries": "none"}',
+]  # fmt: skip
 
-    check(rig, "job", "succeeded")
-    assert operator.lines("worker_unreachable")
-    assert operator.process is not None
-    assert operator.process.poll() is None
+
+def test_garbage_is_no_answer(rig: Rig) -> None:
+    start_worker(rig)
+    with ExitStack() as stack:
+        liars = [stack.enter_context(Liar(rig.kubelet.next_address()).serving()) for _ in GARBAGE]
+        for number, (liar, answer) in enumerate(zip(liars, GARBAGE, strict=True)):
+            liar.answer = lambda answer=answer: answer  # type: ignore[misc]  # a default binds now
+            rig.kubelet.add_pod(rig.namespace, f"liar-{number}", "default", liar.port, ip=liar.host)
+        operator = lead(rig)
+        for liar in liars:
+            rig.until(lambda liar=liar: liar.polls >= 3, "polls")  # type: ignore[misc]
+        rig.submit("job")
+
+        check(rig, "job", "succeeded")
+        unreachable = {line["worker"] for line in operator.lines("worker_unreachable")}
+        assert {f"liar-{number}" for number in range(len(GARBAGE))} == unreachable
+        assert operator.process is not None
+        assert operator.process.poll() is None
 
 
 def test_an_end_that_is_nonsense_is_recorded_as_far_as_it_makes_sense(rig: Rig, liar: Liar) -> None:
