@@ -1,7 +1,9 @@
 """A real service for tests: ``python -m longshore serve`` on free loopback ports, in a folder of its own."""
 
+import itertools
 import json
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -102,7 +104,7 @@ class Service:
     def probe(self, path: str) -> int:
         """Status of the engine's own listener; 0 when nobody answers."""
         try:
-            with urllib.request.urlopen(f"http://{self.host}:{self.probe_port}{path}", timeout=2) as answer:
+            with urllib.request.urlopen(f"http://{self.host}:{self.probe_port}{path}", timeout=10) as answer:
                 return int(answer.status)
         except urllib.error.HTTPError as error:
             return error.code
@@ -191,8 +193,23 @@ def command_line(pid: int) -> str:
         return ""
 
 
+# Below those that the system gives to outgoing connections (32768 and up on Linux), so that none of these takes the port
+# of a program that is not up yet, or down between kill and start. A slice for each process of xdist: two that draw at
+# random from one range get the same port in one run of many.
+_slice = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % 4
+_first = 11_000 + 5_000 * _slice
+_ports = itertools.cycle(range(_first, _first + 5_000))
+for _ in range(random.randrange(5_000)):  # other runs on this machine begin elsewhere
+    next(_ports)
+
+
 def free_port() -> int:
-    """A port that nobody has now."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
+    """A port that nobody has now, and that this process has not had for a long while."""
+    while True:
+        port = next(_ports)
+        with socket.socket() as sock:
+            try:
+                sock.bind(("0.0.0.0", port))  # nobody has it on any address: pods have loopback addresses of their own
+            except OSError:
+                continue
+            return port

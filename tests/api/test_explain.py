@@ -139,10 +139,11 @@ def test_an_array_that_is_being_cancelled_is_explained(service: Service, eventua
     id = submit(service, "sometimes_stubborn", count=2)
     eventually(lambda: items(service, id) == [0, 1])
     eventually(lambda: b"deaf" in b"".join(service.client().logs(id, index=1)))
-    service.request("POST", f"/v1/jobs/{id}:cancel", {"graceSeconds": 3})
+    service.request("POST", f"/v1/jobs/{id}:cancel", {"graceSeconds": 600})
     eventually(lambda: items(service, id) == [1])
 
     assert "Running" == explain(service, id)["reason"]
+    service.request("POST", f"/v1/jobs/{id}:cancel", {"graceSeconds": 0})
     assert "Cancelled" == service.client().wait(id, 20)["status"]["phase"]
     assert "Ended" == explain(service, id)["reason"]
 

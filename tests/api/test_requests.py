@@ -5,7 +5,6 @@ import json
 import re
 import socket
 import threading
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -380,7 +379,7 @@ def test_events_are_streamed_and_resumed(shared_service: Service) -> None:
 
 
 def test_progress_is_seen_while_the_job_runs(shared_service: Service, eventually: Callable[..., Any]) -> None:
-    id = submit(shared_service, {"handler": "sleep", "args": {"seconds": 3, "steps": 6}}).json()["id"]
+    id = submit(shared_service, {"handler": "sleep", "args": {"seconds": 30, "steps": 60}}).json()["id"]
     found = eventually(lambda: shared_service.client().get(id)["status"].get("progress"))
 
     assert 0 < found["percent"] < 100
@@ -414,11 +413,15 @@ def test_a_queue_is_paused_explained_and_resumed(start_service: Callable[..., Se
     assert "Succeeded" == service.client().wait(id, 10)["status"]["phase"]
 
 
-def test_limits_of_a_queue_are_changed_at_run_time_and_checked(start_service: Callable[..., Service]) -> None:
+def test_limits_of_a_queue_are_changed_at_run_time_and_checked(
+    start_service: Callable[..., Service], eventually: Callable[..., Any]
+) -> None:
     service = start_service()
     bad = service.request("PATCH", "/v1/queues/default", {"concurrency": 0})
     good = service.request("PATCH", "/v1/queues/default", {"concurrency": 1, "maxPending": 1})
-    naps = [submit(service, {"handler": "naps"}) for _ in range(3)]
+    naps = [submit(service, {"handler": "naps"})]
+    eventually(lambda: service.client().get(naps[0].json()["id"])["status"]["phase"] == "Running")
+    naps += [submit(service, {"handler": "naps"}) for _ in range(2)]
 
     assert (422, "/concurrency") == (bad.status, bad.json()["errors"][0]["pointer"])
     assert (1, ["concurrency", "maxPending"]) == (good.json()["policy"]["concurrency"], good.json()["overridden"])
@@ -448,23 +451,27 @@ def test_a_slow_client_holds_nobody_up(shared_service: Service) -> None:
         sock.close()
 
 
-def test_a_client_that_leaves_while_it_waits_loses_nothing(shared_service: Service) -> None:
+def test_a_client_that_leaves_while_it_waits_loses_nothing(
+    shared_service: Service, eventually: Callable[..., Any]
+) -> None:
     body = b'{"handler":"sleep","args":{"seconds":0.3},"name":"left-alone"}'
     sock = socket.create_connection(("127.0.0.1", shared_service.port))
     sock.sendall(b"POST /v1/jobs HTTP/1.1\r\nHost: 127.0.0.1\r\nPrefer: wait=20\r\nContent-Type: application/json\r\n"
                  b"Content-Length: %d\r\n\r\n%b" % (len(body), body))  # fmt: skip
-    time.sleep(0.1)
+    eventually(lambda: 200 == shared_service.request("GET", "/v1/jobs/left-alone").status, what="the job")
     sock.close()
 
     assert "Succeeded" == shared_service.client().wait("left-alone", 10)["status"]["phase"]
 
 
-def test_waits_over_the_budget_are_answered_at_once(start_service: Callable[..., Service]) -> None:
+def test_waits_over_the_budget_are_answered_at_once(
+    start_service: Callable[..., Service], eventually: Callable[..., Any]
+) -> None:
     service = start_service(api_threads=4, wait_threads=1)
     id = submit(service, {"handler": "naps"}).json()["id"]
-    first = threading.Thread(target=lambda: service.request("GET", f"/v1/jobs/{id}?wait=5"))
+    first = threading.Thread(target=lambda: service.request("GET", f"/v1/jobs/{id}?wait=30"))
     first.start()
-    time.sleep(0.3)
+    eventually(lambda: b"longshore_waiting_requests 1.0" in service.request("GET", "/metrics").body, what="the wait")
     answer = submit(service, {"handler": "naps"}, Prefer="wait=20")
     stream = service.request("GET", f"/v1/jobs/{id}/logs?follow=true")
 

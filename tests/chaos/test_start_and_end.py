@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from longshore.client import Client
-from service import HERE, Service, descendants, free_port
+from service import HERE, SAMPLES, Service, descendants, free_port
 
 
 @pytest.fixture
@@ -171,10 +171,10 @@ def limit(pid: int, size: int) -> None:
 
 
 def test_sigterm_drains_and_the_answers_say_so(
-    start_service: Callable[..., Service], eventually: Callable[..., Any]
+    start_service: Callable[..., Service], eventually: Callable[..., Any], tmp_path: Path
 ) -> None:
-    service = start_service(slots=1)
-    id = service.client().submit({"handler": "sleep", "args": {"seconds": 2, "steps": 1}})["id"]
+    service = start_service(slots=1, apps=f"{SAMPLES},worker_jobs")
+    id = service.client().submit({"handler": "held", "args": {"path": str(tmp_path / "gate")}})["id"]
     eventually(lambda: service.client().get(id)["status"]["phase"] == "Running")
     waiting = service.client().submit({"handler": "echo"})["id"]
     os.kill(service.pid, signal.SIGTERM)
@@ -188,11 +188,16 @@ def test_sigterm_drains_and_the_answers_say_so(
     assert "Running" == service.request("GET", f"/v1/jobs/{id}").json()["status"]["phase"]
     assert "Draining" == service.request("GET", f"/v1/jobs/{waiting}/explain").json()["reason"]
     assert 200 == service.request("GET", "/v1/jobs").status
+    assert 200 == service.probe("/livez")
+    (tmp_path / "gate").touch()
     assert 0 == service.wait_end()
     with sqlite3.connect(service.folder / "longshore.db") as db:
         found = dict(db.execute("SELECT id, phase FROM jobs").fetchall())
     db.close()
     assert {id: "Succeeded", waiting: "Pending"} == found
+    service.start()
+    assert 1 == service.client().get(id)["status"]["attempts"]
+    assert "Succeeded" == service.client().wait(waiting, 10)["status"]["phase"]
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -10,7 +10,8 @@ from typing import Any
 from e2e.images import ROOT, Images
 from e2e.node import Node
 from helm_chart import CHART, tool
-from kube.daemon import Daemon, free_port
+from kube.daemon import Daemon
+from service import free_port
 
 Object = dict[str, Any]
 API = "/apis/longshore.dev/v1alpha1/namespaces"

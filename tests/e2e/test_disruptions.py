@@ -13,6 +13,7 @@ from e2e.release import Object, Release
 # Jobs that eat memory are commands; two slots leave room for a second job beside the one that is looked at.
 VALUES = {"pools": {"default": {"commands": True, "slots": 2, "resources": {"limits": {"memory": "400Mi"}}}}}
 DRAIN = ("drain", NODE, "--ignore-daemonsets", "--delete-emptydir-data")
+ONCE = ["sh", "-c", '[ "$LONGSHORE_ATTEMPT" != 1 ] || sleep 300']  # runs until somebody cuts it off, and then no more
 GREEDY = "data = []\nwhile True: data.append(bytearray(b'x' * 2**24))"
 
 
@@ -40,7 +41,7 @@ def test_a_drain_of_the_node_respects_the_budget_and_loses_no_job(
     release.kubectl("scale", f"deployment/{release.deployment('worker')}", "--replicas=2")
     release.kubectl("rollout", "status", f"deployment/{release.deployment('worker')}", "--timeout=60s")
     for number in range(4):
-        release.submit(f"drained-{number}", handler="sleep", args={"seconds": 6})
+        release.submit(f"drained-{number}", handler="sleep", args={"seconds": 10})
     for number in range(4):
         release.running(f"drained-{number}")
     workers = [pod["metadata"]["name"] for pod in release.pods("worker")]
@@ -105,7 +106,7 @@ def test_a_container_out_of_memory_is_a_disruption_not_a_failure(release: Releas
 
 
 def test_jobs_of_a_killed_container_run_again(release: Release) -> None:
-    release.submit("killed", handler="sleep", args={"seconds": 5})
+    release.submit("killed", command=ONCE)
     release.running("killed")
     (pod,) = release.pods("worker")
 
@@ -117,7 +118,7 @@ def test_jobs_of_a_killed_container_run_again(release: Release) -> None:
 
 
 def test_jobs_of_a_node_that_stops_run_when_it_is_back(release: Release, eventually: Callable[..., Any]) -> None:
-    release.submit("node-gone", handler="sleep", args={"seconds": 5})
+    release.submit("node-gone", command=ONCE)
     release.running("node-gone")
     (pod,) = release.pods("worker")
 

@@ -15,7 +15,7 @@ import yaml
 
 from e2e.images import ROOT
 from e2e.release import API, Object, Release
-from kube.daemon import free_port
+from service import free_port
 
 PAGE = (ROOT / "docs/scaling.md").read_text()
 CREATE, LOOK, EXPLAIN = re.findall(r"```bash\n(.*?)```", PAGE, re.DOTALL)

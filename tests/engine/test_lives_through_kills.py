@@ -51,11 +51,12 @@ def test_a_cancelled_array_starts_no_further_item(start_service: Starter, eventu
     id = submit(service, "sometimes_stubborn", count=6, parallelism=2)
     eventually(lambda: items(service, id) == [0, 1])
     eventually(lambda: b"deaf" in b"".join(service.client().logs(id, index=1)))
-    service.request("POST", f"/v1/jobs/{id}:cancel", {"graceSeconds": 1})
+    service.request("POST", f"/v1/jobs/{id}:cancel", {"graceSeconds": 600})
     eventually(lambda: items(service, id) == [1], what="the end of the first item")
     other = submit(service)
 
     assert ("Succeeded", "") == ended(service, other), "a turn in which the array could have started one"
+    service.request("POST", f"/v1/jobs/{id}:cancel", {"graceSeconds": 0})
     assert ("Cancelled", "Cancelled") == ended(service, id)
     assert (2, 1) == (events(service, id, "started"), events(service, id, "cancelled"))
 
@@ -123,22 +124,27 @@ def test_a_redriven_job_stays_in_line_over_a_kill(start_service: Starter, eventu
 def test_a_start_deadline_counts_from_start_after_over_a_kill_too(start_service: Starter) -> None:
     """After the restart it counted from the submit."""
     service = start_service()
-    later = (datetime.now(UTC) + timedelta(seconds=6)).isoformat()
-    id = submit(service, startAfter=later, startDeadlineSeconds=2)
-    service.kill()
-    service.start()
+    later = (datetime.now(UTC) + timedelta(seconds=600)).isoformat()
+    id = submit(service, startAfter=later, startDeadlineSeconds=0.2)
+    kill_and_start(service)
+    other = submit(service, suspend=True, startDeadlineSeconds=0.2)
 
-    assert ("Succeeded", "") == ended(service, id)
+    assert ("Failed", "StartDeadlineExceeded") == ended(service, other), "one of a later deadline"
+    assert "Pending" == phase(service, id)
 
 
 @pytest.mark.parametrize("killed", [False, True])
 def test_a_start_deadline_counts_from_the_end_of_what_it_waited_for(start_service: Starter, killed: bool) -> None:
     """It counted from the submit, when the job could not have started."""
     service = start_service()
-    submit(service, "sleep", name="a", args={"seconds": 3, "steps": 1})
-    submit(service, name="b", after=["a"], startDeadlineSeconds=2)
+    submit(service, name="a", suspend=True)
+    submit(service, name="b", after=["a"], startDeadlineSeconds=0.2)
+    assert ("Failed", "StartDeadlineExceeded") == ended(
+        service, submit(service, suspend=True, startDeadlineSeconds=0.2)
+    ), "one of a later deadline"
+    assert "Pending" == phase(service, "b")
+    service.request("POST", "/v1/jobs/a:resume")
     assert ("Succeeded", "") == ended(service, "a")
-    assert ("Succeeded", "") == ended(service, "b")
 
     service.request("POST", "/v1/queues/default:pause")
     submit(service, name="c", after=["a"], startDeadlineSeconds=1)

@@ -38,7 +38,7 @@ def started(path: Path) -> Callable[[], bool]:
 )
 def test_a_handler_that_writes_on_the_control_socket_hurts_nobody_else(pool: RealPool, text: str) -> None:
     pool.start("writes_to_control", args(text=text))
-    pool.until(lambda: pool.listener.ends, seconds=4.0, what="the end of the attempt")
+    pool.until(lambda: pool.listener.ends, what="the end of the attempt")
 
     assert b"{}" == pool.run("echo").result
 
@@ -345,7 +345,7 @@ def test_a_command_starts_with_signals_as_they_come_from_the_shelf(pool: RealPoo
 
 def test_a_command_that_runs_too_long_goes_with_everything_it_started(pool: RealPool, tmp_path: Path) -> None:
     script = f"trap '' TERM; setsid sleep 600 & echo $! > {tmp_path}/pid; sleep 600 & wait; sleep 600"
-    ended = pool.command(script, timeout_seconds=0.3)
+    ended = pool.command(script, timeout_seconds=1.5)  # time enough to get there
 
     assert Outcome.TIMED_OUT is ended.outcome
     assert not alive(int((tmp_path / "pid").read_text()))
@@ -387,7 +387,7 @@ def test_an_application_that_cannot_be_used_is_told(
     make_pool: Callable[..., RealPool], make_app: Callable[[str], tuple[str, ...]], text: str
 ) -> None:
     pool = make_pool(apps=make_app(text))
-    pool.until(lambda: pool.listener.failure, seconds=4.0, what="the failure")
+    pool.until(lambda: pool.listener.failure, what="the failure")
 
 
 def test_a_place_whose_process_could_not_be_forked_is_filled_again(
@@ -405,7 +405,7 @@ def once():
 os.register_at_fork(after_in_child=once)
 """
     pool = make_pool(apps=make_app(text))
-    pool.until(pool.slots.free, seconds=4.0, what="a free place")
+    pool.until(pool.slots.free, what="a free place")
 
     assert (tmp_path / "failed").exists()
     assert b"{}" == pool.run("echo").result

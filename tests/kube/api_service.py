@@ -32,6 +32,7 @@ def grant(plane: ControlPlane, namespace: str, name: str, rules: list[dict[str, 
     plane.must("POST", f"{path}/roles", {"metadata": {"name": name}, "rules": rules})
     binding = {"metadata": {"name": name}, "subjects": [subject], "roleRef": reference}
     plane.must("POST", f"{path}/rolebindings", binding)
+    plane.until_allowed(f"system:serviceaccount:{subject['namespace']}:{subject['name']}", namespace, rules)
 
 
 def everywhere(plane: ControlPlane, name: str, rules: list[dict[str, Any]], subject: dict[str, str]) -> None:

@@ -1,10 +1,8 @@
 """A long-running program of the test cluster: its own process group, its own log, gone when the tests are gone."""
 
 import os
-import random
 import shutil
 import signal
-import socket
 import subprocess
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -73,18 +71,3 @@ class Daemon:
         """The end of its log, with the log's path."""
         lines = self.log.read_text(errors="replace").splitlines() if self.log.exists() else []
         return "\n".join([f"the end of {self.log}:", *lines[-count:]])
-
-
-def free_port() -> int:
-    """A free port below those that the system gives to outgoing connections (32768 and up on Linux).
-
-    So that no connection takes the port of an API server while it is down between kill and start.
-    """
-    while True:
-        port = random.randrange(18_000, 30_000)
-        with socket.socket() as sock:
-            try:
-                sock.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return port

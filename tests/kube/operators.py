@@ -6,7 +6,9 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +67,16 @@ class Operator:
             assert self.process is not None
             assert self.process.poll() is None, self.log.read_text()[-4000:]
             time.sleep(0.05)
+
+    def ask(self, path: str, token: str = "word") -> tuple[int, Json]:
+        """What it answers on its own port."""
+        port = self.lines("listening")[-1]["port"]
+        request = urllib.request.Request(f"http://127.0.0.1:{port}{path}", headers={"Authorization": f"Bearer {token}"})
+        try:
+            with urllib.request.urlopen(request, timeout=10) as answer:
+                return answer.status, json.loads(answer.read())
+        except urllib.error.HTTPError as error:
+            return error.code, json.loads(error.read())
 
     def cpu_seconds(self) -> float:
         """What it has used since its start, user and system."""
@@ -204,6 +216,21 @@ class Rig:
             lambda: status if (status := self.status(name))["phase"] == phase else None, f"{name} {phase}", seconds
         )
         return found
+
+
+def writes_of(plane: ControlPlane, act: Callable[[int], object]) -> Iterator[int]:
+    """How many status writes of jobs an act costs, up to three times: ``1 in writes_of(…)``.
+
+    Where the machine was slow it may rightly be one more. ``act`` gets the number of the time, from 0, and ends when its
+    last write is there to be read.
+    """
+    for number in range(3):
+        before = status_patches(plane)
+        act(number)
+        counted = status_patches(plane)
+        while counted < (again := status_patches(plane)):  # a request is counted a moment after its answer
+            counted = again
+        yield counted - before
 
 
 def status_patches(plane: ControlPlane, resource: str = "jobs") -> int:

@@ -18,7 +18,8 @@ import yaml
 
 from helm_chart import promtool, tool
 from kube.control_plane import ControlPlane
-from kube.daemon import Daemon, free_port
+from kube.daemon import Daemon
+from service import free_port
 
 NAME = "main"
 READY_SECONDS = 60.0

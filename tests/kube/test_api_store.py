@@ -475,6 +475,7 @@ def test_the_whole_way(
         done = service.ask("POST", "/v1/jobs", {"handler": "primes", "args": {"limit": 100}}, headers=wait)
         said = service.ask("POST", "/v1/jobs", {"command": ["sh", "-c", "echo still here; sleep 600"], "name": "talks"})
         eventually(lambda: service.resource("talks")["status"]["phase"] == "Running")
+        eventually(lambda: b"still here" in service.ask("GET", "/v1/jobs/talks/logs").body, what="its output")
         live = service.ask("GET", "/v1/jobs/talks/logs")
         for name in ("second", "third"):
             service.ask("POST", "/v1/jobs", {"command": ["sleep", "600"], "name": name})

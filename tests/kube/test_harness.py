@@ -45,16 +45,21 @@ def test_a_user_without_rights_is_refused(control_plane: ControlPlane, namespace
     assert f'User "stranger" cannot list resource "pods" in API group "" in the namespace "{namespace}"' in done.stderr
 
 
-def test_a_right_given_to_a_group_is_a_right(control_plane: ControlPlane, namespace: str) -> None:
+def test_a_right_given_to_a_group_is_a_right(
+    control_plane: ControlPlane, namespace: str, eventually: Callable[..., object]
+) -> None:
     control_plane.kubectl(
         "create", "rolebinding", "guests", "--clusterrole=view", "--group=guests", "-n", namespace, check=True
     )
     guest = control_plane.kubeconfig("guest", ["guests"])
-    control_plane.kubectl("get", "pods", "-n", namespace, kubeconfig=guest, check=True)
+    # The API server looks rights up in a cache, which hears of a binding a little later.
+    eventually(lambda: 0 == control_plane.kubectl("get", "pods", "-n", namespace, kubeconfig=guest).returncode)
     assert control_plane.kubectl("get", "pods", "-A", kubeconfig=guest).returncode != 0
 
 
-def test_a_service_account_token_is_real(control_plane: ControlPlane, namespace: str) -> None:
+def test_a_service_account_token_is_real(
+    control_plane: ControlPlane, namespace: str, eventually: Callable[..., object]
+) -> None:
     control_plane.kubectl("create", "serviceaccount", "robot", "-n", namespace, check=True)
     token = control_plane.token(namespace, "robot")
     review = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview", "spec": {"token": token}}
@@ -68,7 +73,7 @@ def test_a_service_account_token_is_real(control_plane: ControlPlane, namespace:
         "create", "rolebinding", "robot", "--clusterrole=view", f"--serviceaccount={namespace}:robot", "-n", namespace,
         check=True,
     )  # fmt: skip
-    assert 200 == control_plane.request("GET", path, token=token)[0]
+    eventually(lambda: 200 == control_plane.request("GET", path, token=token)[0], what="the right")
     kubeconfig = control_plane.service_account_kubeconfig(namespace, "robot")
     control_plane.kubectl("get", "configmaps", "-n", namespace, kubeconfig=kubeconfig, check=True)
 

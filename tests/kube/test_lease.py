@@ -303,7 +303,8 @@ def test_a_holder_that_was_asleep_wakes_up_without_the_lease(control_plane: Cont
         async with client_of(control_plane) as client:
             with holder(control_plane, namespace) as process:
                 process.send_signal(signal.SIGSTOP)
-                second = elector(client, namespace, "b")
+                # It keeps what it has got, however slow the machine is.
+                second = elector(client, namespace, "b", lease_seconds=300, renew_seconds=200)
                 await second.acquire()
                 holding = asyncio.create_task(second.hold(lambda: pytest.fail("lost")))
                 process.send_signal(signal.SIGCONT)
@@ -326,6 +327,8 @@ def test_a_missing_right_is_named(control_plane: ControlPlane, namespace: str, v
         ["rolebinding", "elector", "--role=elector", f"--user={who}"],
     ):
         control_plane.kubectl("create", *args, "-n", namespace, check=True)
+    rule = {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": have.split(",")}
+    control_plane.until_allowed(who, namespace, [rule])
     if verb == "update":
         put_lease(control_plane, namespace, holderIdentity="", leaseDurationSeconds=1)
 

@@ -4,6 +4,7 @@ import itertools
 import json
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
@@ -91,25 +92,29 @@ def test_a_worker_with_another_token_gets_nothing(rig: Rig) -> None:
     assert "401" in operator.lines("worker_unreachable")[0]["detail"]
 
 
-@pytest.mark.parametrize(
-    "answer",
-    [
-        b"", b"{", b"\xff\xfe", b"[]", b"{}", b'{"version": 2}', b"[" * 100_000, b'{"a":' * 100_000,
-        b'{"version": 1, "boot": 5, "cursor": "x", "entries": "none"}',
-    ],
-    ids=lambda answer: repr(answer[:12]),
-)  # fmt: skip
-def test_garbage_is_no_answer(rig: Rig, liar: Liar, answer: bytes) -> None:
-    start_worker(rig)
-    liar.answer = lambda: answer
-    operator = lead(rig)
-    rig.until(lambda: liar.polls >= 3, "polls")
-    rig.submit("job")
+GARBAGE = [
+    b"", b"{", b"\xff\xfe", b"[]", b"{}", b'{"version": 2}', b"[" * 100_000, b'{"a":' * 100_000,
+    b'{"version": 1, "boot": 5, "cursor": "x", "entries": "none"}',
+]  # fmt: skip
 
-    check(rig, "job", "succeeded")
-    assert operator.lines("worker_unreachable")
-    assert operator.process is not None
-    assert operator.process.poll() is None
+
+def test_garbage_is_no_answer(rig: Rig) -> None:
+    start_worker(rig)
+    with ExitStack() as stack:
+        liars = [stack.enter_context(Liar(rig.kubelet.next_address()).serving()) for _ in GARBAGE]
+        for number, (liar, answer) in enumerate(zip(liars, GARBAGE, strict=True)):
+            liar.answer = lambda answer=answer: answer  # type: ignore[misc]  # a default binds now
+            rig.kubelet.add_pod(rig.namespace, f"liar-{number}", "default", liar.port, ip=liar.host)
+        operator = lead(rig)
+        for liar in liars:
+            rig.until(lambda liar=liar: liar.polls >= 3, "polls")  # type: ignore[misc]
+        rig.submit("job")
+
+        check(rig, "job", "succeeded")
+        unreachable = {line["worker"] for line in operator.lines("worker_unreachable")}
+        assert {f"liar-{number}" for number in range(len(GARBAGE))} == unreachable
+        assert operator.process is not None
+        assert operator.process.poll() is None
 
 
 def test_an_end_that_is_nonsense_is_recorded_as_far_as_it_makes_sense(rig: Rig, liar: Liar) -> None:
@@ -128,7 +133,7 @@ def test_an_end_that_is_nonsense_is_recorded_as_far_as_it_makes_sense(rig: Rig, 
         uid = rig.submit(f"job-{number}")["metadata"]["uid"]
         rig.until(lambda uid=uid: any(offer["uid"] == uid for offer in liar.offers), "the offer")  # type: ignore[misc]
         liar.ends(uid, 1, **said)
-        assert phase == rig.end_of(f"job-{number}", 10)["phase"], str(said)[:200]
+        assert phase == rig.end_of(f"job-{number}")["phase"], str(said)[:200]
 
     assert not operator.lines("status_refused")
     assert len(nonsense) == len(liar.offers), "none is run again"
@@ -171,7 +176,7 @@ def test_a_worker_that_answers_at_once_is_not_asked_in_a_circle(rig: Rig, liar: 
     before, since = liar.polls, time.monotonic()
     rig.until(lambda: time.monotonic() - since > 2, "two seconds")
 
-    assert liar.polls - before < 20
+    assert liar.polls - before < 10 * (time.monotonic() - since)
 
 
 def test_an_attempt_that_nobody_here_stopped_is_a_disruption(rig: Rig, liar: Liar) -> None:
@@ -210,6 +215,8 @@ def test_a_status_that_somebody_else_wrote_stands(rig: Rig) -> None:
     rig.plane.must(
         "PATCH", f"{rig.path}/job/status", {"status": {"phase": "Running", "attempts": 1, "worker": "ghost"}}
     )
+    rig.submit("behind", cancel=True)
+    rig.end_of("behind")  # what came before it in the same watch has been seen; pods come in another one
     start_worker(rig)
 
     status = check(rig, "job", "lost", "succeeded", disruptions=1)

@@ -1,12 +1,8 @@
 """The operator on a real API server, with real workers: what users see of it."""
 
-import json
-import urllib.error
-import urllib.request
 from pathlib import Path
-from typing import Any
 
-from kube.operators import Operator, Rig
+from kube.operators import Rig
 
 
 def test_a_job_runs_on_a_worker_and_its_result_is_on_record(rig: Rig) -> None:
@@ -22,17 +18,6 @@ def test_a_job_runs_on_a_worker_and_its_result_is_on_record(rig: Rig) -> None:
     rig.plane.kubectl("wait", "--for=condition=Finished", "lsj/hello", "-n", rig.namespace, "--timeout=5s")
 
 
-def ask(operator: Operator, path: str) -> tuple[int, dict[str, Any]]:
-    """What an operator answers on its own port."""
-    port = operator.lines("listening")[0]["port"]
-    request = urllib.request.Request(f"http://127.0.0.1:{port}{path}", headers={"Authorization": "Bearer word"})
-    try:
-        with urllib.request.urlopen(request, timeout=5) as answer:
-            return answer.status, json.loads(answer.read())
-    except urllib.error.HTTPError as error:
-        return error.code, json.loads(error.read())
-
-
 def test_a_standby_says_who_leads_until_it_does(rig: Rig, tmp_path: Path) -> None:
     token = tmp_path / "word"
     token.write_text("word\n")
@@ -40,15 +25,15 @@ def test_a_standby_says_who_leads_until_it_does(rig: Rig, tmp_path: Path) -> Non
     leader = rig.leader(token_file=token)
     address = f"operator-0-{leader.process.pid}_127.0.0.1:{leader.lines('listening')[0]['port']}"  # type: ignore[union-attr]
     standby = rig.operator(token_file=token)
-    rig.until(lambda: standby.lines("listening") and address in ask(standby, "/v1/workers")[1]["detail"], "its word")
+    rig.until(lambda: standby.lines("listening") and address in standby.ask("/v1/workers")[1]["detail"], "its word")
     rig.submit("waits", "no_such_handler")
-    rig.until(lambda: ask(leader, f"/v1/explain/{rig.namespace}/waits")[0] == 200, "the leader's answer")
+    rig.until(lambda: leader.ask(f"/v1/explain/{rig.namespace}/waits")[0] == 200, "the leader's answer")
 
     assert (503, "/problems/not-leading") == (
-        (answer := ask(standby, f"/v1/explain/{rig.namespace}/waits"))[0], answer[1]["type"])  # fmt: skip
+        (answer := standby.ask(f"/v1/explain/{rig.namespace}/waits"))[0], answer[1]["type"])  # fmt: skip
     assert 0 == leader.terminate()
     standby.wait_for("took_over")
-    rig.until(lambda: ask(standby, f"/v1/explain/{rig.namespace}/waits")[0] == 200, "the new leader's answer")
+    rig.until(lambda: standby.ask(f"/v1/explain/{rig.namespace}/waits")[0] == 200, "the new leader's answer")
 
 
 def test_a_worker_that_cannot_be_asked_is_logged_once_until_it_can(rig: Rig) -> None:

@@ -35,7 +35,7 @@ def test_a_killed_workers_job_runs_on_another_worker(rig: Rig, marks: Marks) -> 
     lead(rig)
     run_marks(rig, marks)
     rig.workers[running_on(rig)].kill()
-    rig.until(lambda: len(marks.lines()) == 2, "the second run", 10)
+    rig.until(lambda: len(marks.lines()) == 2, "the second run")
     marks.open()
 
     status = check(rig, "job", "lost", "succeeded", disruptions=1)
@@ -86,13 +86,15 @@ def test_a_deleted_pods_job_runs_on_another_worker(rig: Rig, marks: Marks) -> No
 
 def test_an_evicted_pods_job_runs_on_another_worker(rig: Rig, marks: Marks) -> None:
     two_workers(rig)
-    lead(rig)
+    operator = lead(rig)
     run_marks(rig, marks)
     name = running_on(rig)
     # Its process hangs, so that only the pod's phase tells.
     signal_all(rig.workers[name], signal.SIGSTOP)
     rig.kubelet.evict(name)
-    rig.until(lambda: len(marks.lines()) == 2, "the second run", 8)
+    rig.until(lambda: len(marks.lines()) == 2, "the second run")
+    operator.wait_for("worker_lost")
+    assert "its pod has ended: Evicted" == operator.lines("worker_lost")[0]["detail"]
     rig.workers[name].end()
     marks.open()
 
@@ -109,9 +111,13 @@ def test_a_worker_that_says_it_can_runs_jobs_before_its_pod_is_ready(rig: Rig) -
 
 def test_a_pod_that_is_not_ready_any_more_gets_nothing_and_what_it_runs_goes_on(rig: Rig, marks: Marks) -> None:
     worker = start_worker(rig)
-    lead(rig)
+    token = rig.folder / "tokens-of-the-operator"
+    token.write_text("word\n")
+    operator = lead(rig, token_file=token)
     run_marks(rig, marks)
     rig.kubelet.not_ready("worker-0")
+    # Pods and jobs are two watches: the job may come first unless the operator has heard of the other.
+    rig.until(lambda: not operator.ask("/v1/workers")[1]["items"][0]["ready"], "the pod that is not ready")
     later = rig.submit("later")
     since = time.monotonic()
     # Longer than a worker may be silent that is not ready: this one only has nothing to say.
@@ -133,7 +139,7 @@ def test_a_node_that_is_gone_loses_its_jobs(rig: Rig, marks: Marks) -> None:
     signal_all(worker, signal.SIGSTOP)
     rig.kubelet.node_gone()
     start_worker(rig, "worker-1")
-    rig.until(lambda: len(marks.lines()) == 2, "the second run", 25)
+    rig.until(lambda: len(marks.lines()) == 2, "the second run")
     worker.end()
     marks.open()
 

@@ -42,9 +42,12 @@ def test_a_running_job_is_adopted_by_the_next_operator(rig: Rig, marks: Marks, *
     if long:
         rig.phase("job", "Running")
     operator.kill()
+    # A machine that was slow meanwhile has it on record in both cases.
+    recorded = rig.status("job")["phase"] == "Running"
+    assert recorded or not long
     operator.start()
     operator.wait_for("took_over", times=2)
-    assert ["attempt_adopted"] * (not long) == [line["action"] for line in operator.lines("attempt_adopted")]
+    assert ["attempt_adopted"] * (not recorded) == [line["action"] for line in operator.lines("attempt_adopted")]
     marks.open()
 
     check(rig, "job", "succeeded")
@@ -167,7 +170,7 @@ def test_a_pause_of_the_operator_is_not_a_silence_of_its_workers(rig: Rig, marks
 
 def test_ends_are_written_when_the_api_server_is_back(own_rig: Rig, marks: Marks) -> None:
     worker = start_worker(own_rig)
-    operator = own_rig.leader()
+    operator = own_rig.leader(lease_seconds=300)  # it leads on, however long the API server takes to come back
     run_marks(own_rig, marks)
     own_rig.plane.kill_apiserver()
     marks.open()
@@ -197,8 +200,8 @@ def test_jobs_created_while_the_api_server_fails_all_run(own_rig: Rig) -> None:
     own_rig.plane.kill_apiserver()
     assert operator.process is not None
     assert 75 == operator.process.wait(20), "it cannot lead without its lease"
-    operator.start()
-    operator.wait_for("api_server_unreachable")
+    # The next one keeps its lease, however slow the machine is: nobody would start it again.
+    own_rig.operator(lease_seconds=300).wait_for("api_server_unreachable")
     own_rig.plane.start_apiserver()
     submitting.join()
 
@@ -223,7 +226,7 @@ def persist(rig: Rig, name: str) -> None:
 
 def test_a_failing_etcd_loses_nothing(own_rig: Rig, marks: Marks) -> None:
     worker = start_worker(own_rig)
-    operator = own_rig.leader(lease_seconds=60)
+    operator = own_rig.leader(lease_seconds=300)
     run_marks(own_rig, marks)
     own_rig.plane.kill_etcd()
     marks.open()

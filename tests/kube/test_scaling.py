@@ -55,18 +55,19 @@ def test_a_burst_wakes_a_pool_at_zero_and_no_job_is_disturbed_by_the_way_back(po
     pool.undisturbed(*names)
     pool.until(lambda: pool.replicas() == 0 and not pool.node.pods(), "a pool at zero", 60)
     assert 3 == len(pool.node.workers), "more pods than were wanted, or fewer"
-    assert ("0", "Active", "nothing to do, so no worker") == pool.said()
+    pool.until(lambda: pool.said() == ("0", "Active", "nothing to do, so no worker"), "its word on the pool")
     assert 0 == pool.metric("longshore_operator_disruptions_total")
     assert 0 == pool.metric("longshore_operator_scale_in_busy_workers_total")
-    assert 0 == pool.metric("longshore_pool_desired_replicas")
+    pool.until(lambda: 0 == pool.metric("longshore_pool_desired_replicas"), "the wish for none")
 
 
 def test_the_busy_worker_of_three_stays(pool: Pool, tmp_path: Path) -> None:
     lead(pool)
-    pool.node.deployment("default", QUICK, replicas=3)
+    pool.node.deployment("default", QUICK | {"min-workers": "3"}, replicas=3)  # none goes before all have come
     pool.until(lambda: len(pool.ready()) == 3, "three workers")
     long = hold(pool, tmp_path, "long")
     holder = pool.until(lambda: pool.status("long").get("worker"), "its start")
+    pool.annotate(min_workers="0")
     pool.until(
         lambda: [holder] == [pod["metadata"]["name"] for pod in pool.node.pods()], "the end of the idle ones", 60
     )
@@ -79,9 +80,10 @@ def test_the_busy_worker_of_three_stays(pool: Pool, tmp_path: Path) -> None:
 
 def test_a_worker_on_its_way_out_is_taken_back_when_there_is_work(pool: Pool, tmp_path: Path) -> None:
     lead(pool)
-    pool.node.deployment("default", QUICK, replicas=1)
+    pool.node.deployment("default", QUICK | {"min-workers": "1"}, replicas=1)
     (name,) = pool.until(pool.ready, "a worker")
     pool.node.probing = False  # the pod stays ready, so the drained worker may not go yet
+    pool.annotate(min_workers="0")
     worker = pool.node.workers[name]
     pool.until(lambda: worker.poll("").draining, "a drain")
     assert 1 == pool.replicas(), "it was not seen not ready"
@@ -220,7 +222,7 @@ def test_pods_without_a_node_stop_growth_and_are_the_first_to_go(pool: Pool, tmp
         ),
         "the limit",
     )
-    assert "Limited" == pool.said()[1]
+    pool.until_said("Limited")
     there = pool.replicas()
     pool.until(lambda: pool.metric("longshore_operator_scale_decisions_total") >= 2, "decisions")
     assert there == pool.replicas() == 2

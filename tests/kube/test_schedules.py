@@ -293,6 +293,7 @@ def test_these_rights_are_enough(control_plane: ControlPlane, namespace: str) ->
     control_plane.kubectl(
         "create", "rolebinding", "clock", "--role=clock", f"--user={user}", "-n", namespace, check=True
     )
+    control_plane.until_allowed(user, namespace, rules)
 
     async def test() -> None:
         stage = Stage(control_plane, namespace)

@@ -30,7 +30,7 @@ def test_a_redriven_job_that_has_ended_before_its_redrive_was_written_is_on_reco
             await writer.changed(job)
             job.phase, job.reason, job.redrives, job.attempts = Phase.SUCCEEDED, "", 1, 2
             await writer.changed(job)
-            await asyncio.wait_for(writer.idle(), 10)
+            await asyncio.wait_for(writer.idle(), 30)
 
     asyncio.run(run())
     status = cluster.must("GET", f"{path}/late")["status"]

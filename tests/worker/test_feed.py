@@ -169,16 +169,18 @@ def test_a_stopped_worker_lets_its_attempts_finish_and_tells_before_it_goes(
 
 
 def test_an_idle_worker_does_not_wait_for_connections_that_are_kept(start_worker: Callable[..., Worker]) -> None:
-    worker = start_worker()
-    kept = http.client.HTTPConnection(worker.url.removeprefix("http://"), timeout=LONG)
-    kept.request("GET", "/metrics")
-    kept.getresponse().read()
-    began = time.monotonic()
+    def stopped_in() -> float:
+        worker = start_worker()
+        kept = http.client.HTTPConnection(worker.url.removeprefix("http://"), timeout=LONG)
+        kept.request("GET", "/metrics")
+        kept.getresponse().read()
+        began = time.monotonic()
+        worker.stop()
+        kept.close()
+        return time.monotonic() - began
 
-    worker.stop()
-
-    assert time.monotonic() - began < 2  # gunicorn alone would wait so long for another request
-    kept.close()
+    # gunicorn alone would wait so long for another request, each time; a machine that is slow makes it wait once.
+    assert any(stopped_in() < 2 for _ in range(3))
 
 
 def test_what_does_not_finish_in_time_is_drained(start_worker: Callable[..., Worker]) -> None:
