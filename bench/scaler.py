@@ -56,7 +56,8 @@ def workers(desk: Desk) -> None:
     now = time.time()
     for number in range(WORKERS):
         uid = f"pod-{number}"
-        pod = Pod(uid, uid, "here", "pool", "10.0.0.1:8081", True, False, "", "", frozenset(), frozenset({"here"}))
+        pod = Pod(uid=uid, name=uid, namespace="here", pool="pool", address="10.0.0.1:8081", ready=True, ending=False, ended="",
+                  last_end="", last_end_at=0.0, queues=frozenset(), namespaces=frozenset({"here"}))  # fmt: skip
         worker = desk.workers[uid] = Worker(pod, boot="boot", slots=SLOTS, handlers=frozenset(HANDLERS))
         for slot in range(SLOTS):
             one = job(-1 - number * SLOTS - slot)
