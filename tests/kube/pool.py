@@ -54,11 +54,16 @@ class Pool(Rig):
             if {"Ready": "True"}.items() <= {c["type"]: c["status"] for c in pod.get("status", {}).get("conditions", ())}.items()
         ]  # fmt: skip
 
-    def metric(self, name: str) -> float:
-        """A number of the operator's."""
+    def metrics(self) -> str:
+        """All of the operator's."""
         port = next(int(line["port"]) for line in self.operators[-1].lines("listening"))
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics") as answer:
-            lines = [line for line in answer.read().decode().splitlines() if line.startswith(name)]
+            text: str = answer.read().decode()
+        return text
+
+    def metric(self, name: str) -> float:
+        """A number of the operator's."""
+        lines = [line for line in self.metrics().splitlines() if line.startswith(name)]
         return sum(float(line.rpartition(" ")[2]) for line in lines)
 
     def undisturbed(self, *names: str) -> None:
