@@ -256,7 +256,7 @@ def test_the_scalers_of_others_go_by_the_slots_that_are_wanted() -> None:
         "url": "http://ls-operator.demo:8082/v1/pools/demo/two/load", "valueLocation": "wantedSlots", "targetValue": "3",
     } == asking["triggers"][0]["metadata"]  # fmt: skip
     assert {
-        "serverAddress": "http://prometheus:9090", "threshold": "3",
+        "serverAddress": "http://prometheus:9090", "threshold": "3", "ignoreNullValues": "false",
         "query": 'max(longshore_pool_wanted_slots{exported_namespace="demo",pool="three"})',
     } == scraped["triggers"][0]["metadata"]  # fmt: skip
 

@@ -45,10 +45,10 @@ def pool(kube_tools: Path, tmp_path: Path) -> Iterator[Pool]:
 
 @pytest.fixture
 def prometheus(pool: Pool, tmp_path: Path) -> Iterator[Prometheus]:
-    """One that scrapes the operator, under the label that the chart's monitors give its pod."""
+    """One that scrapes the operator in another namespace than the pool, which tells the label `namespace` from ours."""
     pool.leader(leader_election=False)
     (port,) = (line["port"] for line in pool.operators[0].lines("listening"))
-    target = {"targets": [f"127.0.0.1:{port}"], "labels": {"namespace": pool.namespace}}
+    target = {"targets": [f"127.0.0.1:{port}"], "labels": {"namespace": "elsewhere"}}
     prometheus = Prometheus(tmp_path)
     prometheus.config.write_text(yaml.safe_dump({
         "global": {"scrape_interval": "1s"}, "scrape_configs": [{"job_name": "operator", "static_configs": [target]}],
