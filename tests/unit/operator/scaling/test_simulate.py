@@ -7,7 +7,7 @@ import pytest
 from longshore_operator.scaling.arrivals import Arrival
 from longshore_operator.scaling.decide import Knobs
 from longshore_operator.scaling.limits import JOBS_PER_SECOND, memory_mib, peaks
-from longshore_operator.scaling.simulate import Sample, Seen, Simulation
+from longshore_operator.scaling.simulate import HANDOVER_SECONDS, Sample, Seen, Simulation
 
 
 def simulated(*arrivals: Arrival, until: float = math.inf, **knobs: float) -> Seen:
@@ -27,6 +27,12 @@ def test_a_load_that_can_be_worked_out() -> None:
     assert Sample(9, 0, 0, 0) in seen.samples
     assert (2, 2, 1) in [(one.workers, one.busy, one.waiting) for one in seen.samples]
     assert seen.worker_seconds == pytest.approx(sum(one.workers for one in seen.samples), rel=0.05)
+
+
+def test_a_slot_is_empty_between_two_jobs() -> None:
+    seen = simulated(*[Arrival(50, 0.0)] * 101, min_workers=1, max_workers=1)
+
+    assert 100 * HANDOVER_SECONDS == pytest.approx(max(seen.waits))
 
 
 def test_requests_are_those_of_the_design() -> None:
@@ -51,7 +57,7 @@ def test_a_handler_has_a_run_time_of_its_own() -> None:
 
 def test_a_load_beyond_what_was_measured_is_told() -> None:
     rate = 2 * JOBS_PER_SECOND
-    seen = simulated(*(Arrival(number / rate, 0.0) for number in range(int(30 * rate))), min_workers=1)
+    seen = simulated(*(Arrival(number / rate, 0.0) for number in range(int(30 * rate))), min_workers=8, max_workers=8)
     beyond = {peak.what: round(peak.value) for peak in peaks(seen) if peak.beyond}
 
     assert {"jobs/s": round(rate), "API requests/s": round(3 * rate)} == beyond
