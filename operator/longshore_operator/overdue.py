@@ -51,8 +51,9 @@ class Overdue:
 
     def _look_at_handlers(self, elapsed: float) -> None:
         held = [self._desk.jobs[uid] for line in self._desk.lines.values() for uid in line.held(Held.HANDLER)]
+        # The first look at a job counts nothing: it may have come a moment ago.
         self._unknown = {
-            job.uid: self._unknown.get(job.uid, 0.0) + (elapsed if self._desk.served(job) else 0.0)
+            job.uid: self._unknown[job.uid] + (elapsed if self._desk.served(job) else 0.0) if job.uid in self._unknown else 0.0
             for job in held if not job.running
         }  # fmt: skip
         for uid, seconds in self._unknown.items():

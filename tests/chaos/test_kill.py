@@ -3,6 +3,8 @@
 import os
 import signal
 import sqlite3
+import subprocess
+import tempfile
 import threading
 import time
 from collections import Counter
@@ -184,14 +186,12 @@ def test_a_job_that_outlasts_the_drain_runs_again(
 
 
 def test_a_disk_that_fills_up_refuses_and_recovers(
-    start_service: Callable[..., Service], eventually: Callable[..., Any], tmp_path: Path
+    start_service: Callable[..., Service], eventually: Callable[..., Any]
 ) -> None:
-    import subprocess
-
     if os.geteuid() != 0:
         pytest.skip("mounting a small file system needs root")
-    disk = tmp_path / "disk"
-    disk.mkdir()
+    # Not below pytest's folders: what a killed run leaves mounted there ends every later run that cleans up.
+    disk = Path(tempfile.mkdtemp(prefix="longshore-disk-"))
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(disk)], check=True)
     try:
         service = start_service(data_dir=disk)
@@ -216,3 +216,4 @@ def test_a_disk_that_fills_up_refuses_and_recovers(
         service.end()
     finally:
         subprocess.run(["umount", "-l", str(disk)], check=True)
+        disk.rmdir()

@@ -25,12 +25,15 @@ def example(name: str) -> Object:
 
 @pytest.fixture(scope="module", autouse=True)
 def pool(release: Release) -> None:
-    """Workers that run commands, and an operator that has the key of webhooks."""
+    """Workers that run commands, an operator that has the key of webhooks, and a schedule that comes due meanwhile."""
     text = f"whsec_{base64.b64encode(KEY).decode()}"
     release.kubectl("create", "secret", "generic", "hooks", f"--from-literal=hook-key={text}")
     release.upgrade({
         "pools": {"default": {"commands": True}}, "operator": {"webhookSecrets": {release.namespace: "hooks"}},
     })  # fmt: skip
+    schedule = example("schedule")
+    schedule["spec"]["cron"] = "* * * * *"
+    release.kubectl("apply", "--filename=-", input=yaml.safe_dump(schedule))
 
 
 @pytest.fixture
@@ -76,9 +79,7 @@ def test_jobs_of_a_queue_wait_while_it_is_paused(release: Release) -> None:
 
 
 def test_a_schedule_makes_a_job_when_it_is_due(release: Release, eventually: Callable[..., Any]) -> None:
-    schedule = example("schedule")
-    schedule["spec"]["cron"] = "* * * * *"
-    release.kubectl("apply", "--filename=-", input=yaml.safe_dump(schedule))
+    """Last, because it waits for the end of a minute."""
 
     def made() -> list[str]:
         return release.kubectl("get", "lsj", "--selector=team=reports", "--output=name").split()

@@ -1,7 +1,9 @@
 """``longshore api`` against a real API server, with accounts and rights of its own."""
 
 import base64
+import itertools
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +34,23 @@ def grant(plane: ControlPlane, namespace: str, name: str, rules: list[dict[str, 
     plane.must("POST", f"{path}/roles", {"metadata": {"name": name}, "rules": rules})
     binding = {"metadata": {"name": name}, "subjects": [subject], "roleRef": reference}
     plane.must("POST", f"{path}/rolebindings", binding)
-    plane.until_allowed(f"system:serviceaccount:{subject['namespace']}:{subject['name']}", namespace, rules)
+    until_allowed(plane, f"system:serviceaccount:{subject['namespace']}:{subject['name']}", namespace, rules)
+
+
+def until_allowed(plane: ControlPlane, user: str, namespace: str, rules: Iterable[dict[str, Any]]) -> None:
+    """Wait until these rights are in force: the API server has roles in a cache, which hears of one a little later.
+
+    ``rules``: as a Role has them, without resource names.
+    """
+    path, limit = "/apis/authorization.k8s.io/v1/subjectaccessreviews", time.monotonic() + 60
+    for rule in rules:
+        for verb, group, resource in itertools.product(rule["verbs"], rule["apiGroups"], rule["resources"]):
+            name, _, subresource = resource.partition("/")
+            what = {"namespace": namespace, "verb": verb, "group": group, "resource": name, "subresource": subresource}
+            review = {"spec": {"user": user, "resourceAttributes": what}}
+            while not plane.must("POST", path, review)["status"]["allowed"]:
+                assert time.monotonic() < limit, f"{user} may not {verb} {resource}"
+                time.sleep(0.02)
 
 
 def everywhere(plane: ControlPlane, name: str, rules: list[dict[str, Any]], subject: dict[str, str]) -> None:

@@ -10,7 +10,7 @@ import shutil
 import ssl
 import subprocess
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -127,25 +127,6 @@ class ControlPlane:
             path = f"/api/v1/namespaces/{name}/serviceaccounts/default"
             self._wait(self.controller_manager, lambda: self._there(path))
         return name
-
-    def until_allowed(self, user: str, namespace: str, rules: Iterable[Mapping[str, Any]]) -> None:
-        """Wait until these rights are in force: the API server looks them up in a cache, which hears of a role a little later.
-
-        ``rules``: as a Role has them, without resource names. StartError when they do not come into force.
-        """
-        wanted = [
-            {"namespace": namespace, "verb": verb, "group": group, "resource": name, "subresource": subresource}
-            for rule in rules for verb in rule["verbs"] for group in rule["apiGroups"]
-            for name, _, subresource in (resource.partition("/") for resource in rule["resources"])
-        ]  # fmt: skip
-        path = "/apis/authorization.k8s.io/v1/subjectaccessreviews"
-
-        def allowed(what: Mapping[str, str]) -> bool:
-            return bool(
-                self.must("POST", path, {"spec": {"user": user, "resourceAttributes": what}})["status"]["allowed"]
-            )
-
-        self._wait(self.apiserver, lambda: all(map(allowed, wanted)))
 
     def token(self, namespace: str, service_account: str, *, seconds: int = 3600) -> str:
         """A real token of a ServiceAccount, by TokenRequest; the ServiceAccount must be there."""

@@ -59,7 +59,7 @@ class Operator:
                 found.append(said)
         return found
 
-    def wait_for(self, action: str, times: int = 1, seconds: float = 30.0) -> None:
+    def wait_for(self, action: str, times: int = 1, seconds: float = 60.0) -> None:
         """Until it has logged that so often."""
         limit = time.monotonic() + seconds
         while len(self.lines(action)) < times:
@@ -193,7 +193,7 @@ class Rig:
         """Change what may be changed of its specification."""
         self.plane.must("PATCH", f"{self.path}/{name}", {"spec": spec})
 
-    def until(self, true: Callable[[], Any], what: str, seconds: float = 30.0) -> Any:
+    def until(self, true: Callable[[], Any], what: str, seconds: float = 60.0) -> Any:
         """Look again and again, until something is so."""
         limit = time.monotonic() + seconds
         while not (found := true()):
@@ -202,7 +202,7 @@ class Rig:
             time.sleep(0.02)
         return found
 
-    def end_of(self, name: str, seconds: float = 30.0) -> Json:
+    def end_of(self, name: str, seconds: float = 60.0) -> Json:
         """Wait for the end of a job; its status."""
         ends = ("Succeeded", "Failed", "Cancelled")
         found: Json = self.until(
@@ -210,7 +210,7 @@ class Rig:
         )
         return found
 
-    def phase(self, name: str, phase: str, seconds: float = 30.0) -> Json:
+    def phase(self, name: str, phase: str, seconds: float = 60.0) -> Json:
         """Wait for a phase; the status then."""
         found: Json = self.until(
             lambda: status if (status := self.status(name))["phase"] == phase else None, f"{name} {phase}", seconds

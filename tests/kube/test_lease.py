@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from kube.api_service import until_allowed
 from kube.control_plane import ControlPlane
 from kube.operator_side import client_of, until
 from longshore_operator.errors import ConfigError
@@ -328,7 +329,7 @@ def test_a_missing_right_is_named(control_plane: ControlPlane, namespace: str, v
     ):
         control_plane.kubectl("create", *args, "-n", namespace, check=True)
     rule = {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": have.split(",")}
-    control_plane.until_allowed(who, namespace, [rule])
+    until_allowed(control_plane, who, namespace, [rule])
     if verb == "update":
         put_lease(control_plane, namespace, holderIdentity="", leaseDurationSeconds=1)
 

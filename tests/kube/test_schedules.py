@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from kube.api_service import until_allowed
 from kube.control_plane import ControlPlane
 from kube.operator_side import Json, client_of, until
 from longshore_operator.kube.client import KubeClient, path_of
@@ -293,7 +294,7 @@ def test_these_rights_are_enough(control_plane: ControlPlane, namespace: str) ->
     control_plane.kubectl(
         "create", "rolebinding", "clock", "--role=clock", f"--user={user}", "-n", namespace, check=True
     )
-    control_plane.until_allowed(user, namespace, rules)
+    until_allowed(control_plane, user, namespace, rules)
 
     async def test() -> None:
         stage = Stage(control_plane, namespace)
