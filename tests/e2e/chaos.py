@@ -3,6 +3,7 @@
 import http.client
 import itertools
 import os
+import random
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -101,8 +102,8 @@ class Chaos:
                 kill.back = since
 
     def _leads_since(self) -> float:
-        leases = f"/apis/coordination.k8s.io/v1/namespaces/{self._release.namespace}/leases/{self._release.name}-operator"
-        spec = patiently(lambda: self._release.plane.must("GET", leases))["spec"]
+        leases, name = f"/apis/coordination.k8s.io/v1/namespaces/{self._release.namespace}/leases", self._release.name
+        spec = patiently(lambda: self._release.plane.must("GET", f"{leases}/{name}-operator"))["spec"]
         return datetime.fromisoformat(spec["acquireTime"]).timestamp()
 
     def count(self) -> None:
@@ -112,8 +113,9 @@ class Chaos:
             if line.startswith("longshore_operator_scale_in_busy_workers_total"):
                 self.busy_removed += float(line.rpartition(" ")[2])
 
-    def kill(self, kind: str) -> None:
-        """SIGKILL to whose turn it is; nothing when it does not run."""
+    def kill(self, kind: str) -> bool:
+        """SIGKILL to whose turn it is; False when it does not run, or is not ready again since the last time."""
+        before = len(self.kills)
         match kind:
             case "apiserver":
                 self._restart_apiserver()
@@ -125,6 +127,7 @@ class Chaos:
                 self._lose_node()
             case _:
                 self._kill_processes(kind)
+        return len(self.kills) > before
 
     def _restart_apiserver(self) -> None:
         self._release.plane.kill_apiserver()
@@ -164,14 +167,23 @@ class Chaos:
             self.kills.append(Kill(kind, pod["metadata"]["name"], at))
 
     def _victim(self, component: str) -> Object | None:
-        """A pod of it that runs, with jobs rather than without."""
+        """A worker with jobs rather than one without; of the others one that is ready, or a slow machine would never see it work."""
         found: list[Object] = patiently(lambda: self._release.pods(component))
-        pods = [pod for pod in found if "containerID" in pod["status"].get("containerStatuses", [{}])[0]]
-        return next((one for one in pods if one["metadata"]["name"] in self._busy), next(iter(pods), None))
+        if component == "worker":
+            pods = [pod for pod in found if "containerID" in pod["status"].get("containerStatuses", [{}])[0]]
+        else:
+            pods = [pod for pod in found if is_ready(pod)]
+        busy = [pod for pod in pods if pod["metadata"]["name"] in self._busy]
+        return random.choice(busy or pods) if pods else None
 
     def shrinks(self) -> int:
         """How often fewer workers were asked for."""
         return sum(after < before for before, after in itertools.pairwise(self.sizes))
+
+
+def is_ready(pod: Object) -> bool:
+    """As the kubelet says."""
+    return any(one["type"] == "Ready" and one["status"] == "True" for one in pod["status"].get("conditions", ()))
 
 
 def send(pids: set[int], signal: signal.Signals) -> int:

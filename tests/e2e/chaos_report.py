@@ -8,7 +8,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from pathlib import Path
 from statistics import median
@@ -55,14 +55,15 @@ def cuts(jobs: Sequence[Json], kills: Sequence[Kill]) -> list[Cut]:
 
 def _cut(job: str, entry: Json, history: Sequence[Json], kills: Sequence[Kill]) -> Cut:
     begin, end = seconds(entry["startedAt"]), seconds(entry["finishedAt"])
-    # An attempt's first time is when it was decided on; a second more allows for the way.
+    # An attempt's first time is when it was decided on; a second more allows for the way. The first kill cut it off, whatever came
+    # before that was noticed.
     hits = [kill for kill in kills if kill.pod == entry.get("worker") and begin - 1 <= kill.at <= end]
     if not hits or entry["outcome"] != "lost":
         return Cut(job, "")
-    at = hits[-1].at
+    at = hits[0].at
     again = min((seconds(one["startedAt"]) for one in history if one["number"] > entry["number"]), default=None)
     alone = not any(kill.kind in CONTROL and kill.at <= end and (kill.back or end) >= at for kill in kills)
-    return Cut(job, hits[-1].kind, end - at, again - at if again else None, alone)
+    return Cut(job, hits[0].kind, end - at, again - at if again else None, alone)
 
 
 def seconds(text: str) -> float:
@@ -89,6 +90,7 @@ def report(jobs: Sequence[Json], kills: Sequence[Kill], **facts: object) -> Json
         "jobs": len(jobs), "phases": dict(Counter(job["status"]["phase"] for job in jobs)), "kills": len(kills),
         "cut_off": len(found), "unexplained": [cut.job for cut in found if not cut.kind],
         "retries": sum(job["status"].get("retries", 0) for job in jobs), "recovery": rows,
+        "each_kill": [asdict(kill) for kill in kills], "each_cut": [asdict(cut) for cut in found],
     }  # fmt: skip
 
 
