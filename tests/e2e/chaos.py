@@ -2,17 +2,17 @@
 
 import http.client
 import itertools
+import json
 import os
 import random
 import signal
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from e2e.chaos_report import Kill
+from e2e.chaos_report import Kill, seconds
 from e2e.release import API, Object, Release
 
 LENGTHS = [0.05, 0.2, 0.5, 0.05, 1.0, 0.2, 0.05, 5.0]  # the long ones hold a worker while its neighbours go
@@ -102,9 +102,11 @@ class Chaos:
                 kill.back = since
 
     def _leads_since(self) -> float:
-        leases, name = f"/apis/coordination.k8s.io/v1/namespaces/{self._release.namespace}/leases", self._release.name
-        spec = patiently(lambda: self._release.plane.must("GET", f"{leases}/{name}-operator"))["spec"]
-        return datetime.fromisoformat(spec["acquireTime"]).timestamp()
+        """When an operator last knew all that it has to know to go on, as its log on the node says; 0 before."""
+        pattern = f"pod-logs/{self._release.namespace}_{self._release.name}-operator-*/operator/*.log"
+        lines = [line for log in self._release.node.ground.folder.glob(pattern) for line in read(log).splitlines()]
+        times = [json.loads(line[line.index("{") :])["at"] for line in lines if '"action":"took_over"' in line]
+        return max((seconds(time) for time in times), default=0.0)
 
     def count(self) -> None:
         """Add what the operator has counted since it started; nothing when it is not there."""
@@ -179,6 +181,14 @@ class Chaos:
     def shrinks(self) -> int:
         """How often fewer workers were asked for."""
         return sum(after < before for before, after in itertools.pairwise(self.sizes))
+
+
+def read(log: Path) -> str:
+    """Its text; nothing when it is gone."""
+    try:
+        return log.read_text(errors="replace")
+    except OSError:
+        return ""
 
 
 def is_ready(pod: Object) -> bool:

@@ -49,7 +49,7 @@ def cuts(jobs: Sequence[Json], kills: Sequence[Kill]) -> list[Cut]:
     """All attempts that did not succeed."""
     return [
         _cut(job["metadata"]["name"], entry, job["status"]["history"], kills)
-        for job in jobs for entry in job["status"]["history"] if entry["outcome"] != "succeeded"
+        for job in jobs for entry in job["status"].get("history", ()) if entry["outcome"] != "succeeded"
     ]  # fmt: skip
 
 

@@ -7,6 +7,7 @@ import json
 import os
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,7 +20,7 @@ JOBS = int(os.environ.get("CHAOS_JOBS", "60"))
 REPORT = Path(os.environ.get("CHAOS_REPORT", ROOT / ".build/chaos-node.json"))
 WAVE = max(30, int(4 * JOBS**0.5))  # more of them, and larger ones: 25 of 400 at full size
 KILL_SECONDS = 2.0
-LIMIT_SECONDS = 240 + 0.5 * JOBS
+LIMIT_SECONDS = 300 + JOBS  # twice what it takes where others have the processors too
 VALUES = {"pools": {"default": {
     "minWorkers": 0, "maxWorkers": 5, "slots": 2 if JOBS < 300 else 4, "resources": {"requests": {"cpu": "50m", "memory": "64Mi"}},
     "autoscaling": {"scaleDownWindowSeconds": 2, "idleSeconds": 1, "scaleDownPercent": 50},
@@ -34,10 +35,27 @@ def pool(release: Release) -> None:
 
 @pytest.mark.timeout(LIMIT_SECONDS + 240)
 def test_no_kill_and_no_scale_in_loses_a_job(release: Release) -> None:
-    chaos, turn, began = Chaos(release, JOBS, WAVE), turns(), time.monotonic()
+    chaos, began = Chaos(release, JOBS, WAVE), time.monotonic()
+    try:
+        run_all(release, chaos)
+    finally:
+        jobs = chaos.jobs()
+        run = report(chaos, jobs, time.monotonic() - began)
+    chaos.count()
+
+    check_ends(jobs)
+    assert 0 == chaos.busy_removed, "a scale-in took a worker with jobs"
+    assert [] == run["unexplained"], chaos.kills
+    assert chaos.shrinks() >= chaos.waves, chaos.sizes
+    assert {*OFTEN, *SELDOM} == {kill.kind for kill in chaos.kills}
+
+
+def run_all(release: Release, chaos: Chaos) -> None:
+    """Send all jobs, wave by wave, and kill, until all have ended and no worker is left."""
+    turn, limit = turns(), time.monotonic() + LIMIT_SECONDS
     chaos.wave()
     while (waiting := chaos.waiting()) or chaos.sent < JOBS or chaos.sizes[-1]:
-        assert time.monotonic() - began < LIMIT_SECONDS, f"{waiting} jobs wait\n{release.story()}"
+        assert time.monotonic() < limit, f"{waiting} jobs wait\n{release.story()}"
         if waiting <= 2 and chaos.sent < JOBS and chaos.shrinks() >= chaos.waves:
             chaos.wave()  # while the pool shrinks
         next_kill = time.monotonic() + KILL_SECONDS
@@ -46,24 +64,19 @@ def test_no_kill_and_no_scale_in_loses_a_job(release: Release) -> None:
             time.sleep(0.2)
         if waiting or chaos.sent < JOBS:
             any(chaos.kill(next(turn)) for _ in OFTEN)  # of those in turn, the first that can be
-    took = time.monotonic() - began
-    chaos.count()
 
-    jobs = chaos.jobs()
+
+def report(chaos: Chaos, jobs: list[Object], took: float) -> dict[str, Any]:
+    """What was seen, which is written and printed too."""
     run = chaos_report.report(
         jobs, chaos.kills, waves=chaos.waves, seconds=round(took), workers=chaos.sizes,
-        lost=JOBS - sum(job["status"].get("phase") == "Succeeded" for job in jobs),
+        lost=JOBS - sum(job["status"]["phase"] == "Succeeded" for job in jobs),
         ended_twice=sum(successes(job) > 1 for job in jobs),
     )  # fmt: skip
     REPORT.parent.mkdir(exist_ok=True)
     REPORT.write_text(json.dumps(run, indent=1))
     print(f"{REPORT}:\n{chaos_report.tables(run)}\nworkers asked for: {chaos.sizes}")
-    Path("/tmp/chaosnode-jobs.json").write_text(json.dumps(jobs))
-    check_ends(jobs)
-    assert 0 == chaos.busy_removed, "a scale-in took a worker with jobs"
-    assert [] == run["unexplained"], chaos.kills
-    assert chaos.shrinks() >= chaos.waves, chaos.sizes
-    assert {*OFTEN, *SELDOM} == {kill.kind for kill in chaos.kills}
+    return run
 
 
 def check_ends(jobs: list[Object]) -> None:
@@ -79,4 +92,4 @@ def check_ends(jobs: list[Object]) -> None:
 
 def successes(job: Object) -> int:
     """Attempts on record that succeeded."""
-    return sum(entry["outcome"] == "succeeded" for entry in job["status"]["history"])
+    return sum(entry["outcome"] == "succeeded" for entry in job["status"].get("history", ()))
