@@ -19,6 +19,7 @@ LENGTHS = [0.05, 0.2, 0.5, 0.05, 1.0, 0.2, 0.05, 5.0]  # the long ones hold a wo
 OFTEN = ["worker", "operator", "api", "shim"]
 SELDOM = ["node", "kubelet", "apiserver", "kubelet", "apiserver"]  # one after each round of those; the first takes 20 s
 CLIENTS = 4
+CALM_SECONDS = 5.0  # so long an operator leads before it is killed again, or on a slow machine nothing was ever done
 PATIENCE_SECONDS = 60.0  # an API server that was killed is back within 10 s
 
 
@@ -116,8 +117,7 @@ class Chaos:
                 self.busy_removed += float(line.rpartition(" ")[2])
 
     def kill(self, kind: str) -> bool:
-        """SIGKILL to whose turn it is; False when it does not run, or is not ready again since the last time."""
-        before = len(self.kills)
+        """SIGKILL to whose turn it is, if there is one; False when it has not done anything since the last time."""
         match kind:
             case "apiserver":
                 self._restart_apiserver()
@@ -128,8 +128,8 @@ class Chaos:
             case "node":
                 self._lose_node()
             case _:
-                self._kill_processes(kind)
-        return len(self.kills) > before
+                return self._kill_processes(kind)
+        return True
 
     def _restart_apiserver(self) -> None:
         self._release.plane.kill_apiserver()
@@ -155,21 +155,25 @@ class Chaos:
         wait(node.is_ready)
         self.kills[-1].back = time.time()
 
-    def _kill_processes(self, kind: str) -> None:
+    def _kill_processes(self, kind: str) -> bool:
         if kind == "operator":
+            last = next((kill for kill in reversed(self.kills) if kill.kind == kind), None)
+            if last and (last.back is None or time.time() < last.back + CALM_SECONDS):
+                return False
             self.count()
         pod = self._victim("worker" if kind == "shim" else kind)
         if pod is None:
-            return
+            return kind in ("worker", "shim")  # there is none while there is nothing to do
         pids = self._release.pids(pod)
         if kind == "shim":
             pids = {above for pid in pids if is_shim(above := parent(pid))}
         at = time.time()
         if send(pids, signal.SIGKILL):
             self.kills.append(Kill(kind, pod["metadata"]["name"], at))
+        return True
 
     def _victim(self, component: str) -> Object | None:
-        """A worker with jobs rather than one without; of the others one that is ready, or a slow machine would never see it work."""
+        """A worker with jobs rather than one without; of the others one that is ready."""
         found: list[Object] = patiently(lambda: self._release.pods(component))
         if component == "worker":
             pods = [pod for pod in found if "containerID" in pod["status"].get("containerStatuses", [{}])[0]]

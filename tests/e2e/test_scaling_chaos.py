@@ -53,17 +53,19 @@ def test_no_kill_and_no_scale_in_loses_a_job(release: Release) -> None:
 def run_all(release: Release, chaos: Chaos) -> None:
     """Send all jobs, wave by wave, and kill, until all have ended and no worker is left."""
     turn, limit = turns(), time.monotonic() + LIMIT_SECONDS
+    kind = next(turn)
     chaos.wave()
     while (waiting := chaos.waiting()) or chaos.sent < JOBS or chaos.sizes[-1]:
         assert time.monotonic() < limit, f"{waiting} jobs wait\n{release.story()}"
-        if waiting <= 2 and chaos.sent < JOBS and chaos.shrinks() >= chaos.waves:
+        rare = {*SELDOM} <= {kill.kind for kill in chaos.kills}  # the last wave waits until each had its turn
+        if waiting <= 2 and chaos.sent < JOBS and chaos.shrinks() >= chaos.waves and (rare or chaos.sent + WAVE < JOBS):
             chaos.wave()  # while the pool shrinks
         next_kill = time.monotonic() + KILL_SECONDS
         while time.monotonic() < next_kill:
             chaos.look()
             time.sleep(0.2)
-        if waiting or chaos.sent < JOBS:
-            any(chaos.kill(next(turn)) for _ in OFTEN)  # of those in turn, the first that can be
+        if (waiting or chaos.sent < JOBS) and chaos.kill(kind):
+            kind = next(turn)
 
 
 def report(chaos: Chaos, jobs: list[Object], took: float) -> dict[str, Any]:
