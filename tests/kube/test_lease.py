@@ -339,3 +339,31 @@ def test_a_missing_right_is_named(control_plane: ControlPlane, namespace: str, v
                 await elector(client, namespace, "a").acquire()
 
     run(test())
+
+
+def test_a_candidate_outlives_a_refusal_of_what_it_was_allowed(
+    control_plane: ControlPlane, namespace: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """An API server that has just started refuses everybody until it has read the roles."""
+    who = f"elector-in-{namespace}"
+    role = ["role", "elector", "--verb=get,create,update", "--resource=leases.coordination.k8s.io"]
+    binding = ["rolebinding", "elector", "--role=elector", f"--user={who}"]
+    for args in (role, binding):
+        control_plane.kubectl("create", *args, "-n", namespace, check=True)
+    put_lease(control_plane, namespace, holderIdentity="b", leaseDurationSeconds=300)
+
+    async def test() -> None:
+        async with client_of(control_plane, control_plane.kubeconfig(who)) as client:
+            candidate = elector(client, namespace, "a")
+            acquiring = asyncio.create_task(candidate.acquire())
+            await until(lambda: candidate.holder() == "b", what="that it knows the leader")
+            await asyncio.to_thread(control_plane.kubectl, "delete", "rolebinding", "elector", "-n", namespace)
+            await until(lambda: acquiring.done() or "refused" in caplog.text, what="a refusal")
+            assert not acquiring.done(), acquiring
+
+            control_plane.kubectl("create", *binding, "-n", namespace, check=True)
+            put_lease(control_plane, namespace, holderIdentity="", leaseDurationSeconds=1)
+            await acquiring
+            await candidate.release()
+
+    run(test())

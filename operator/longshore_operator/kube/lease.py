@@ -52,6 +52,8 @@ class Elector:
         self._lease_seconds, self._renew, self._retry = lease_seconds, renew_seconds, retry_seconds
         self._clock, self._end = clock, end
         self._lease: Json = {}
+        self._allowed: set[str] = set()
+        """Methods that were once not refused."""
         self._seen_at = self._renewed_at = 0.0
         self._held = False
         self._writing = asyncio.Lock()
@@ -170,16 +172,21 @@ class Elector:
     async def _ask(self, method: str, path: str, body: object = None) -> Json:
         try:
             async with asyncio.timeout(min(REQUEST_SECONDS, self._renew / 2)):
-                return await self._client.request(method, path, body, kind="lease")
+                answer = await self._client.request(method, path, body, kind="lease")
         except TimeoutError as error:
             raise KubeUnavailable(f"{method} {path}: no answer in time") from error
         except KubeError as error:
+            if error.status == 403 and method in self._allowed:
+                # An API server that has just started refuses everybody until it has read the roles.
+                raise KubeUnavailable(f"{method} {path}: refused, which it was not before: {error.message}") from error
             if error.status == 403:
                 raise ConfigError(
                     f"the operator's Role in {self._namespace} lacks the verb {VERBS[method]!r} on"
                     f" leases.coordination.k8s.io: {error.message}"
                 ) from error
             raise
+        self._allowed.add(method)
+        return answer
 
     def _pause(self) -> float:
         return self._retry * random.uniform(0.8, 1.2)  # so that candidates started together do not stay together
