@@ -169,20 +169,18 @@ def test_a_stopped_worker_lets_its_attempts_finish_and_tells_before_it_goes(
 
 
 def test_an_idle_worker_does_not_wait_for_connections_that_are_kept(start_worker: Callable[..., Worker]) -> None:
-    def stopped_in(*, keep: bool) -> float:
+    def stopped_in() -> float:
         worker = start_worker()
         kept = http.client.HTTPConnection(worker.url.removeprefix("http://"), timeout=LONG)
         kept.request("GET", "/metrics")
         kept.getresponse().read()
-        if not keep:
-            kept.close()
         began = time.monotonic()
         worker.stop()
         kept.close()
         return time.monotonic() - began
 
-    # gunicorn alone would wait two seconds more for another request, each time; a machine that is slow, now and then.
-    assert any(stopped_in(keep=True) < stopped_in(keep=False) + 1.5 for _ in range(3))
+    # gunicorn alone would wait so long for another request, each time; a machine that is slow, now and then.
+    assert any(stopped_in() < 2 for _ in range(3))
 
 
 def test_what_does_not_finish_in_time_is_drained(start_worker: Callable[..., Worker]) -> None:
