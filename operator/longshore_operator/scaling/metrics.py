@@ -58,6 +58,8 @@ class PoolMetrics(Collector):
         limited = GaugeMetricFamily("longshore_pool_limited", "Whether more workers are wanted than there may be, by what keeps them.", labels=(*LABELS, "reason"))  # fmt: skip
         now = self._clock()
         for key, state in {state.pool.key: state for state in self._states()}.items():  # two of a name are not scaled
+            if state.decision is None and state.refused is None:
+                continue  # a new leader has not looked at it: what there is to do is not known, and an autoscaler would take 0 at its word
             headroom = state.pool.knobs.headroom_slots if state.pool.knobs is not None else 0
             slots.add_metric(key, state.demand.slots(headroom))
             replicas.add_metric(key, state.pool.replicas)
