@@ -50,6 +50,8 @@ class Chaos:
         self._path = f"{API}/{release.namespace}/jobs"
         self._clients = ThreadPoolExecutor(CLIENTS, thread_name_prefix="client")
         self._sending: list[Future[None]] = []
+        self._left = 0
+        """Jobs that had not ended, when somebody looked last."""
         self._busy: set[str] = set()
         """Workers with long jobs, when somebody looked last."""
         self.sent = self.waves = 0
@@ -83,7 +85,8 @@ class Chaos:
         items = self.jobs("?fieldSelector=status.phase!=Succeeded")
         left = [job["status"] for job in items if job["status"].get("phase", "Pending") in ("Pending", "Running")]
         self._busy = {status["worker"] for status in left if "worker" in status}
-        return len(self._sending) + len(left)
+        self._left = len(self._sending) + len(left)
+        return self._left
 
     def jobs(self, query: str = "") -> list[Object]:
         """All of them, or those that are asked for."""
@@ -126,6 +129,8 @@ class Chaos:
                 self.kills.append(Kill(kind))
                 self._release.node.kubelet.start()
             case "node":
+                if self._left and not self._busy:
+                    return False  # one of those that wait will be long enough to be cut off
                 self._lose_node()
             case _:
                 return self._kill_processes(kind)

@@ -57,10 +57,14 @@ def _cut(job: str, entry: Json, history: Sequence[Json], kills: Sequence[Kill]) 
     begin, end = seconds(entry["startedAt"]), seconds(entry["finishedAt"])
     # An attempt's first time is when it was decided on; a second more allows for the way. The first kill cut it off, whatever came
     # before that was noticed.
-    hits = [kill for kill in kills if kill.pod == entry.get("worker") and begin - 1 <= kill.at <= end]
+    hits = [
+        kill
+        for kill in kills
+        if kill.pod == entry.get("worker") and begin - 1 <= (kill.back or kill.at) and kill.at <= end
+    ]
     if not hits or entry["outcome"] != "lost":
         return Cut(job, "")
-    at = hits[0].at
+    at = max(hits[0].at, begin)  # a frozen worker may be sent another job
     again = min((seconds(one["startedAt"]) for one in history if one["number"] > entry["number"]), default=None)
     alone = not any(kill.kind in CONTROL and kill.at <= end and (kill.back or end) >= at for kill in kills)
     return Cut(job, hits[0].kind, end - at, again - at if again else None, alone)

@@ -30,6 +30,7 @@ CUT = make_job(("a", 100, 104, "lost"), ("b", 107, 110, "succeeded"))
         pytest.param([Kill("worker", "a", 102)], Cut("job", "worker", 2, 5), id="by a kill of its pod"),
         pytest.param([Kill("worker", "b", 102)], Cut("job", ""), id="another pod was killed"),
         pytest.param([Kill("worker", "a", 98)], Cut("job", ""), id="it was killed before"),
+        pytest.param([Kill("node", "a", 98, 120)], Cut("job", "node", 4, 7), id="it was sent to a frozen worker"),
         pytest.param([Kill("worker", "a", 105)], Cut("job", ""), id="it was killed later"),
         pytest.param([], Cut("job", ""), id="nothing was killed"),
         pytest.param([Kill("shim", "a", 101), Kill("worker", "a", 103)], Cut("job", "shim", 3, 6), id="the first one"),
