@@ -8,7 +8,7 @@ import os
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -19,6 +19,8 @@ from service import descendants
 JOBS = int(os.environ.get("CHAOS_JOBS", "200"))
 KILL_SECONDS = 2.0
 WORKERS = 3
+LENGTHS = [0.05] * 7 + [4.0]  # seconds; the long ones are what a killed worker had
+TURN = ["leader", "worker", "apiserver", "standby", "worker", "etcd"]
 LIMIT_SECONDS = 60 + JOBS / 5
 
 
@@ -62,10 +64,10 @@ def restart_worker(rig: Rig, name: str) -> None:
     worker.start(ready=False)
 
 
-def kill_next(rig: Rig, number: int, turn: Iterator[str]) -> None:
+def kill(rig: Rig, number: int, kind: str) -> None:
     """SIGKILL to whose turn it is, and what its supervisor would do then."""
     plane = rig.plane
-    match next(turn):
+    match kind:
         case "leader" | "standby" as who:
             leaders = [operator for operator in rig.operators if operator.lines("took_over")]
             others = [operator for operator in rig.operators if operator not in leaders]
@@ -94,18 +96,22 @@ def test_no_kill_loses_a_job_or_ends_one_twice(own_rig: Rig) -> None:
     try:
         submitting = threading.Thread(target=lambda: [patiently(lambda n=n: submit(rig, n)) for n in range(JOBS)])  # type: ignore[misc]
         submitting.start()
-        turn = itertools.cycle(["leader", "worker", "apiserver", "standby", "worker", "etcd"])
-        for number in itertools.count():
+        began, kills = time.monotonic(), Counter[str]()
+        for number, kind in enumerate(itertools.cycle(TURN)):
             time.sleep(KILL_SECONDS)
-            kill_next(rig, number, turn)
+            kill(rig, number, kind)
+            kills[kind] += 1
             if not submitting.is_alive() and not open_jobs(rig):
                 break
             assert number * KILL_SECONDS < LIMIT_SECONDS, f"{len(open_jobs(rig))} jobs have not ended"
     finally:
         supervisor.end()
     submitting.join()
+    took = time.monotonic() - began
 
-    check_ends(rig)
+    disruptions = check_ends(rig)
+    assert disruptions, "no worker that was killed had a job"
+    print(f"{JOBS} jobs in {took:.0f} s; kills: {dict(kills)}; disruptions: {disruptions}")
     for worker in rig.workers.values():
         worker.wait_ready()  # it may have been killed last
         rig.until(lambda worker=worker: not worker.poll("").running, "an idle worker")  # type: ignore[misc]
@@ -115,7 +121,8 @@ def submit(rig: Rig, number: int) -> None:
     """Create a job; one that is there already was created by a request whose answer got lost."""
     status, answer = rig.plane.request("POST", rig.path, {
         "apiVersion": "longshore.dev/v1alpha1", "kind": "Job", "metadata": {"name": f"job-{number}"},
-        "spec": {"handler": "sleep", "args": {"seconds": 0.05, "steps": 1}, "maxDisruptions": 100},
+        "spec": {"handler": "sleep", "args": {"seconds": LENGTHS[number % len(LENGTHS)], "steps": 1},
+                 "maxDisruptions": 100},
     })  # fmt: skip
     assert status in (201, 409), answer
 
@@ -130,8 +137,8 @@ def open_jobs(rig: Rig) -> list[str]:
     return [job["metadata"]["name"] for job in jobs(rig) if job["status"]["phase"] in ("Pending", "Running")]
 
 
-def check_ends(rig: Rig) -> None:
-    """Exactly one end for each, and no attempt that nothing accounts for."""
+def check_ends(rig: Rig) -> int:
+    """Exactly one end for each, and no attempt that nothing accounts for; the number of disruptions."""
     found = jobs(rig)
     assert {f"job-{number}" for number in range(JOBS)} == {job["metadata"]["name"] for job in found}
     assert {"Succeeded": JOBS} == Counter(job["status"]["phase"] for job in found)
@@ -142,3 +149,4 @@ def check_ends(rig: Rig) -> None:
         ends = [entry for entry in status["history"] if entry["outcome"] == "succeeded"]
         assert 1 == len(ends), (name, status)
         assert ["True"] == [c["status"] for c in status["conditions"] if c["type"] == "Finished"]
+    return sum(int(job["status"]["disruptions"]) for job in found)

@@ -66,11 +66,16 @@ class Pool(Rig):
             if {"Ready": "True"}.items() <= {c["type"]: c["status"] for c in pod.get("status", {}).get("conditions", ())}.items()
         ]  # fmt: skip
 
-    def metric(self, name: str) -> float:
-        """A number of the operator's."""
+    def metrics(self) -> str:
+        """All of the operator's."""
         port = next(int(line["port"]) for line in self.operators[-1].lines("listening"))
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics") as answer:
-            lines = [line for line in answer.read().decode().splitlines() if line.startswith(name)]
+            text: str = answer.read().decode()
+        return text
+
+    def metric(self, name: str) -> float:
+        """A number of the operator's."""
+        lines = [line for line in self.metrics().splitlines() if line.startswith(name)]
         return sum(float(line.rpartition(" ")[2]) for line in lines)
 
     def undisturbed(self, *names: str) -> None:
@@ -190,7 +195,7 @@ def test_annotations_that_cannot_be_used_leave_the_last_good_ones_in_force(pool:
     pool.until_said("Active")
 
 
-@pytest.mark.parametrize("word", ["Invalid", "Paused", "Autoscaled", "Duplicate"])
+@pytest.mark.parametrize("word", ["Invalid", "Paused", "Autoscaled", "Duplicate", "NoSlots"])
 def test_what_is_refused_is_left_alone_and_told(pool: Pool, word: str) -> None:
     lead(pool)
     annotations = QUICK | ({"max-workers": "many"} if word == "Invalid" else {})
@@ -208,6 +213,10 @@ def test_what_is_refused_is_left_alone_and_told(pool: Pool, word: str) -> None:
             "annotations": body["metadata"]["annotations"],
         }
         pool.plane.must("POST", pool.deployments, {"metadata": body["metadata"], "spec": body["spec"]})
+    if word == "NoSlots":
+        pod = pool.deployment()["spec"]["template"]["spec"]
+        pod["containers"][0]["env"] = [{"name": "LONGSHORE_SLOTS", "value": "0"}]
+        pool.plane.must("PATCH", f"{pool.deployments}/pool-default", {"spec": {"template": {"spec": pod}}})
     reason = pool.until_said(word)[2]
     assert reason
     pool.submit("job")
@@ -217,6 +226,20 @@ def test_what_is_refused_is_left_alone_and_told(pool: Pool, word: str) -> None:
     if word == "Paused":
         pool.plane.must("PATCH", f"{pool.deployments}/pool-default", {"spec": {"paused": False}})
         pool.undisturbed("job")
+
+
+def test_a_deployment_that_is_deleted_takes_its_pool_along_until_it_is_made_again(pool: Pool) -> None:
+    operator = lead(pool)
+    pool.node.deployment("default", QUICK)
+    pool.until(lambda: "longshore_pool_replicas{" in pool.metrics(), "the pool")
+    pool.plane.must("DELETE", f"{pool.deployments}/pool-default", {})
+    pool.until(lambda: "longshore_pool_replicas{" not in pool.metrics(), "its end")
+    pool.submit("job")
+    pool.until(lambda: pool.metric("longshore_queue_depth"), "the job in its queue")
+    assert "Pending" == pool.status("job")["phase"]
+    pool.node.deployment("default", QUICK)
+    pool.undisturbed("job")
+    assert [] == operator.lines("scaling_failed")
 
 
 def keep_rights(pool: Pool, keep: Callable[[rbac.Rule], bool]) -> None:

@@ -167,6 +167,24 @@ def test_growth_is_bounded(
         assert max(within) <= max(least, once + max(4, once))
 
 
+@settings(max_examples=100, deadline=None)
+@given(jumps=st.lists(st.sampled_from([0.0, 1.0, 60.0, 86_400.0]), min_size=1, max_size=30), busy=st.integers(0, 8),
+       waits=st.integers(0, 100))  # fmt: skip
+def test_a_machine_that_stood_still_keeps_what_is_busy_and_grows_at_once(
+    jumps: list[float], busy: int, waits: int
+) -> None:
+    now, here = 1000.0, 8
+    history = History.begin(here, now)
+    for jump in jumps:
+        now += jump
+        decision, history = decide(KNOBS, Demand(running=busy), Capacity(here, 1, busy), history, now)
+        assert busy <= decision.workers <= here
+        here = decision.workers
+    now += UP_SECONDS
+    decision, _ = decide(KNOBS, waiting(waits, 60, running=busy), Capacity(here, 1, busy), history, now)
+    assert decision.workers >= min(KNOBS.max_workers, here + min(4, waits + busy - here))
+
+
 @settings(max_examples=40, deadline=None)
 @given(seed=st.integers(0, 2**32), rate=st.sampled_from([0.5, 2.0]), seconds=st.sampled_from([0.1, 2.0, 10.0]))
 def test_a_steady_load_comes_to_rest_and_an_ended_one_to_zero(seed: int, rate: float, seconds: float) -> None:

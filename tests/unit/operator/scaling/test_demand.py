@@ -86,6 +86,17 @@ def test_a_job_that_waits_for_another_is_no_demand() -> None:
     assert [Demand()] == found(desk)
 
 
+@pytest.mark.parametrize(("jump", "due"), [(-86_400.0, 0), (-50.0, 0), (0.0, 1), (10.0, 1)])
+def test_a_clock_that_is_set_changes_what_is_due_and_nothing_else(jump: float, due: int) -> None:
+    desk = Desk()
+    submit(desk, "waits")
+    submit(desk, "later", startAfter=later(20))
+
+    (demand,) = demands(desk, [offer()], RunTimes(), NOW + jump).values()
+
+    assert (1, due) == (demand.waiting_jobs, demand.due_jobs)
+
+
 def test_jobs_of_one_key_count_as_far_as_the_key_lets_them() -> None:
     desk = Desk()
     policy = QueuePolicy.model_validate({"keyConcurrency": 2}, by_alias=True)
