@@ -264,7 +264,7 @@ class Workers:
     def _lose(self, worker: Worker, why: str) -> None:
         """Everything that ran there waits again, at its old place; late results are refused by their number."""
         how = recover.container_end(worker.pod, worker.heard_at)
-        why += f" ({how})" if how else ""
+        why += f" ({how})" if how and not worker.pod.ended else ""
         for job, attempt in list(worker.held.values()):
             self._recorder.attempt_lost(job, attempt, why, out_of_memory=how == recover.OUT_OF_MEMORY)
         if worker.held or worker.boot:
