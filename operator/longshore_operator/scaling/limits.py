@@ -12,10 +12,8 @@ JOBS_PER_SECOND = 112.0  # `python -m bench.cluster`, through the operator, medi
 REQUESTS_PER_SECOND = 650.0  # the same: the API server's bare create + patch + delete, 217 of each a second
 LIVE_JOBS = 10_000  # the same: an operator was started with so many
 WORKERS = 1_000  # `python -m bench.scaler`: the scaler alone, with workers that were made up
-MIB, KIB_PER_JOB = (
-    80.0,
-    7.2,
-)  # the same as LIVE_JOBS: 86 MiB with 1,000 jobs, 115 with 5,000, 126 with 10,000; the steeper part
+# The same as LIVE_JOBS: 86 MiB with 1,000 jobs, 115 with 5,000, 126 with 10,000; the steeper part.
+MIB, KIB_PER_JOB = 80.0, 7.2
 
 
 @dataclass(frozen=True, slots=True)

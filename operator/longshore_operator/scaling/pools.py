@@ -29,9 +29,7 @@ from longshore_operator.scaling.state import State
 from longshore_operator.scaling.victims import Victims, unplaced
 
 LOOK_SECONDS: Final = 1.0
-SHARE: Final = (
-    20  # a look that takes long is followed by a pause of so many times as long: a twentieth of a core at most
-)
+SHARE: Final = 20  # a look that takes long is followed by a pause of so many times as long: a twentieth of a core
 ADOPT_SECONDS: Final = 15.0
 VERIFY_SECONDS: Final = 15.0  # after a shrink: a busy pod that goes in that time was taken by it
 

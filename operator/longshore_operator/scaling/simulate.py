@@ -18,9 +18,7 @@ from longshore_operator.scaling.runtimes import Busy, RunTimes
 
 TICK_SECONDS = 1.0
 DRAIN_SECONDS = 3.0  # from the choice of an idle worker until its pod is going: drain, probe, watch, scale
-HANDOVER_SECONDS = (
-    0.01  # from the end of a slot's job to the begin of its next; `python -m bench.node`, create → body starts
-)
+HANDOVER_SECONDS = 0.01  # from the end of a slot's job to the begin of its next; `bench.node`, create → body starts
 RUNNING_PATCH_SECONDS = 2.0  # a job that runs longer is told to be Running, which is a request more
 LOAD_SECONDS = 10  # the operator's load is told as an average over so long
 
