@@ -15,7 +15,7 @@ BY_HAND = "by-hand:"
 
 SILENT_SECONDS = 5.0  # a feed's answer that is so late (a poll may wait 10 s by itself), though its pod looks well
 SILENT_UNREADY_SECONDS = 2.0  # the same for a pod that is not ready either
-# Refused connections in a row, in a second: no process listens any more, and the kubelet, which looks once a second,
+# Refused connections, in a second: no process listens any more, and the kubelet, which looks once a second,
 # has had time to say why.
 REFUSALS = 4
 OUT_OF_MEMORY = "OOMKilled"
@@ -138,8 +138,9 @@ def container_end(pod: Pod | None, heard_at: float) -> str:
 def lost(pod: Pod | None, *, silent_seconds: float, refusals: int, heard_at: float = 0.0) -> str:
     """Why everything that ran on the worker is lost; empty while there is hope.
 
-    A pod that is gone or has ended is certain. A process that does not listen any more is as good as certain: the
-    engine holds the port to its last moment; at once when the kubelet says that its container has ended. Silence is a guess: a late result is refused by its number. It counts
+    A pod that is gone or has ended is certain. A process that does not listen any more is as good as certain: the engine
+    holds the port to its last moment. ``refusals``: how often that was seen since it was heard last; once is enough when
+    the kubelet says that its container has ended. Silence is a guess: a late result is refused by its number. It counts
     from when the feed should have answered, because a worker that runs one long job has nothing to tell for long.
     """
     if pod is None:

@@ -134,7 +134,7 @@ class Workers:
 
     def _unheard(self, worker: Worker, error: WorkerUnreachable | ValidationError) -> None:
         refused = isinstance(error, WorkerUnreachable) and error.refused
-        worker.refusals = worker.refusals + 1 if refused else 0
+        worker.refusals += refused  # what hangs after it, because the pod's network goes too, says nothing else
         if worker.pod.uid not in self._mute:
             self._mute.add(worker.pod.uid)
             detail = readable(error) if isinstance(error, ValidationError) else str(error)
