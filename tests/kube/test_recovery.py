@@ -47,7 +47,7 @@ def test_a_worker_started_again_in_its_pod_has_lost_what_it_ran(rig: Rig, marks:
     lead(rig)
     run_marks(rig, marks)
     worker.kill()
-    worker.start()
+    worker.start(ready=False)  # as soon as it can, it has the job again
     rig.kubelet.ready("worker-0")
     rig.until(lambda: len(marks.lines()) == 2, "the second run")
     marks.open()
@@ -62,7 +62,7 @@ def test_what_a_container_out_of_memory_ran_has_the_outcome_oom(rig: Rig, marks:
     # The kubelet's word first: it takes as many requests to the API server, and the operator waits a second for it.
     rig.kubelet.oom_killed("worker-0")
     worker.kill()
-    worker.start()
+    worker.start(ready=False)
     rig.kubelet.ready("worker-0")
     rig.until(lambda: len(marks.lines()) == 2, "the second run")
     marks.open()

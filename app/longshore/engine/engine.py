@@ -201,7 +201,7 @@ class Engine(SlotHost):
     def store_failed(self, error: StoreUnavailable) -> None:
         """The disk refuses."""
         self.journal("store_failed", level="error", detail=error.message)
-        self.loop.after(max(0.0, self.turn.failing_until - time.monotonic()), lambda: None)
+        self.loop.after(max(0.0, self.turn.failing_until - time.monotonic()), self.turn.probe)
 
     def taken_back(self) -> None:
         """What had ended by a wish has not."""

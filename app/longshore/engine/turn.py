@@ -99,6 +99,18 @@ class Turn:
         """Take back what this turn decided: a decision broke half way. Whoever waits for the others is told."""
         self._take_back(StoreUnavailable("another request of the same moment failed; try again", retry_after=1))
 
+    def probe(self) -> None:
+        """After a refusal: see whether the disk works again. Nobody may send anything before it is said to."""
+        if not self.failing or self or time.monotonic() < self.failing_until:
+            return  # what waits to be settled is tried by itself
+        try:
+            self._ledger.probe()
+        except StoreUnavailable as error:
+            self.failing_until = time.monotonic() + RETRY_SECONDS
+            self._listener.store_failed(error)
+        else:
+            self.failing_until = 0.0
+
     def settle(self, *, quiet: bool) -> None:
         """Commit what has to be: everything when it is urgent or nothing else is ready, else just the claims."""
         if not self._since:

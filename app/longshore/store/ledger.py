@@ -207,6 +207,10 @@ class Ledger(Protocol):
         """
         ...
 
+    def probe(self) -> None:
+        """Write to the disk what changes nothing. Raises StoreUnavailable when it refuses."""
+        ...
+
     def live(self) -> Iterator[LiveRow]:
         """All jobs that have not ended, oldest first."""
         ...

@@ -25,7 +25,7 @@ def test_the_time_before_a_job_was_first_seen_does_not_count() -> None:
     desk, record = Desk(), Record()
     pod = Pod(
         uid="uid", name="worker-0", namespace="here", pool="pool", address="127.0.0.1:1", ready=True, ending=False,
-        ended="", last_end="", queues=frozenset(), namespaces=frozenset({"here"}),
+        ended="", last_end="", last_end_at=0.0, queues=frozenset(), namespaces=frozenset({"here"}),
     )  # fmt: skip
     desk.workers[pod.uid] = Worker(pod, boot="boot", slots=1, handlers=frozenset({"echo"}))
     meta = {"namespace": "here", "name": "job", "uid": "uid-of-job", "creationTimestamp": "2027-01-01T00:00:00Z"}

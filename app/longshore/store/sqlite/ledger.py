@@ -27,7 +27,7 @@ from longshore.store.ledger import (
 )
 from longshore.store.sqlite import statements as sql
 from longshore.store.sqlite.files import Lock, refuse_foreign, refuse_network
-from longshore.store.sqlite.schema import check, migrate
+from longshore.store.sqlite.schema import APPLICATION_ID, check, migrate
 
 NO_ITEM = -1  # `idx` of an attempt that belongs to no item: NULL would not do in a primary key
 KEY_SECONDS = 24 * 3600.0
@@ -85,6 +85,16 @@ class SqliteLedger:
                 self._db.execute("ROLLBACK")
             raise StoreUnavailable(f"the store does not take writes now: {error}", retry_after=5) from error
         return refused
+
+    def probe(self) -> None:
+        """See ``Ledger.probe``."""
+        try:
+            self._synchronous(self._durable)
+            self._db.execute(
+                f"PRAGMA application_id = {APPLICATION_ID}"
+            )  # the page is written, whatever it said before
+        except sqlite3.Error as error:
+            raise StoreUnavailable(f"the store does not take writes now: {error}", retry_after=5) from error
 
     def _synchronous(self, level: str) -> None:
         # Claims may skip the fsync; the next full commit brings the whole log to the disk, claims included.
