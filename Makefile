@@ -18,11 +18,12 @@ test: setup-dev system lint typecheck ## Set up everything and run all tests tha
 	@echo "== Kubernetes programs for the tests"
 	@scripts/kube-tools >/dev/null || [ "$${CI:-}" != true ]
 	@scripts/chart-tools >/dev/null || [ "$${CI:-}" != true ]
+	@if [ "$$(id -u)" = 0 ]; then scripts/kube-tools --node >/dev/null && scripts/images >/dev/null || [ "$${CI:-}" != true ]; fi
 	@echo "== tests"
 	@# Three, though machines of CI have two processors: tests of processes wait more than they compute. In the order of
 	@# tests/conftest.py, not by the number of tests of a file.
 	@failed=0; $(PY) -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder --ignore tests/e2e || failed=1; \
-	  $(PY) -m pytest tests/e2e || failed=1; exit $$failed
+	  $(PY) -m pytest --numprocesses 2 --dist loadfile tests/e2e || failed=1; exit $$failed
 
 unit: setup-dev ## Run the fast tests alone
 	@$(PY) -m pytest tests/unit
