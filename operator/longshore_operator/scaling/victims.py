@@ -27,9 +27,13 @@ class Victims:
     """Those that were drained, and when; replicas still count them."""
     taken: dict[str, float] = field(default_factory=dict)
     """Those that replicas do not count any more, and since when."""
+    unsure: set[str] = field(default_factory=set)
+    """Those that were told to drain and then not to, and answered neither: they may have heard both, in any order."""
 
     def tidy(self, workers: dict[str, Worker], now: float) -> list[Worker]:
-        """Forget those that are gone. Returns those that a ReplicaSet was to take and did not."""
+        """Forget those that are gone. Returns those to take back: what a ReplicaSet was to take and did not, and the unsure
+        ones that can be asked again.
+        """
         for uid, since in list(self.draining.items()):
             worker = workers.get(uid)
             if worker is None or worker.pod.ending or (not worker.draining and now - since > FORGET_SECONDS):
@@ -41,7 +45,8 @@ class Victims:
                 del self.taken[uid]
             elif now - since > TAKEN_SECONDS:
                 left.append(worker)
-        return left
+        self.unsure &= workers.keys()
+        return left + [workers[uid] for uid in self.unsure if workers[uid].boot and not workers[uid].refusals]
 
     def adopt(self, workers: dict[str, Worker], now: float) -> None:
         """A new leader: somebody was draining these before."""
@@ -54,7 +59,7 @@ class Victims:
         able = [
             worker for uid, worker in workers.items()
             if worker.boot and worker.pod.ready and not worker.pod.ending and not worker.draining and not worker.refusals
-            and uid not in self.draining and (busy_too or not worker.held)
+            and uid not in self.draining and uid not in self.unsure and (busy_too or not worker.held)
         ]  # fmt: skip
         able.sort(key=lambda worker: (len(worker.held), worker.pod.name))
         await asyncio.gather(*(self._drain(worker, now) for worker in able[:count]))
@@ -66,7 +71,7 @@ class Victims:
         except WorkerUnreachable as error:
             worker.draining = False
             self.log("drain_unanswered", level="warning", worker=worker.pod.name, detail=str(error))
-            # It may have heard us. Should it say that it drains, it is taken back, for it cannot be asked.
+            self.unsure.add(worker.pod.uid)
             await self._undrain(worker)
         else:
             self.draining[worker.pod.uid] = now
@@ -85,6 +90,7 @@ class Victims:
             worker.draining = False
             self.draining.pop(worker.pod.uid, None)
             self.taken.pop(worker.pod.uid, None)
+            self.unsure.discard(worker.pod.uid)
             self.log("worker_undrained", worker=worker.pod.name)
 
     def gone(self, workers: dict[str, Worker]) -> list[str]:

@@ -117,6 +117,24 @@ def test_a_worker_that_does_not_answer_is_no_victim() -> None:
     assert ("a", False) in line.asked, "it may have heard the drain, and nobody would take it back"
 
 
+def test_a_worker_that_answered_neither_drain_nor_undrain_is_told_again_when_it_can_be_asked() -> None:
+    """It works off what it was told in any order, so it may drain without anybody's wish."""
+    workers, line = by_uid(make_worker("a")), Line("a")
+    victims = Victims(line, log)
+    choose(victims, workers, 1)
+    workers["a"].boot = ""
+    assert [] == victims.tidy(workers, 101.0), "it is away"
+    workers["a"].boot, workers["a"].draining = "boot", True
+    line.silent.clear()
+    assert [] == choose(victims, workers, 1), "its last drain may not have come through yet"
+
+    asyncio.run(victims.take_back(victims.tidy(workers, 102.0)))
+
+    assert ("a", False) == line.asked[-1]
+    assert [] == victims.tidy(workers, 103.0)
+    assert ["a"] == choose(victims, workers, 1)
+
+
 def test_a_drained_worker_goes_when_it_is_seen_not_ready() -> None:
     workers = by_uid(make_worker("a"))
     victims = Victims(Line(), log)
