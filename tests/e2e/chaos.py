@@ -3,7 +3,6 @@
 import http.client
 import itertools
 import json
-import os
 import random
 import signal
 import time
@@ -13,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from e2e.chaos_report import Kill, seconds
-from e2e.release import API, Object, Release
+from e2e.release import API, Object, Release, send
 
 LENGTHS = [0.05, 0.2, 0.5, 0.05, 1.0, 0.2, 0.05, 5.0]  # the long ones hold a worker while its neighbours go
 OFTEN = ["worker", "operator", "api", "shim"]
@@ -203,18 +202,6 @@ def read(log: Path) -> str:
 def is_ready(pod: Object) -> bool:
     """As the kubelet says."""
     return any(one["type"] == "Ready" and one["status"] == "True" for one in pod["status"].get("conditions", ()))
-
-
-def send(pids: set[int], signal: signal.Signals) -> int:
-    """To how many of them."""
-    sent = 0
-    for pid in pids:
-        try:
-            os.kill(pid, signal)
-        except ProcessLookupError:
-            continue  # it went with another one
-        sent += 1
-    return sent
 
 
 def wait(until: Callable[[], bool]) -> None:

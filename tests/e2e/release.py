@@ -1,6 +1,8 @@
 """A release of the chart on a node, as a person handles it: helm, kubectl, HTTP."""
 
 import json
+import os
+import signal
 import subprocess
 import time
 from collections.abc import Iterator, Mapping
@@ -140,3 +142,15 @@ class Release:
     def _must(self, *args: str, values: Mapping[str, Any] | None = None) -> None:
         done = self.helm(*args, values=values)
         assert done.returncode == 0, f"helm {' '.join(args)}: {done.stdout}{done.stderr}\n{self.story()}"
+
+
+def send(pids: set[int], signal: signal.Signals) -> int:
+    """To how many of them."""
+    sent = 0
+    for pid in pids:
+        try:
+            os.kill(pid, signal)
+        except ProcessLookupError:
+            continue  # it went with another one
+        sent += 1
+    return sent

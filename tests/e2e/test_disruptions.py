@@ -1,6 +1,5 @@
 """What happens to jobs when pods end: by a person, by a drain, by the kernel, by kill −9."""
 
-import os
 import signal
 from collections.abc import Callable
 from typing import Any
@@ -8,7 +7,7 @@ from typing import Any
 import pytest
 
 from e2e.plane import NODE
-from e2e.release import Object, Release
+from e2e.release import Object, Release, send
 
 # Jobs that eat memory are commands; two slots leave room for a second job beside the one that is looked at.
 VALUES = {"pools": {"default": {"commands": True, "slots": 2, "resources": {"limits": {"memory": "400Mi"}}}}}
@@ -110,8 +109,7 @@ def test_jobs_of_a_killed_container_run_again(release: Release) -> None:
     release.running("killed")
     (pod,) = release.pods("worker")
 
-    for pid in release.pids(pod):
-        os.kill(pid, signal.SIGKILL)
+    send(release.pids(pod), signal.SIGKILL)
 
     status = release.wait("killed")
     assert ("Succeeded", 2, 1) == (status["phase"], status["attempts"], status["disruptions"]), status
@@ -123,10 +121,11 @@ def test_jobs_of_a_node_that_stops_run_when_it_is_back(release: Release, eventua
     (pod,) = release.pods("worker")
 
     release.node.kubelet.kill()
-    for pid in release.pids(pod):
-        os.kill(pid, signal.SIGKILL)
-    eventually(lambda: not release.node.is_ready(), seconds=60, what="the node is seen to be gone")
-    release.node.kubelet.start()
+    try:
+        send(release.pids(pod), signal.SIGKILL)
+        eventually(lambda: not release.node.is_ready(), seconds=60, what="the node is seen to be gone")
+    finally:
+        release.node.kubelet.start()
     eventually(release.node.is_ready, seconds=60, what="the node is back")
 
     status = release.wait("node-gone", seconds=120)
