@@ -4,13 +4,18 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from kube.api_service import API_RIGHTS, USER_RIGHTS, ApiService, account, everywhere, grant, password
 from kube.control_plane import ControlPlane
 from kube.kubelet import Kubelet
+from kube.operator_side import make_job
 from kube.operators import Rig
+from longshore.settings import Settings
+from longshore.store.kubernetes.connect import connect
+from longshore.store.kubernetes.history import History
 
 Wait = Callable[..., object]
 
@@ -310,6 +315,30 @@ def test_events_tell_of_changes(api: ApiService) -> None:
     assert "2026-01-01T00:00:01Z" == found[-1]["at"]
     rest = api.ask("GET", f"/v1/jobs/eventful/events?after={found[3]['seq']}").json()["items"]
     assert ["retrying", "failed"] == [event["type"] for event in rest]
+
+
+def test_events_that_the_watch_has_yet_to_tell_come_before_the_end(
+    cluster: ControlPlane, namespace: str, monkeypatch: pytest.MonkeyPatch, eventually: Wait
+) -> None:
+    change, told = History.change, threading.Event()
+
+    def change_late(history: History, *what: Any) -> None:
+        told.wait(10)
+        change(history, *what)
+
+    monkeypatch.setattr(History, "change", change_late)
+    path = f"/apis/longshore.dev/v1alpha1/namespaces/{namespace}/jobs"
+    cluster.must("POST", path, make_job("quick"))
+    store, _ = connect(Settings(kubeconfig=cluster.admin, namespace=namespace), {})
+    try:
+        eventually(lambda: store.status()["watch"]["connected"])  # type: ignore[index]
+        cluster.must("PATCH", f"{path}/quick/status", {"status": {"phase": "Running", "attempts": 1}})
+        cluster.must("PATCH", f"{path}/quick/status", {"status": {"phase": "Failed", "attempts": 1}})
+        threading.Timer(0.3, told.set).start()
+
+        assert ["started", "failed"] == [event.type for event in store.events(job="quick")]
+    finally:
+        store.stop_waiting()
 
 
 def test_explain_says_what_the_api_can_know(api: ApiService) -> None:

@@ -26,6 +26,7 @@ from longshore.store.kubernetes.watch import Changes, JobWatch, Told
 from longshore.store.port import Event, JobDoc, Key, LogChunk, NewJob, Page, Query, Submitted
 from longshore.version import __version__
 
+LAG_SECONDS = 1.0  # the watch is that late at most, as a rule
 TRIES = 5  # of a change to a job that others change at the same time
 T = TypeVar("T")
 
@@ -221,9 +222,11 @@ class KubernetesStore:
         if found or job is None:
             return found
         resource = self._resource(job)
-        if documents.ended(resource) and documents.version(resource) > after:
-            return [event(ENDS[resource["status"]["phase"]], resource)]
-        return self._cluster.history.after(self.namespace, job, after, limit, wait)
+        if not documents.ended(resource) or documents.version(resource) <= after:
+            return self._cluster.history.after(self.namespace, job, after, limit, wait)
+        self._cluster.watch.reach(documents.version(resource), LAG_SECONDS)
+        found = self._cluster.history.after(self.namespace, job, after, limit)
+        return found or [event(ENDS[resource["status"]["phase"]], resource)]
 
     def explain(self, id: str) -> dict[str, object]:
         job = self._resource(id)

@@ -69,6 +69,7 @@ class JobWatch:
         self._followers: dict[tuple[str, str], list[Changes]] = defaultdict(list)
         self._stopping = threading.Event()
         self._since = ""  # version up to which everything was told; empty: nothing is known
+        self._moved = threading.Condition()  # of ``_since`` or ``connected``, for those who wait for it
         self.connected = False
 
     def start(self) -> None:
@@ -95,6 +96,11 @@ class JobWatch:
                 self._followers[key].remove(changes)
                 if not self._followers[key]:
                     del self._followers[key]
+
+    def reach(self, version: int, seconds: float) -> None:
+        """Until all that happened up to that version has been told, at most so long; at once while the API server is away."""
+        with self._moved:
+            self._moved.wait_for(lambda: not self.connected or int(self._since or 0) >= version, seconds)
 
     def followers(self) -> int:
         """Requests that wait now."""
@@ -149,9 +155,13 @@ class JobWatch:
                     raise LongshoreError(f"the watch of jobs: {resource.get('message')}")
                 if event["type"] != "BOOKMARK":
                     self._tell(event["type"], resource)
-                self._since = str(resource["metadata"]["resourceVersion"])
+                with self._moved:
+                    self._since = str(resource["metadata"]["resourceVersion"])
+                    self._moved.notify_all()
         finally:
-            self.connected = False
+            with self._moved:
+                self.connected = False
+                self._moved.notify_all()
 
     def _tell_all(self, what: Told) -> None:
         with self._lock:
