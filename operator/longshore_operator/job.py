@@ -160,10 +160,21 @@ class Job:
         """One more ended attempt; the last ten are kept."""
         self.history = [*self.history, entry][-MAX_HISTORY:]
 
+    @property
+    def counted(self) -> int:
+        """Attempts as they are written down: a number that is there is used up, and never taken back.
+
+        While the phase says that nothing runs, one that has just begun is not among them: who reads the record could not
+        tell its worker's word from that of an attempt that was given up.
+        """
+        if self.array is None and self.phase is Phase.PENDING and self.running:
+            return self.attempts - 1
+        return max(self.attempts, self.saved[1])
+
     def status(self) -> Json:
         """The whole status as it should be written: ``longshore.job.status.JobStatus`` in camelCase."""
         whole: Json = {
-            "phase": self.phase.value, "attempts": self.attempts, "redrives": self.redrives, "retries": self.retries,
+            "phase": self.phase.value, "attempts": self.counted, "redrives": self.redrives, "retries": self.retries,
             "disruptions": self.disruptions,
         }  # fmt: skip
         texts = {"reason": self.reason, "message": self.message, "worker": self.worker, "logTail": self.log_tail,

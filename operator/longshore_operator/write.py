@@ -71,8 +71,8 @@ class Writer:
             # A job can be faster than the word of its redrive, and the API server lets Failed become Pending alone.
             first = phase is Phase.FAILED and redrives < job.redrives and job.phase is not Phase.PENDING
             if first:
-                status = _reopened(status)
-            target: Saved = (Phase(status["phase"]), job.attempts, job.redrives)
+                status = _reopened(status, attempts)
+            target: Saved = (Phase(status["phase"]), status["attempts"], job.redrives)
             self._tried.setdefault(job, set()).add(target)
             try:
                 found = await self._client.request(
@@ -134,7 +134,14 @@ class Writer:
                 await asyncio.sleep(LONGEST_PAUSE_SECONDS)
 
 
-def _reopened(status: Json) -> Json:
-    """The same job, waiting: what says that it runs or has ended is left out."""
-    kept = ("attempts", "redrives", "retries", "disruptions", "history", "items")
-    return {"phase": Phase.PENDING.value} | {name: status[name] for name in kept if name in status}
+def _reopened(status: Json, attempts: int) -> Json:
+    """The same job when it was sent round again, after so many attempts: what came of the next ones is left out."""
+    before = {
+        "phase": Phase.PENDING.value,
+        "attempts": attempts,
+        "redrives": status["redrives"],
+        "retries": 0,
+        "disruptions": 0,
+    }
+    history = [entry for entry in status.get("history", ()) if entry["number"] <= attempts]
+    return before | {name: value for name, value in (("history", history), ("items", status.get("items"))) if value}
