@@ -15,6 +15,7 @@ import pytest
 
 from kube.operators import Operator, Rig
 from service import descendants
+from worker_service import Worker
 
 JOBS = int(os.environ.get("CHAOS_JOBS", "200"))
 KILL_SECONDS = 2.0
@@ -55,16 +56,23 @@ class Supervisor:
         self._thread.join()
 
 
-def restart_worker(rig: Rig, name: str) -> None:
+def restart_worker(worker: Worker) -> None:
     """The kubelet's part: another process in the same pod."""
-    worker = rig.workers[name]
     children = descendants(worker.pid)
     worker.kill()
     assert children
     worker.start(ready=False)
 
 
-def kill(rig: Rig, number: int, kind: str) -> None:
+def running(worker: Worker) -> int:
+    """How many attempts it has now; 0 while it starts."""
+    try:
+        return len(worker.poll("").running)
+    except (OSError, AssertionError):
+        return 0
+
+
+def kill(rig: Rig, kind: str) -> None:
     """SIGKILL to whose turn it is, and what its supervisor would do then."""
     plane = rig.plane
     match kind:
@@ -75,7 +83,7 @@ def kill(rig: Rig, number: int, kind: str) -> None:
             if chosen[0].process is not None:
                 chosen[0].process.kill()
         case "worker":
-            restart_worker(rig, f"worker-{number % WORKERS}")
+            restart_worker(max(rig.workers.values(), key=running))
         case "apiserver":
             plane.kill_apiserver()
             plane.start_apiserver()
@@ -99,7 +107,7 @@ def test_no_kill_loses_a_job_or_ends_one_twice(own_rig: Rig) -> None:
         began, kills = time.monotonic(), Counter[str]()
         for number, kind in enumerate(itertools.cycle(TURN)):
             time.sleep(KILL_SECONDS)
-            kill(rig, number, kind)
+            kill(rig, kind)
             kills[kind] += 1
             if not submitting.is_alive() and not open_jobs(rig):
                 break
