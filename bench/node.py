@@ -7,7 +7,8 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
@@ -23,11 +24,21 @@ ROUNDS, ITEMS = 30, 10_000
 BODY = "import time; print(time.time())"
 
 
-def main() -> int:
-    """Returns the exit status."""
+def main() -> None:
+    """All of it."""
+    with real_node() as release:
+        began = time.perf_counter()
+        release.install()
+        print(f"helm install --wait                              {time.perf_counter() - began:8.1f} s", flush=True)
+        side_by_side(release)
+        array(release)
+
+
+@contextmanager
+def real_node() -> Iterator[Release]:
+    """A node for this run, and a release that is not installed yet; SystemExit with the reason where there can be none."""
     if reason := missing():
-        print(f"no real node: {reason}")
-        return 1
+        sys.exit(f"no real node: {reason}")
     tools = subprocess.run([ROOT / "scripts/kube-tools", "--node"], stdout=subprocess.PIPE, text=True, check=True)
     found = images.read(images.make().stdout)
     print(f"{os.cpu_count()} processors, load {os.getloadavg()[0]:.1f} before the start", flush=True)
@@ -36,15 +47,9 @@ def main() -> int:
     try:
         node.start(found.archives)
         print(f"node ready with three images                     {time.perf_counter() - began:8.1f} s", flush=True)
-        release = Release(node, found, "ls", node.make_restricted_namespace())
-        began = time.perf_counter()
-        release.install()
-        print(f"helm install --wait                              {time.perf_counter() - began:8.1f} s", flush=True)
-        side_by_side(release)
-        array(release)
+        yield Release(node, found, "ls", node.make_restricted_namespace())
     finally:
         node.stop()
-    return 0
 
 
 def side_by_side(release: Release) -> None:
@@ -114,4 +119,4 @@ def until(look: Callable[[], object], seconds: float = 60.0) -> object:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

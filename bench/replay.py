@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
+from bench.node import at
 from e2e.release import Release
 from longshore_operator.scaling.arrivals import Arrival
 from longshore_operator.scaling.decide import Knobs
@@ -116,9 +117,8 @@ class Run:
 
     def figures(self) -> dict[str, float]:
         """What is compared."""
-        waits = sorted(self.waits)
         return {
-            "waited, p50 (s)": at(waits, 0.5), "waited, p95 (s)": at(waits, 0.95), "waited, at most (s)": waits[-1],
+            "waited, p50 (s)": at(self.waits, 0.5), "waited, p95 (s)": at(self.waits, 0.95), "waited, at most (s)": max(self.waits),
             "last job ended after (s)": self.seconds, "pod-seconds": self.pod_seconds, "workers at most": self.workers,
         }  # fmt: skip
 
@@ -176,8 +176,3 @@ def compare(
         part = f"{(guess - value) / value:+9.0%}" if value > 1 else f"{guess - value:+9.2f}"
         print(f"  {what:30} {value:9.2f} {guess:10.2f} {part}", flush=True)
     return real
-
-
-def at(ordered: Sequence[float], share: float) -> float:
-    """The value below which this share of them lies."""
-    return ordered[min(len(ordered) - 1, int(len(ordered) * share))]

@@ -4,8 +4,6 @@ From zero beside batch/v1, a load beside the simulator, a burst beside what its 
 a plain patch of ``replicas``.
 """
 
-import os
-import subprocess
 import sys
 import time
 from collections.abc import Sequence
@@ -15,12 +13,8 @@ from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
-from bench.node import at, cold, until
+from bench.node import at, cold, real_node, until
 from bench.replay import Run, compare, submit, watched
-from e2e import images
-from e2e.ground import claim, missing
-from e2e.images import ROOT
-from e2e.node import Node
 from e2e.release import API, Release
 from longshore_operator.scaling.arrivals import Arrival
 from longshore_operator.scaling.decide import Knobs
@@ -48,18 +42,9 @@ def values(slots: int, knobs: Knobs, mode: str = "operator") -> dict[str, Any]:
     }}}  # fmt: skip
 
 
-def main() -> int:
-    """Returns the exit status."""
-    if reason := missing():
-        print(f"no real node: {reason}")
-        return 1
-    tools = subprocess.run([ROOT / "scripts/kube-tools", "--node"], stdout=subprocess.PIPE, text=True, check=True)
-    found = images.read(images.make().stdout)
-    print(f"{os.cpu_count()} processors, load {os.getloadavg()[0]:.1f} before the start", flush=True)
-    node = Node(Path(tools.stdout.strip()), claim())
-    try:
-        node.start(found.archives)
-        release = Release(node, found, "ls", node.make_restricted_namespace())
+def main() -> None:
+    """All of it."""
+    with real_node() as release:
         release.install(values(SLOTS, QUICK))
         from_zero(release)
         release.upgrade(values(SLOTS, SLOW))
@@ -67,9 +52,6 @@ def main() -> int:
         release.upgrade(values(SLOTS, QUICK))
         burst(release)
         scale_in(release)
-    finally:
-        node.stop()
-    return 0
 
 
 def at_zero(release: Release) -> None:
@@ -149,4 +131,4 @@ def ended(release: Release, prefix: str, count: int) -> dict[str, dict[str, Any]
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -1,6 +1,5 @@
 """Waves of jobs to a pool that grows and shrinks, kills of all that carries it, and what was seen meanwhile."""
 
-import http.client
 import itertools
 import json
 import random
@@ -9,17 +8,17 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 from e2e.chaos_report import Kill, seconds
 from e2e.release import API, Object, Release, send
+from kube.control_plane import patiently
 
 LENGTHS = [0.05, 0.2, 0.5, 0.05, 1.0, 0.2, 0.05, 5.0]  # the long ones hold a worker while its neighbours go
 OFTEN = ["worker", "operator", "api", "shim"]
 SELDOM = ["node", "kubelet", "apiserver", "kubelet", "apiserver"]  # one after each round of those; the first takes 20 s
 CLIENTS = 4
 CALM_SECONDS = 5.0  # so long an operator leads before it is killed again, or on a slow machine nothing was ever done
-PATIENCE_SECONDS = 60.0  # an API server that was killed is back within 10 s
+PATIENCE_SECONDS = 60.0
 
 
 def turns() -> Iterator[str]:
@@ -27,18 +26,6 @@ def turns() -> Iterator[str]:
     for seldom in itertools.cycle(SELDOM):
         yield from OFTEN
         yield seldom
-
-
-def patiently(ask: Callable[[], Any]) -> Any:
-    """Ask until it is answered, as every client does: the API server is one of those that are killed."""
-    limit = time.monotonic() + PATIENCE_SECONDS
-    while True:
-        try:
-            return ask()
-        except (OSError, http.client.HTTPException, AssertionError):
-            if time.monotonic() > limit:
-                raise
-            time.sleep(0.2)
 
 
 class Chaos:

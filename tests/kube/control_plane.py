@@ -25,6 +25,19 @@ ISSUER = "https://kubernetes.default.svc.cluster.local"
 SERVICE_ADDRESSES, SERVICE_ADDRESS = "10.96.0.0/16", "10.96.0.1"  # the second is that of the API server
 ADMIN_GROUP = "system:masters"
 MERGE_PATCH = "application/merge-patch+json"
+PATIENCE_SECONDS = 60.0  # an API server that was killed is back within 10 s
+
+
+def patiently(ask: Callable[[], Any]) -> Any:
+    """Ask until it is answered, as every client does that outlives its API server; after PATIENCE_SECONDS the last refusal."""
+    limit = time.monotonic() + PATIENCE_SECONDS
+    while True:
+        try:
+            return ask()
+        except (OSError, http.client.HTTPException, AssertionError):
+            if time.monotonic() > limit:
+                raise
+            time.sleep(0.2)
 
 
 class ControlPlane:

@@ -8,11 +8,11 @@ import os
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 
+from kube.control_plane import patiently
 from kube.operators import Operator, Rig
 from service import descendants
 from worker_service import Worker
@@ -23,17 +23,6 @@ WORKERS = 3
 LENGTHS = [0.05] * 7 + [4.0]  # seconds; the long ones are what a killed worker had
 TURN = ["leader", "worker", "apiserver", "standby", "worker", "etcd"]
 LIMIT_SECONDS = 60 + JOBS / 5
-
-
-def patiently(ask: Callable[[], Any]) -> Any:
-    """Ask until the API server answers: it is one of those that are killed."""
-    limit = time.monotonic() + LIMIT_SECONDS
-    while True:
-        try:
-            return ask()
-        except (OSError, AssertionError):
-            assert time.monotonic() < limit
-            time.sleep(0.2)
 
 
 class Supervisor:

@@ -35,15 +35,14 @@ def series(seen: "Seen") -> Series:
     """Of a simulation that is over."""
     unit, of_unit = ("hours", HOUR) if seen.end > 2 * HOUR else ("minutes", MINUTE)
     columns = _parts(seen.samples, POINTS)
-    waits = sorted(seen.waits)
-    shares = [100 * (number + 1) / POINTS for number in range(POINTS)] if waits else []
+    shares = [100 * (number + 1) / POINTS for number in range(POINTS)] if seen.waits else []
     return Series(
         unit,
         [column[0].at / of_unit for column in columns],
         [max(sample.workers for sample in column) for column in columns],
         [max(sample.busy for sample in column) for column in columns],
         [max(sample.waiting for sample in column) for column in columns],
-        shares, [waits[min(len(waits) - 1, int(share / 100 * len(waits)))] for share in shares],
+        shares, list(map(seen.waited, shares)),
     )  # fmt: skip
 
 

@@ -110,13 +110,10 @@ def simulate(trace: TextIO | None, save_trace: TextIO | None, rate: float, run_s
 
 def tell(seen: "Seen", *, slots: int, most: int, price: float | None = None) -> list[str]:
     """The result as lines of text."""
-    waits = sorted(seen.waits)
     hours, paid = seen.end / 3600, seen.worker_seconds / 3600
-    lines = [f"{len(waits):,} jobs started in {hours:.4g} h"]
-    parts = [
-        f"{share:g} % within {waits[min(len(waits) - 1, int(len(waits) * share / 100))]:.2f} s" for share in SHARES
-    ]
-    lines.append(f"waited: {', '.join(parts)}, {waits[-1]:.2f} s at most")
+    lines = [f"{len(seen.waits):,} jobs started in {hours:.4g} h"]
+    parts = [f"{share:g} % within {seen.waited(share):.2f} s" for share in SHARES]
+    lines.append(f"waited: {', '.join(parts)}, {seen.waits[-1]:.2f} s at most")
     used = seen.busy_seconds / 3600 / (paid * slots) if paid else 0.0
     lines.append(
         f"paid: {paid:.2f} pod-hours, {used:.0%} of their slots used; {most} pods all the time: {most * hours:.2f}"

@@ -100,7 +100,7 @@ class Turn:
         self._take_back(StoreUnavailable("another request of the same moment failed; try again", retry_after=1))
 
     def probe(self) -> None:
-        """After a refusal: see whether the disk works again. Nobody may send anything before it is said to."""
+        """After a refusal: see whether the disk works again. No write may come that would: the service is not ready meanwhile."""
         if not self.failing or self or time.monotonic() < self.failing_until:
             return  # what waits to be settled is tried by itself
         try:

@@ -12,8 +12,9 @@ from longshore_operator.scaling.decide import Knobs
 PREFIX = "longshore.dev/"
 MIN, MAX = f"{PREFIX}min-workers", f"{PREFIX}max-workers"
 DESIRED, REASON, STATE = f"{PREFIX}desired-replicas", f"{PREFIX}reason", f"{PREFIX}scaling"
-HANDLERS = f"{PREFIX}handlers"
 """Written by the operator, on change."""
+HANDLERS = f"{PREFIX}handlers"
+"""The same, for the leaders that follow: what its workers run, with the template that they were made from."""
 MAX_WORKERS = 10_000
 MAX_SECONDS = 86_400.0
 MAX_DIGITS = 6  # of a number of slots

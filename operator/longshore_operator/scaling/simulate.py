@@ -41,7 +41,7 @@ class Seen:
     """What happened; times in seconds since the begin."""
 
     waits: list[float] = field(default_factory=list)
-    """From arrival to start, of every job."""
+    """From arrival to start, of every job; the shortest first, once it is over."""
     workers: list[tuple[float, int]] = field(default_factory=list)
     """Time and number of workers, starting ones included, at every change."""
     decisions: list[tuple[float, Capacity, Demand, Decision]] = field(default_factory=list)
@@ -60,6 +60,10 @@ class Seen:
     """When the last job ended."""
     end: float = 0.0
     """Of the simulation."""
+
+    def waited(self, percent: float) -> float:
+        """So many seconds, at most, did this share of the jobs wait; there must have been one."""
+        return self.waits[min(len(self.waits) - 1, int(len(self.waits) * percent / 100))]
 
     @property
     def worker_seconds(self) -> float:
@@ -125,6 +129,7 @@ class Simulation:
                 if math.isinf(until) and not (self._coming or self._queue or self._running):
                     until = now
         self.seen.end = until
+        self.seen.waits.sort()
         return self.seen
 
     def _set(self, worker: int, free: int) -> None:

@@ -83,18 +83,17 @@ class SqliteLedger:
         except sqlite3.Error as error:
             with contextlib.suppress(sqlite3.Error):  # nothing was begun, or SQLite has rolled back by itself
                 self._db.execute("ROLLBACK")
-            raise StoreUnavailable(f"the store does not take writes now: {error}", retry_after=5) from error
+            raise _unwritable(error) from error
         return refused
 
     def probe(self) -> None:
         """See ``Ledger.probe``."""
         try:
             self._synchronous(self._durable)
-            self._db.execute(
-                f"PRAGMA application_id = {APPLICATION_ID}"
-            )  # the page is written, whatever it said before
+            # The page is written, whatever it said before.
+            self._db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         except sqlite3.Error as error:
-            raise StoreUnavailable(f"the store does not take writes now: {error}", retry_after=5) from error
+            raise _unwritable(error) from error
 
     def _synchronous(self, level: str) -> None:
         # Claims may skip the fsync; the next full commit brings the whole log to the disk, claims included.
@@ -271,7 +270,7 @@ class SqliteLedger:
             gone += self._db.execute(sql.TRIM_EVENTS, (MAX_EVENTS, limit)).rowcount
             self._db.execute("PRAGMA incremental_vacuum(200)").fetchall()
         except sqlite3.Error as error:
-            raise StoreUnavailable(f"the store does not take writes now: {error}", retry_after=5) from error
+            raise _unwritable(error) from error
         return gone
 
     def counts(self) -> dict[str, int]:
@@ -336,3 +335,7 @@ def attempt_rows(db: sqlite3.Connection, uid: str, last: int) -> list[AttemptRow
     """The last ended attempts, oldest first; the same read for the engine and the api."""
     rows = db.execute(sql.SELECT_ATTEMPTS, (uid, last)).fetchall()
     return [AttemptRow(None if idx == NO_ITEM else idx, *rest) for idx, *rest in reversed(rows)]
+
+
+def _unwritable(error: sqlite3.Error) -> StoreUnavailable:
+    return StoreUnavailable(f"the store does not take writes now: {error}", retry_after=5)
