@@ -46,7 +46,7 @@ bench: setup-dev ## Measure, as ratios in one run
 	@PYTHONPATH=tests $(PY) -m bench.cluster
 	@$(PY) -m bench.scaler
 
-generate: setup ## Rewrite generated files
+generate: setup-dev ## Rewrite generated files
 	@$(VENV)/bin/longshore openapi > docs/openapi.json
 	@$(PY) -m longshore_operator.crds manifests/crds
 	@$(PY) -m longshore_operator.rbac > manifests/rbac.yaml
