@@ -22,7 +22,7 @@ HEADER: Final = "# Generated from the models of longshore.job by `make generate`
 # In place of a status that nobody has written yet. CEL rules read it as it stands, without the defaults of its fields.
 STATUS_DEFAULT: Final = {"phase": str(Phase.PENDING), "attempts": 0, "redrives": 0}
 
-Rule = dict[str, str]
+Rule = dict[str, Any]
 Column = dict[str, Any]
 
 
@@ -30,11 +30,11 @@ def job_crd() -> dict[str, Any]:
     """Jobs: what was asked for cannot change, and an end is an end."""
     spec, status = structural(JobSpec), _status(structural(JobStatus))
     _refuse_twins(spec)
-    spec["x-kubernetes-validations"] = [*_job_shape(), *_frozen(spec["properties"]), _redrive_rises()]
+    _freeze(spec)
     status["default"] = dict(STATUS_DEFAULT)
     for name, value in STATUS_DEFAULT.items():
         status["properties"][name]["default"] = value
-    status["x-kubernetes-validations"] = _job_history()
+    _guard(status)
     columns = [
         _column("Phase", ".status.phase"),
         _column("Queue", ".spec.queue"),
@@ -168,35 +168,50 @@ def _job_shape() -> list[Rule]:
     return [{"rule": rule, "message": message} for rule, message in rules.items()]
 
 
-def _frozen(fields: Iterable[str]) -> list[Rule]:
-    """One rule for each field, so that the refusal names it; on the whole spec, because a removed field runs no rule."""
-    frozen = (name for name in fields if name not in MUTABLE_FIELDS)
-    return [
+def _freeze(spec: dict[str, Any]) -> None:
+    """The rules of a job's specification; most of them say that a field cannot be changed.
+
+    These run at every write, the status' included, and whenever a rule reads a field the API server builds the list of all fields of
+    that object anew: in a rule of the field itself nothing is read. That one does not run when the field is added
+    or taken away, so the whole is looked at for these, and no further when nothing has changed.
+    """
+    frozen = [name for name in spec["properties"] if name not in MUTABLE_FIELDS]
+    for name in frozen:
+        spec["properties"][name]["x-kubernetes-validations"] = [
+            {"rule": "self == oldSelf", "message": f"{name} cannot be changed after creation"}
+        ]
+    _rises(spec, "redrive", "redrive can only be raised")
+    same = " && ".join(f"has(self.{name}) == has(oldSelf.{name})" for name in frozen)
+    first = " : ".join(f"has(self.{name}) != has(oldSelf.{name}) ? '{name}'" for name in frozen)
+    spec["x-kubernetes-validations"] = [
+        *(
+            {"optionalOldSelf": True, **rule, "rule": f"oldSelf.hasValue() || ({rule['rule']})"}
+            for rule in _job_shape()
+        ),
         {
-            # In this form with the fewest reads: the API server builds the whole list of fields anew for each of them.
-            "rule": f"has(self.{name}) ? has(oldSelf.{name}) && self.{name} == oldSelf.{name} : !has(oldSelf.{name})",
-            "message": f"{name} cannot be changed after creation",
-            "fieldPath": f".{name}",
-        }
-        for name in frozen
+            "rule": f"self == oldSelf || ({same})",
+            "message": "no field can be added or removed after creation",
+            "messageExpression": f"({first} : 'a field') + ' cannot be changed after creation'",
+        },
     ]
 
 
-def _redrive_rises() -> Rule:
-    return {"rule": "self.redrive >= oldSelf.redrive", "message": "redrive can only be raised", "fieldPath": ".redrive"}
-
-
-def _job_history() -> list[Rule]:
+def _guard(status: dict[str, Any]) -> None:
     """What a late or foreign writer must not do, whatever it believes."""
     terminal = ", ".join(f"'{phase}'" for phase in sorted(TERMINAL))
     again = "oldSelf.phase == 'Failed' && self.phase == 'Pending' && self.redrives > oldSelf.redrives"
-    rules = {
-        f"!(oldSelf.phase in [{terminal}]) || self.phase == oldSelf.phase || ({again})":
-            "the job has ended; only a redrive opens a failed one again",
-        "self.attempts >= oldSelf.attempts": "attempts never decrease",
-        "self.redrives >= oldSelf.redrives": "redrives never decrease",
-    }  # fmt: skip
-    return [{"rule": rule, "message": message} for rule, message in rules.items()]
+    ended = {
+        "rule": f"!(oldSelf.phase in [{terminal}]) || self.phase == oldSelf.phase || ({again})",
+        "message": "the job has ended; only a redrive opens a failed one again",
+    }
+    status["x-kubernetes-validations"] = [ended]
+    for name in ("attempts", "redrives"):
+        _rises(status, name, f"{name} never decrease")
+
+
+def _rises(schema: dict[str, Any], name: str, message: str) -> None:
+    """A field with a default, so that it cannot be taken away either."""
+    schema["properties"][name]["x-kubernetes-validations"] = [{"rule": "self >= oldSelf", "message": message}]
 
 
 def _column(name: str, path: str, kind: str = "string", *, wide: bool = False) -> Column:
