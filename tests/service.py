@@ -196,10 +196,10 @@ def command_line(pid: int) -> str:
 # Below those that the system gives to outgoing connections (32768 and up on Linux), so that none of these takes the port
 # of a program that is not up yet, or down between kill and start. A slice for each process of xdist: two that draw at
 # random from one range get the same port in one run of many.
-_slice = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % 4
-_first = 11_000 + 5_000 * _slice
-_ports = itertools.cycle(range(_first, _first + 5_000))
-for _ in range(random.randrange(5_000)):  # other runs on this machine begin elsewhere
+_size = 20_000 // max(4, int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")))
+_first = 11_000 + _size * int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+_ports = itertools.cycle(range(_first, _first + _size))
+for _ in range(random.randrange(_size)):  # other runs on this machine begin elsewhere
     next(_ports)
 
 

@@ -50,11 +50,7 @@ class Worker(Service):
         """Start it and wait until it takes attempts on every slot."""
         super().start(ready=ready)
         if ready:
-            limit = time.monotonic() + LONG
-            feed = self.poll("")
-            while feed.slots.free < feed.slots.total:
-                assert time.monotonic() < limit
-                feed = self.poll(feed.cursor, wait=5)
+            self._wait_free(None)
 
     def poll(self, after: str | None = None, *, wait: float = 0.0) -> Feed:
         """Ask the feed, from the test's own cursor unless told otherwise; the cursor goes on only by ``read``."""
@@ -78,9 +74,17 @@ class Worker(Service):
                     return entry
         raise AssertionError(f"no outcome of {attempt} in time:\n{self.log.read_text()[-3000:]}")
 
+    def _wait_free(self, slots: int | None) -> None:
+        """Until so many slots are free; None: all of them."""
+        limit, feed = time.monotonic() + LONG, self.poll("")
+        while feed.slots.free < (feed.slots.total if slots is None else slots):
+            assert time.monotonic() < limit
+            feed = self.poll(feed.cursor, wait=5)
+
     def run(self, handler: str = "echo", **fields: Any) -> EndedEntry:
-        """Run one attempt to its outcome."""
+        """Run one attempt to its outcome, in the next slot that is free."""
         attempt = self.attempt(handler, **fields)
+        self._wait_free(1)
         assert self.offer(attempt) == ["accepted"]
         return self.outcome(attempt)
 

@@ -38,7 +38,8 @@ class Worker:
     recording: deque[tuple[str, asyncio.Future[Any]]] = field(default_factory=deque)
     """Cursors beyond that, each with the writes that have to be done first."""
     slots: int = 0
-    handlers: frozenset[str] = frozenset()
+    handlers: frozenset[str] | None = None
+    """None until it has told, which may be long after it is heard: it imports them first."""
     defaults: dict[str, HandlerDefaults] = field(default_factory=dict)
     commands: bool = False
     draining: bool = False
@@ -63,7 +64,7 @@ class Worker:
 
     def runs(self, handler: str) -> bool:
         """Whether it knows the handler; '' is a command."""
-        return handler in self.handlers if handler else self.commands
+        return handler in (self.handlers or ()) if handler else self.commands
 
 
 class Desk:
@@ -152,8 +153,11 @@ class Desk:
         )
 
     def served(self, job: Job) -> bool:
-        """Whether some worker serves its queue, whatever it knows."""
-        return any(worker.boot and worker.pod.serves(*job.key) for worker in self.workers.values())
+        """Whether some worker serves its queue and has told what it knows, whatever that is."""
+        return any(
+            worker.boot and worker.handlers is not None and worker.pod.serves(*job.key)
+            for worker in self.workers.values()
+        )
 
     def waits(self, key: LineKey, now: float) -> tuple[int, float | None]:
         """How many of a queue could run now if there were a worker and room for them, and since when the oldest waits.

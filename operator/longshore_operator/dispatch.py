@@ -118,7 +118,7 @@ class Dispatcher:
                     job.disruptions += job.array is None  # somebody ran it who did not write it down
                     self._log("attempt_stale", level="warning", job=job.name, attempt=attempt.number)
                 elif said.result is Taken.UNKNOWN_HANDLER:
-                    worker.handlers -= {job.handler}
+                    worker.handlers = (worker.handlers or frozenset()) - {job.handler}
                 else:
                     worker.full_until = clock + FULL_SECONDS
         self._take_back(refused)

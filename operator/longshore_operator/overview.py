@@ -16,7 +16,7 @@ def _worker(worker: Worker, now: float, clock: float) -> Json:
     return {
         "name": pod.name, "namespace": pod.namespace, "pool": pod.pool, "boot": worker.boot, "ready": pod.ready,
         "draining": worker.draining or pod.ending, "slots": worker.slots, "free": worker.free(clock),
-        "handlers": sorted(worker.handlers), "commands": worker.commands,
+        "handlers": sorted(worker.handlers or ()), "commands": worker.commands,
         "queues": sorted(pod.queues), "servesNamespaces": sorted(pod.namespaces),
         "lateSeconds": round(max(0.0, clock - worker.due_at), 3) if worker.due_at else 0.0,
         "running": [_attempt(job, attempt, now) for job, attempt in worker.held.values()],

@@ -144,9 +144,8 @@ class Rig:
     def worker(self, name: str = "worker-0", *, pod: bool = True, ready: bool = True, **settings: object) -> Worker:
         """Start a worker and, unless told otherwise, its pod, which is ready."""
         address = self.kubelet.next_address()
-        worker = Worker(self.folder / name, {"host": address, "slots": 2, **settings})
-        worker.start()
-        self.workers[name] = worker
+        worker = self.workers[name] = Worker(self.folder / name, {"host": address, "slots": 2, **settings})
+        worker.start(ready=ready)
         if pod:
             self.pod(name, ready=ready)
         return worker

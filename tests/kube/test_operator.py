@@ -1,5 +1,6 @@
 """The operator on a real API server, with real workers: what users see of it."""
 
+import time
 from pathlib import Path
 
 from kube.operators import Rig
@@ -78,3 +79,33 @@ def test_jobs_that_wait_for_room_are_held_when_nobody_knows_their_handler_any_mo
     rig.plane.must("DELETE", f"/api/v1/namespaces/{rig.namespace}/pods/slow?gracePeriodSeconds=0")
 
     assert ("Failed", "UnknownHandler") == ((end := rig.end_of("waits"))["phase"], end["reason"])
+
+
+def test_jobs_wait_for_a_worker_that_still_imports_their_handlers(rig: Rig, tmp_path: Path) -> None:
+    ready, token = tmp_path / "ready", tmp_path / "word"
+    token.write_text("word\n")
+    (tmp_path / "heavy.py").write_text(
+        f"""
+import pathlib, sys, time
+from longshore import handler
+while "gunicorn" not in sys.modules and not pathlib.Path({str(ready)!r}).exists():  # the api imports it too, and answers
+    time.sleep(0.02)
+@handler
+def weigh() -> int:
+    return 7
+"""
+    )
+    leader = rig.leader(token_file=token, unknown_handler_seconds=0.5)
+    worker = rig.worker(apps="heavy", path=tmp_path, ready=False)
+    rig.until(lambda: any(one["boot"] for one in leader.ask("/v1/workers")[1]["items"]), "its feed")
+    rig.submit("job", "weigh")
+    said = rig.until(lambda: leader.ask(f"/v1/explain/{rig.namespace}/job")[1].get("message"), "why it waits")
+    assert "no worker has started yet" == said
+    since = time.monotonic()
+    rig.until(lambda: time.monotonic() - since > 3, "more than the grace of an unknown handler")
+    assert "Pending" == rig.status("job")["phase"]
+    ready.touch()
+    worker.wait_ready()
+    rig.kubelet.ready("worker-0")
+
+    assert 7 == rig.end_of("job")["result"]

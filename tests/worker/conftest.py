@@ -17,10 +17,10 @@ def start_worker(tmp_path: Path) -> Iterator[Callable[..., Worker]]:
     """Starts real workers; ends all of them, whatever happens."""
     started: list[Worker] = []
 
-    def start(**settings: object) -> Worker:
+    def start(*, ready: bool = True, **settings: object) -> Worker:
         worker = Worker(tmp_path / f"worker{len(started)}", {"apps": APPS, **settings})
         started.append(worker)
-        worker.start()
+        worker.start(ready=ready)
         return worker
 
     yield start

@@ -106,6 +106,26 @@ def test_handlers_are_told_once(worker: Worker) -> None:
     assert worker.poll(first.cursor).handlers is None
 
 
+def test_handlers_are_told_when_they_are_imported_and_not_before(
+    start_worker: Callable[..., Worker], eventually: Callable[..., object], tmp_path: Path
+) -> None:
+    (tmp_path / "nothing.py").write_text(
+        f"""
+import pathlib, sys, time
+while "gunicorn" not in sys.modules and not pathlib.Path({str(tmp_path / "go")!r}).exists():  # the api imports it too
+    time.sleep(0.02)
+"""
+    )
+    worker = start_worker(apps="nothing", path=tmp_path, ready=False)
+    eventually(lambda: worker.probe("/livez") == 200)
+    before = worker.poll("")
+    (tmp_path / "go").touch()
+    after = worker.poll(before.cursor, wait=LONG)
+
+    assert (None, 0) == (before.handlers, before.slots.free)
+    assert () == after.handlers, "there are none, and that is said"
+
+
 def test_a_new_process_says_so_and_starts_from_the_beginning(start_worker: Callable[..., Worker]) -> None:
     worker = start_worker()
     attempt = worker.attempt("naps")

@@ -147,9 +147,9 @@ class WorkerEngine(SlotHost):
     # -- what the pool calls ---------------------------------------------------------------------------------
 
     def pool_ready(self, handlers: list[HandlerInfo]) -> None:
-        before = self.handlers
+        first, before = not self.ready, self.handlers
         super().pool_ready(handlers)
-        if self.handlers != before:
+        if first or self.handlers != before:
             self._handlers_seq = self.feed.touch()
 
     def progress(self, key: AttemptKey) -> None:
@@ -235,7 +235,7 @@ class WorkerEngine(SlotHost):
             "running": [*map(_running, self.pool.running()), *map(_name, self._kept())],
             "commands": self.settings.commands,
         }  # fmt: skip
-        if position < self._handlers_seq or position < 0:
+        if self.ready and (position < self._handlers_seq or position < 0):
             whole["handlers"] = sorted(self.handlers)
             whole["handlerDefaults"] = {
                 name: found for name, info in self.handlers.items() if (found := _defaults(info))

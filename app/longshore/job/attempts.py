@@ -238,7 +238,7 @@ class Feed(Answer):
     draining: bool
     """Whether new attempts are refused."""
     handlers: tuple[str, ...] | None = None
-    """Names of what can be run; only when it may have changed since the cursor that was asked for."""
+    """Names of what can be run; when they are imported, and then only when it may have changed since the cursor that was asked for."""
     handler_defaults: dict[str, HandlerDefaults] | None = None
     """What those of the handlers want that want something; comes with `handlers`."""
     commands: bool = False

@@ -43,11 +43,12 @@ class State:
 
     def measure(self, workers: dict[str, Worker], now: float) -> None:
         """Take note of what its workers are; ``now`` is monotonic."""
-        heard = [worker for worker in workers.values() if worker.boot]
-        if heard:
+        if heard := [worker for worker in workers.values() if worker.boot]:
             self.slots = max(worker.slots for worker in heard)
-            told = frozenset[str]().union(*(worker.handlers | ({""} if worker.commands else set()) for worker in heard))
-            self.handlers = told | (self.handlers or frozenset())
+        for worker in heard:
+            if worker.handlers is not None:
+                told = worker.handlers | ({""} if worker.commands else set())
+                self.handlers = told | (self.handlers or frozenset())
         staying = [one for uid, one in workers.items() if uid not in self.victims.draining and not one.pod.ending]
         stuck = any(worker.pod.stage == UNSCHEDULABLE for worker in staying)
         self.stuck_since = (self.stuck_since or now) if stuck else 0.0

@@ -38,5 +38,9 @@ def test_the_time_before_a_job_was_first_seen_does_not_count() -> None:
     assert [] == record.ends
     overdue._look_at_handlers(1.0)
     assert [] == record.ends
+    desk.workers[pod.uid].handlers = None
+    overdue._look_at_handlers(10.0)
+    assert [] == record.ends, "its only worker is still importing"
+    desk.workers[pod.uid].handlers = frozenset({"echo"})
     overdue._look_at_handlers(1.0)
     assert ["job"] == record.ends
