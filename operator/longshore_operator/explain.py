@@ -51,8 +51,8 @@ class Explainer:
         if found is None:
             return rules.Explanation(reason="Starting", message="the operator has only just begun")
         if found.reason == "UnknownHandler" and not desk.served(job):
-            starts = any(worker.pod.serves(*job.key) for worker in desk.workers.values())
-            message = "has started yet" if starts else f"serves queue {job.queue}"
+            there = any(worker.pod.serves(*job.key) for worker in desk.workers.values())
+            message = f"that serves queue {job.queue} has told what it runs" if there else f"serves queue {job.queue}"
             return rules.Explanation(reason="NoWorker", message=f"no worker {message}")
         if found.reason == "UnknownHandler" and not job.handler:
             return rules.Explanation(reason="UnknownHandler", message="no worker of its queue runs commands")

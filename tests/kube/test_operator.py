@@ -100,7 +100,7 @@ def weigh() -> int:
     rig.until(lambda: any(one["boot"] for one in leader.ask("/v1/workers")[1]["items"]), "its feed")
     rig.submit("job", "weigh")
     said = rig.until(lambda: leader.ask(f"/v1/explain/{rig.namespace}/job")[1].get("message"), "why it waits")
-    assert "no worker has started yet" == said
+    assert "no worker that serves queue default has told what it runs" == said
     since = time.monotonic()
     rig.until(lambda: time.monotonic() - since > 3, "more than the grace of an unknown handler")
     assert "Pending" == rig.status("job")["phase"]
