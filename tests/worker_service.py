@@ -5,6 +5,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+import orjson
+
 from longshore.job.attempts import EndedEntry, Feed, Taken, TakenResults
 from service import Answer, Service
 
@@ -57,7 +59,8 @@ class Worker(Service):
         at = self.cursor if after is None else after
         answer = self.ask("GET", f"/v1/attempts?wait={wait:g}" + (f"&after={at}" if at else ""), timeout=LONG + 10)
         assert answer.status == 200, answer.body
-        return Feed.model_validate_json(answer.body, by_alias=True, by_name=False)
+        # As the operator reads it: results may be nested deeper than pydantic's own parser goes.
+        return Feed.model_validate(orjson.loads(answer.body), strict=False, by_alias=True, by_name=False)
 
     def read(self, *, wait: float = 0.0) -> Feed:
         """Ask the feed, and acknowledge what it says with the next time."""
