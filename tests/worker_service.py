@@ -14,6 +14,14 @@ TOKEN = "token-of-the-operator"
 LONG = 30  # seconds that a poll may wait: an answer that comes with something to tell comes long before
 
 
+def write_slow_app(folder: Path, name: str, text: str = "") -> Path:
+    """A module that a worker's template imports until the returned file is there; its api, which imports it too, does not wait."""
+    gate = folder / f"{name}-is-imported"
+    wait = f'while "gunicorn" not in sys.modules and not pathlib.Path({str(gate)!r}).exists():\n    time.sleep(0.02)\n'
+    (folder / f"{name}.py").write_text(f"import pathlib, sys, time\n{wait}{text}")
+    return gate
+
+
 class Worker(Service):
     """``python -m longshore worker`` on free loopback ports, and what an operator would do with it."""
 

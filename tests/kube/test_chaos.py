@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from kube.control_plane import patiently
+from kube.marks import runs
 from kube.operators import Operator, Rig
 from service import descendants
 from worker_service import Worker
@@ -56,7 +57,7 @@ def restart_worker(worker: Worker) -> None:
 def running(worker: Worker) -> int:
     """How many attempts it has now; 0 while it starts."""
     try:
-        return len(worker.poll("").running)
+        return runs(worker)
     except (OSError, AssertionError):
         return 0
 

@@ -4,6 +4,7 @@ import time
 from pathlib import Path
 
 from kube.operators import Rig
+from worker_service import write_slow_app
 
 
 def test_a_job_runs_on_a_worker_and_its_result_is_on_record(rig: Rig) -> None:
@@ -82,18 +83,10 @@ def test_jobs_that_wait_for_room_are_held_when_nobody_knows_their_handler_any_mo
 
 
 def test_jobs_wait_for_a_worker_that_still_imports_their_handlers(rig: Rig, tmp_path: Path) -> None:
-    ready, token = tmp_path / "ready", tmp_path / "word"
+    token = tmp_path / "word"
     token.write_text("word\n")
-    (tmp_path / "heavy.py").write_text(
-        f"""
-import pathlib, sys, time
-from longshore import handler
-while "gunicorn" not in sys.modules and not pathlib.Path({str(ready)!r}).exists():  # the api imports it too, and answers
-    time.sleep(0.02)
-@handler
-def weigh() -> int:
-    return 7
-"""
+    gate = write_slow_app(
+        tmp_path, "heavy", "from longshore import handler\n@handler\ndef weigh() -> int:\n    return 7\n"
     )
     leader = rig.leader(token_file=token, unknown_handler_seconds=0.5)
     worker = rig.worker(apps="heavy", path=tmp_path, ready=False)
@@ -104,7 +97,7 @@ def weigh() -> int:
     since = time.monotonic()
     rig.until(lambda: time.monotonic() - since > 3, "more than the grace of an unknown handler")
     assert "Pending" == rig.status("job")["phase"]
-    ready.touch()
+    gate.touch()
     worker.wait_ready()
     rig.kubelet.ready("worker-0")
 

@@ -14,7 +14,7 @@ from longshore.engine.feed import PAGE_BYTES, KeptLogs
 from longshore.job.attempts import EndedEntry, Feed
 from longshore.job.output import Output
 from longshore.job.status import Outcome
-from worker_service import LONG, Worker
+from worker_service import LONG, Worker, write_slow_app
 
 
 def key(n: int) -> AttemptKey:
@@ -109,17 +109,11 @@ def test_handlers_are_told_once(worker: Worker) -> None:
 def test_handlers_are_told_when_they_are_imported_and_not_before(
     start_worker: Callable[..., Worker], eventually: Callable[..., object], tmp_path: Path
 ) -> None:
-    (tmp_path / "nothing.py").write_text(
-        f"""
-import pathlib, sys, time
-while "gunicorn" not in sys.modules and not pathlib.Path({str(tmp_path / "go")!r}).exists():  # the api imports it too
-    time.sleep(0.02)
-"""
-    )
+    gate = write_slow_app(tmp_path, "nothing")
     worker = start_worker(apps="nothing", path=tmp_path, ready=False)
     eventually(lambda: worker.probe("/livez") == 200)
     before = worker.poll("")
-    (tmp_path / "go").touch()
+    gate.touch()
     after = worker.poll(before.cursor, wait=LONG)
 
     assert (None, 0) == (before.handlers, before.slots.free)
