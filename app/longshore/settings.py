@@ -91,7 +91,7 @@ class Settings(BaseModel):
     slots: Annotated[int, Field(ge=0, le=1024)] = 0
     """Jobs that run at a time; 0 means one per processor."""
     data_dir: Annotated[Path, BeforeValidator(_path)] = Path("data")
-    """Folder of the database, on a local disk."""
+    """Folder of the database, on a local disk; it should be Longshore's alone, others cannot look into it."""
     apps: Words = ()
     """Importable modules that bring handlers, routes and health checks."""
     synchronous: Literal["full", "normal"] = "full"

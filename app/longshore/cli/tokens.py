@@ -68,7 +68,9 @@ def revoke(name: str, file: Path | None) -> None:
     if len(kept) == len(lines):
         raise click.ClickException(f"there is no token named {name} in {path}")
     draft = path.with_name(path.name + ".new")
-    draft.touch(mode=0o600)
-    draft.write_text("".join(kept))
+    draft.unlink(missing_ok=True)  # left by a revoke that was interrupted, with whatever mode
+    fd = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(fd, "w") as remaining:
+        remaining.writelines(kept)
     draft.replace(path)
     click.echo(f"revoked {name}")

@@ -21,6 +21,8 @@ class Service(Parent):
         self.ledger = SqliteLedger(
             settings.database, synchronous=settings.synchronous, retention_jobs=settings.retention_jobs
         )
+        if self.ledger.exposed:
+            self.journal("data_dir_open", level="warning", detail=self.ledger.exposed)
         self.engine = Engine(self.loop, settings, self.ledger, self.journal, self._children)
         socket_path = settings.data_dir.absolute() / "engine.sock"
         self._attach(self.engine, socket_path, {"db": str(settings.database.absolute())})

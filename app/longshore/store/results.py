@@ -1,7 +1,8 @@
 """Where results that are too large for a status are kept, and output of ended attempts: a port, and a folder behind it.
 
 The folder is a volume that workers and the api share. Jobs run as the same user as their worker and could leave anything in
-it: no symbolic link is ever followed, neither in reading nor in writing, and only plain files are read.
+it: no symbolic link is ever followed, neither in reading nor in writing, and only plain files are read. Workers and the api
+may run as different users of one group (a volume's ``fsGroup``): the group reads and removes what is kept, others see nothing.
 """
 
 import errno
@@ -18,6 +19,7 @@ from longshore.errors import SettingsError
 
 FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 PROBE = ".probe"
+GROUP_FOLDER, GROUP_FILE = 0o770, 0o640  # whatever the umask of the process
 
 
 class Results(Protocol):
@@ -120,9 +122,11 @@ class ResultsFolder:
             for part in parts:
                 if make:
                     with suppress(FileExistsError):
-                        os.mkdir(part, dir_fd=here)
+                        os.mkdir(part, GROUP_FOLDER, dir_fd=here)
                         os.fsync(here)
                 below = os.open(part, FOLDER_FLAGS, dir_fd=here)
+                if make:
+                    _close_to_others(below)
                 os.close(here)
                 here = below
             yield here
@@ -130,9 +134,19 @@ class ResultsFolder:
             os.close(here)
 
 
+def _close_to_others(folder: int) -> None:
+    """New folders get the mode that they should have; one that an older release left open is closed."""
+    mode = stat.S_IMODE(os.fstat(folder).st_mode)
+    if mode & 0o777 != GROUP_FOLDER:
+        with suppress(OSError):  # another user of the group made it, or the volume knows no modes
+            os.fchmod(folder, mode & ~0o777 | GROUP_FOLDER)
+
+
 def _write(name: str, data: bytes, folder: int, *, durable: bool) -> None:
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    with os.fdopen(os.open(name, flags, 0o644, dir_fd=folder), "wb") as file:
+    with os.fdopen(os.open(name, flags, GROUP_FILE, dir_fd=folder), "wb") as file:
+        with suppress(OSError):  # not every volume knows modes
+            os.fchmod(file.fileno(), GROUP_FILE)
         file.write(data)
         file.flush()
         if durable:

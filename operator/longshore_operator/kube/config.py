@@ -117,5 +117,6 @@ def _certificate(user: dict[str, Any], folder: Path) -> tuple[str, str] | None:
     # Python's ssl takes a certificate from a file alone; this one is readable by us only, and gone with its folder.
     place = Path(tempfile.mkdtemp(prefix="longshore-"))
     for name in ("client-certificate", "client-key"):
+        (place / name).touch(mode=0o600, exist_ok=False)
         (place / name).write_bytes(base64.b64decode(user[f"{name}-data"]))
     return str(place / "client-certificate"), str(place / "client-key")

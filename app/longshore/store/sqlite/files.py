@@ -1,5 +1,6 @@
 """Where the database may lie and who may open it: checked before SQLite touches anything."""
 
+import contextlib
 import errno
 import fcntl
 import os
@@ -7,6 +8,7 @@ from pathlib import Path
 
 from longshore.errors import StoreCorrupt, StoreLocked, StoreUnsupported
 
+OWNER_FOLDER, OWNER_FILE = 0o700, 0o600  # jobs' arguments and results are nobody else's business
 _MAGIC = b"SQLite format 3\0"
 # File systems on which locks or fsync are not what SQLite needs (sqlite.org/faq.html#q5, sqlite.org/wal.html).
 _NETWORK = ("nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph", "glusterfs", "lustre", "fuse.sshfs",
@@ -51,13 +53,62 @@ def refuse_foreign(path: Path) -> None:
         )
 
 
+def create_private(path: Path) -> None:
+    """Create an empty file that its owner alone can open; nothing happens when the file is there.
+
+    SQLite gives its log and its index the mode of the database file, so all three are closed from their first byte.
+    """
+    try:
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, OWNER_FILE)
+    except FileExistsError:
+        return
+    except OSError as error:
+        raise StoreUnsupported(f"cannot write to {path.parent}: {error.strerror}") from error
+    os.fchmod(fd, OWNER_FILE)  # the umask may have taken more than it should
+    os.close(fd)
+
+
+def close_to_others(database: Path) -> str:
+    """Take the rights of group and others from the database's files and its folder, which older releases left open.
+
+    Returns a sentence that says what is still open and what to do; empty when nothing is.
+    """
+    for path in (database, *(database.with_name(database.name + end) for end in ("-wal", "-shm"))):
+        try:
+            os.chmod(path, OWNER_FILE)
+        except FileNotFoundError:
+            pass  # a log and its index are there only while they are needed
+        except OSError as error:
+            return f"others may be able to read {path}, and its mode cannot be changed: {error.strerror}"
+    return _close_folder(database.parent)
+
+
+def _close_folder(folder: Path) -> str:
+    found = folder.stat()
+    if not found.st_mode & 0o077:
+        return ""
+    sentence = f"others can look into {folder} (mode {found.st_mode & 0o7777:04o}; the files in it are closed to them)"
+    here = folder.resolve()
+    people = (Path.cwd(), Path(os.path.expanduser("~")))
+    if found.st_mode & 0o1000 or any(place.is_relative_to(here) for place in people):
+        return f"{sentence}; set LONGSHORE_DATA_DIR to a folder that is Longshore's alone"
+    try:
+        os.chmod(folder, OWNER_FOLDER)
+    except OSError:
+        return f"{sentence}; its owner can run chmod 700 on it"
+    return ""
+
+
 class Lock:
     """Says that one engine owns the database; falls with the process, however that ends."""
 
     def __init__(self, path: Path) -> None:
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            path.parent.parent.mkdir(parents=True, exist_ok=True)
+            with contextlib.suppress(FileExistsError):
+                path.parent.mkdir(mode=OWNER_FOLDER)
+                os.chmod(path.parent, OWNER_FOLDER)  # the umask may have taken more than it should
+            self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, OWNER_FILE)
         except OSError as error:
             raise StoreUnsupported(f"cannot write to {path.parent}: {error.strerror}") from error
         try:
@@ -71,6 +122,8 @@ class Lock:
                 f"another engine (pid {holder or 'unknown'}) has {path.with_suffix('')} open; "
                 "stop it, or choose another LONGSHORE_DATA_DIR"
             ) from None
+        with contextlib.suppress(OSError):  # another user's file; it holds a process id alone
+            os.fchmod(self._fd, OWNER_FILE)
         os.ftruncate(self._fd, 0)
         os.pwrite(self._fd, f"{os.getpid()}\n".encode(), 0)
 

@@ -1,7 +1,6 @@
 """The engine's ledger in SQLite: WAL, one writing connection, one transaction per turn."""
 
 import contextlib
-import os
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -26,7 +25,13 @@ from longshore.store.ledger import (
     StoredJob,
 )
 from longshore.store.sqlite import statements as sql
-from longshore.store.sqlite.files import Lock, refuse_foreign, refuse_network
+from longshore.store.sqlite.files import (
+    Lock,
+    close_to_others,
+    create_private,
+    refuse_foreign,
+    refuse_network,
+)
 from longshore.store.sqlite.schema import APPLICATION_ID, check, migrate
 
 NO_ITEM = -1  # `idx` of an attempt that belongs to no item: NULL would not do in a primary key
@@ -61,7 +66,7 @@ class SqliteLedger:
         refuse_foreign(path)
         self._lock = Lock(path.with_name(path.name + ".lock"))
         try:
-            self._db = _open(path)
+            self._db, self.exposed = _open(path)
         except BaseException:
             self._lock.release()
             raise
@@ -286,7 +291,9 @@ class SqliteLedger:
         self._lock.release()
 
 
-def _open(path: Path) -> sqlite3.Connection:
+def _open(path: Path) -> tuple[sqlite3.Connection, str]:
+    """The connection, and what others can still reach of the files (``close_to_others``)."""
+    create_private(path)
     try:
         db = sqlite3.connect(path, isolation_level=None, timeout=5.0, cached_statements=256)
     except sqlite3.Error as error:
@@ -297,6 +304,7 @@ def _open(path: Path) -> sqlite3.Connection:
         elif path.stat().st_size <= CHECKED_BYTES and db.execute("PRAGMA quick_check(1)").fetchone() != ("ok",):
             raise sqlite3.DatabaseError("its check fails")
         check(db)  # before anything is written to a file that may be somebody else's
+        exposed = close_to_others(path)
         db.execute("PRAGMA journal_mode = WAL")
         db.execute("PRAGMA foreign_keys = ON")
         db.execute("PRAGMA journal_size_limit = 67108864")
@@ -312,8 +320,7 @@ def _open(path: Path) -> sqlite3.Connection:
     except BaseException:
         db.close()
         raise
-    os.chmod(path, 0o600)
-    return db
+    return db, exposed
 
 
 def _standing(standing: Standing) -> tuple[object, ...]:
