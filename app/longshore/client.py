@@ -149,9 +149,9 @@ class Client:
         """Ask the job to end."""
         return self._verb(id, "cancel", {} if grace_seconds is None else {"graceSeconds": grace_seconds})
 
-    def redrive(self, id: str) -> Job:
-        """Send a failed job round again."""
-        return self._verb(id, "redrive", {})
+    def redrive(self, id: str, *, dependents: bool = False) -> Job:
+        """Send a failed job round again; with ``dependents`` also those that failed because of it, named in ``redriven``."""
+        return self._verb(id, "redrive", {"dependents": True} if dependents else {})
 
     def suspend(self, id: str) -> Job:
         """Keep a waiting job waiting."""

@@ -123,6 +123,11 @@ class Job:
         self.saved = (self.phase, self.attempts, self.redrives)
         """Phase, attempts and redrives as the API server has them."""
 
+    @property
+    def redriving(self) -> bool:
+        """Whether it has failed and is about to be sent round again."""
+        return self.phase is Phase.FAILED and self.redrive > self.redrives and not self.cancel and not self.invalid
+
     def spec(self) -> JobSpec:
         """The specification; parsed anew, because most jobs wait most of their life."""
         return parse_spec(self.spec_json)

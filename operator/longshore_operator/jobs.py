@@ -69,7 +69,7 @@ class Jobs:
     def take_up(self, job: Job) -> None:
         """Put a job where it belongs; the leader does so for every job that it sees first."""
         if job.phase is Phase.FAILED:
-            if job.redrive <= job.redrives or job.cancel or job.invalid:
+            if not job.redriving:
                 return
             self._recorder.redrive(job)
         if job.invalid:

@@ -563,3 +563,17 @@ def test_a_reader_that_has_seen_enough_is_no_error(longshore: Cli, shared_servic
     )
 
     assert ("[", "") == (done.stdout, done.stderr)
+
+
+def test_a_chain_is_redriven_in_any_order(longshore: Cli) -> None:
+    """The reduce ran before its input, which was redriven after it."""
+    longshore("submit", "fail", "--name", "cli-input", "--wait")
+    longshore("submit", "echo", "--name", "cli-reduce", "--after", "cli-input", "--wait")
+    refused = longshore("redrive", "cli-reduce")
+    longshore.ok("redrive", "cli-reduce", "cli-input")
+    longshore.ok("wait", "cli-reduce")
+    ends = json.loads(longshore.ok("wait", "cli-input", "cli-reduce", "-o", "json"))
+
+    assert REFUSED == refused.code
+    assert "cli-reduce waits for job cli-input, which is Failed" in refused.err
+    assert ends[0]["status"]["finishedAt"] <= ends[1]["status"]["startedAt"]

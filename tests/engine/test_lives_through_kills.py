@@ -104,11 +104,13 @@ def test_a_dependency_that_failed_fails_after_a_kill_too(start_service: Starter,
 
 
 def test_a_redriven_job_stays_in_line_over_a_kill(start_service: Starter, eventually: Eventually) -> None:
-    """A redrive does not ask for dependencies; the restart did, and failed the job again."""
+    """The restart asked for a dependency that had succeeded and was removed since, and failed the job again."""
     service = start_service()
-    submit(service, "raises", name="a")
-    submit(service, name="b", after=["a"])
-    assert ("Failed", "DependencyFailed") == ended(service, "b")
+    submit(service, name="a", suspend=True, ttlSecondsAfterFinished=1)
+    submit(service, "fail", name="b", after=["a"], args={"times": 1})
+    service.request("POST", "/v1/jobs/a:resume")
+    assert ("Failed", "HandlerError") == ended(service, "b")
+    eventually(lambda: service.request("GET", "/v1/jobs/a").status == 410)
     service.request("POST", "/v1/queues/default:pause")
     service.request("POST", "/v1/jobs/b:redrive")
     kill_and_start(service)

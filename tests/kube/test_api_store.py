@@ -406,6 +406,37 @@ def test_a_redrive_raises_the_counter_once(api: ApiService) -> None:
     assert 2 == api.resource("dead")["spec"]["redrive"]
 
 
+def test_a_chain_is_redriven_in_order(api: ApiService) -> None:
+    after = {"chain-a": [], "chain-b": ["chain-a"], "a-chain-c": ["chain-b"], "chain-d": ["chain-b", "chain-other"]}
+    for name in (*after, "chain-other"):
+        api.submit(name=name, after=after.get(name, []))
+        api.record(name, phase="Failed", reason="DependencyFailed" if after.get(name) else "HandlerError")
+    alone = api.ask("POST", "/v1/jobs/a-chain-c:redrive")
+    answer = api.ask("POST", "/v1/jobs/chain-a:redrive", {"dependents": True})
+    found = {name: api.resource(name) for name in after}
+    versions = [int(found[name]["metadata"]["resourceVersion"]) for name in ("chain-a", "chain-b", "a-chain-c")]
+
+    assert 409 == alone.status
+    assert "waits for job chain-b, which is Failed" in alone.json()["detail"]
+    assert (202, ["chain-a", "chain-b", "a-chain-c"]) == (answer.status, answer.json()["redriven"])
+    assert sorted(versions) == versions
+    assert 0 == found["chain-d"]["spec"].get("redrive", 0), "it waits for another that has failed"
+
+
+def test_a_batch_is_created_in_the_order_of_its_dependencies(api: ApiService) -> None:
+    """The operator failed a job whose dependency stood behind it in the batch."""
+    after = {"wave-c": ["wave-b", "wave-a"], "wave-b": ["wave-a"], "wave-a": []}
+    jobs = [{"handler": "echo", "name": name, "after": names} for name, names in after.items()]
+    answer = api.ask("POST", "/v1/jobs:batch", {"jobs": jobs})
+    versions = [int(api.resource(name)["metadata"]["resourceVersion"]) for name in ("wave-a", "wave-b", "wave-c")]
+    missing = api.ask("POST", "/v1/jobs:batch", {"jobs": [{"handler": "echo", "after": ["wave-a", "wave-z"]}]})
+
+    assert 202 == answer.status, answer.body
+    assert list(after) == [item["id"] for item in answer.json()["items"]]
+    assert sorted(versions) == versions
+    assert (422, "/jobs/0/after/1") == (missing.status, missing.json()["errors"][0]["pointer"])
+
+
 def test_queues_are_resources(api: ApiService) -> None:
     assert "default" in [queue["name"] for queue in api.ask("GET", "/v1/queues").json()["items"]]
     assert api.ask("POST", "/v1/queues/fresh:pause").json()["paused"], "it had no resource"

@@ -1,5 +1,6 @@
 """What a Job promises, on a real API server with real workers: one test for each behaviour."""
 
+import itertools
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -351,12 +352,23 @@ def test_a_job_fails_when_the_one_before_it_is_deleted(rig: Rig) -> None:
     assert "DependencyMissing" == rig.end_of("left-alone")["reason"]
 
 
-def test_a_redrive_does_not_ask_for_what_was_to_come_before(rig: Rig) -> None:
-    rig.submit("freed", after=["nobody"])
-    rig.end_of("freed")
-    rig.patch("freed", redrive=1)
+def test_a_redrive_waits_again_for_what_was_to_come_before(rig: Rig, tmp_path: Path) -> None:
+    """It ran and succeeded, with its input still failed."""
+    gate = tmp_path / "gate"
+    rig.submit("input", "held_until", args={"path": str(gate)}, timeoutSeconds=0.5)
+    rig.submit("reduce", after=["input"])
+    rig.submit("beyond", after=["reduce"])
+    assert "DependencyFailed" == rig.end_of("beyond")["reason"]
+    rig.patch("reduce", redrive=1)
+    again = rig.until(lambda: rig.status("reduce").get("redrives") == 1 and rig.end_of("reduce"), "its second end")
+    gate.touch()
+    for name, count in (("input", 1), ("reduce", 2), ("beyond", 1)):
+        rig.patch(name, redrive=count)
+    ends = [rig.phase(name, "Succeeded") for name in ("input", "reduce", "beyond")]
 
-    assert "Succeeded" == rig.phase("freed", "Succeeded")["phase"]
+    assert ("Failed", "DependencyFailed", 0) == (again["phase"], again["reason"], again["attempts"])
+    for before, after in itertools.pairwise(ends):
+        assert times(before["history"][-1])[1] <= times(after["history"][-1])[0]
 
 
 # -- what cannot run ---------------------------------------------------------------------------------------------------

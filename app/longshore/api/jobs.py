@@ -52,9 +52,10 @@ def submit_batch() -> Response:
     """Take up to 1,000 jobs, all or none: 202 once all are kept."""
     _, data = parse.body()
     submissions, _ = parse.batch(data)
+    parse.check_order(submissions)
     trace, source, now = parse.traceparent(), _source(), parse.now()
     news = [
-        parse.new_job(one, traceparent=trace, source=source, now=now, at=f"/jobs/{index}")
+        parse.new_job(one, traceparent=trace, source=source, now=now, at=f"/jobs/{index}", batch=True)
         for index, one in enumerate(submissions)
     ]
     answers = store().submit(news, key=idempotency_key(data))
@@ -120,10 +121,15 @@ def cancel(id: str) -> Response:
 @bp.post("/jobs/<id:id>:redrive")
 @needs("submit")
 def redrive(id: str) -> Response:
-    """Send a failed job round again."""
-    key = idempotency_key(_optional_object())
+    """Send a failed job round again, with ``dependents`` also those that failed because of it."""
+    fields = _optional_object("dependents")
+    dependents = fields.get("dependents", False)
+    if not isinstance(dependents, bool):
+        raise InvalidRequest("/dependents: should be true or false",
+                             errors=[{"pointer": "/dependents", "detail": "should be true or false"}])  # fmt: skip
+    key = idempotency_key(fields)
     _check_match(id)
-    return job(store().redrive(id, key=key), 202)
+    return job(store().redrive(id, dependents=dependents, key=key), 202)
 
 
 @bp.post("/jobs/<id:id>:suspend")

@@ -157,7 +157,9 @@ def _jobs() -> Json:
                 {"type": "object", "properties": {"graceSeconds": {"type": "number", "minimum": 0, "maximum": 3600}},
                  "additionalProperties": False})})},
         "/v1/jobs/{id}:redrive": {"post": operation("jobs", "redriveJob", "Send a failed job round again.", {
-            202: ("It waits again.", job)}, **verb)},  # type: ignore[arg-type]  # keyword table
+            202: ("It waits again.", job)}, **verb | {"body": content(  # type: ignore[arg-type]  # keyword table
+                {"type": "object", "additionalProperties": False, "properties": {"dependents": {
+                    "type": "boolean", "description": "Also the jobs that failed because of this one, in order."}}})})},
         "/v1/jobs/{id}:suspend": {"post": operation("jobs", "suspendJob", "Keep a waiting job waiting.", {
             200: ("Suspended.", job)}, **still)},  # type: ignore[arg-type]  # keyword table
         "/v1/jobs/{id}:resume": {"post": operation("jobs", "resumeJob", "Let a suspended job go on.", {
@@ -257,6 +259,8 @@ def _schemas() -> Json:
         "properties": {
             "id": TEXT, "uid": {"type": "string", "format": "uuid"}, "namespace": TEXT, "name": TEXT,
             "labels": {"type": "object", "additionalProperties": TEXT}, "createdAt": {"type": "string", "format": "date-time"},
+            "redriven": {"type": "array", "items": TEXT, "description":
+                         "Jobs that a redrive with dependents sent round again, in order; in its answer alone."},
             "spec": ref("JobSpec"), "status": ref("JobStatus"), "links": {"type": "object", "additionalProperties": TEXT},
         },
     }  # fmt: skip

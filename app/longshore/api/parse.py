@@ -9,7 +9,7 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import cache
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import orjson
 from flask import current_app, request
@@ -18,6 +18,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from longshore.api.problems import NotJson, WrongType, invalid, pointer
 from longshore.errors import InvalidRequest, UnknownHandler
 from longshore.handlers import Handler
+from longshore.job.dependencies import cycle
 from longshore.job.idempotency import fingerprint, name_from_time
 from longshore.job.nesting import SHOWN_DEPTH, cut, shallow
 from longshore.job.spec import Manifest, Submission
@@ -118,14 +119,31 @@ def _labelled(job: object, shared: dict[str, Any]) -> object:
 
 
 def new_job(job: Submission, *, traceparent: str, source: str, now: float, at: str = "",
-            annotations: Mapping[str, str] | None = None) -> NewJob:  # fmt: skip
+            annotations: Mapping[str, str] | None = None, batch: bool = False) -> NewJob:  # fmt: skip
     """On its way into the store; raises UnknownHandler, InvalidRequest for its arguments."""
     check_handler(job, at)
+    if job.name in job.after:
+        _refuse_after(at, job.after.index(job.name), "it would wait for itself")
     spec = job.model_dump_json(exclude_unset=True, exclude={"name", "labels"}).encode()
     named = job.name is not None
     digest = fingerprint("POST", "/v1/jobs", [orjson.loads(spec), job.labels]) if named else ""
     id = job.name or name_from_time(now, int.from_bytes(os.urandom(10)))
-    return NewJob(id, named, spec, digest, job.labels, traceparent, source, annotations or {}, at)
+    return NewJob(id, named, spec, digest, job.labels, traceparent, source, annotations or {}, job.after, batch, at)
+
+
+def check_order(jobs: Sequence[Submission]) -> None:
+    """No job of a batch waits for itself by way of others; raises InvalidRequest that names one in the cycle."""
+    places = {job.name: place for place, job in enumerate(jobs) if job.name is not None}
+    if (found := cycle({name: jobs[place].after for name, place in places.items()})) is not None:
+        name, other = found
+        at = jobs[places[name]].after.index(other)
+        detail = f"{other} waits for {name}, directly or through others, so neither could ever start"
+        _refuse_after(f"/jobs/{places[name]}", at, detail if name != other else "it would wait for itself")
+
+
+def _refuse_after(at: str, place: int, detail: str) -> NoReturn:
+    pointer = f"{at}/after/{place}"
+    raise InvalidRequest(f"{pointer}: {detail}", errors=[{"pointer": pointer, "detail": detail}])
 
 
 def check_handler(job: Submission, at: str = "") -> None:

@@ -1,11 +1,12 @@
 """``longshore cancel``, ``redrive``, ``suspend``, ``resume``, ``delete``: one verb, any number of jobs."""
 
 from collections.abc import Callable
+from http import HTTPStatus
 
 import click
 
 from longshore.cli.root import client
-from longshore.client import Client, Job
+from longshore.client import ApiError, Client, Job
 
 
 def _all(jobs: tuple[str, ...], action: Callable[[Client, str], Job]) -> None:
@@ -25,9 +26,30 @@ def cancel(jobs: tuple[str, ...], grace: float | None) -> None:
 
 @click.command()
 @click.argument("jobs", nargs=-1, required=True)
-def redrive(jobs: tuple[str, ...]) -> None:
-    """Send failed jobs round again."""
-    _all(jobs, Client.redrive)
+@click.option("--dependents", is_flag=True, help="Also the jobs that failed because of these, in order.")
+def redrive(jobs: tuple[str, ...], *, dependents: bool) -> None:
+    """Send failed jobs round again, in any order; each waits for the jobs in its `after` as it did at first."""
+    left, done = list(dict.fromkeys(jobs)), set[str]()
+    with client() as service:
+        while left:
+            refused: dict[str, ApiError] = {}
+            for job in left:
+                try:
+                    found = service.redrive(job, dependents=dependents)
+                except ApiError as error:
+                    if error.status != HTTPStatus.CONFLICT:
+                        raise
+                    refused[job] = error  # perhaps because it waits for one that stands behind it in the line
+                    continue
+                for name in found.get("redriven", [job]):
+                    done.add(name)
+                    click.echo(f"{name}: {found['status']['phase'] if name == job else 'Pending'}")
+            if len(refused) == len(left):
+                *others, last = refused.values()
+                for one in others:
+                    click.echo(f"longshore: {one}", err=True)
+                raise last
+            left = [job for job in refused if job not in done]
 
 
 @click.command()

@@ -23,6 +23,7 @@ from longshore.errors import (
     NotFound,
     StoreUnavailable,
 )
+from longshore.job.dependencies import redrive_refusal
 from longshore.job.explain import explain
 from longshore.job.limits import QueuePolicy
 from longshore.job.output import Output, chunk
@@ -59,7 +60,7 @@ class Commands(Operations):
         if isinstance(key, KeyRow):
             self._after(peer, lambda: self._submitted(peer, [(id, False) for id in key.ids], wait))
             return
-        accepted = engine.intake.accept(jobs)
+        accepted = engine.intake.accept(jobs, batch=bool(request.get("batch")))
         answers = [(live.id if live else id, live is not None) for live, id in accepted]
         if key is not None:
             self._keep(key, tuple(id for id, _ in answers))
@@ -189,18 +190,36 @@ class Commands(Operations):
             engine.board.queue(live, live.spec(), now)
 
     def _op_redrive(self, peer: Peer, request: Request) -> None:
-        self._act(peer, request, self._redrive)
+        """``chain``: jobs that failed with this one, as the api found them, each behind those that it waits for."""
+        id, chain = str(request["id"]), cast("list[str] | None", request.get("chain"))
+        key = self._known_key(request)
+        if isinstance(key, KeyRow):
+            redriven = list(key.ids)
+        else:
+            self._redrive(id)
+            redriven = [id, *(name for name in chain or () if self._redrive_dependent(name))]
+            if key is not None:
+                self._keep(key, tuple(redriven))
+        told: Doc = {} if chain is None else {"redriven": redriven}
+        self._after(peer, lambda: peer.reply(self._doc(id) | told))
 
     def _redrive(self, id: str) -> None:
         live = self._engine.board.by_id.get(id)
-        phase = live.standing.phase if live is not None else ""
-        if live is None:
-            stored = self._stored(id)
-            phase = stored.standing.phase
-            if phase == Phase.FAILED:
-                self._engine.intake.redrive(stored)
-                return
-        raise Conflict(f"only a failed job can be redriven; {id} is {phase}")
+        stored = self._stored(id) if live is None else None
+        if stored is None or stored.standing.phase != Phase.FAILED:
+            phase = live.standing.phase if live is not None else self._stored(id).standing.phase
+            raise Conflict(f"only a failed job can be redriven; {id} is {phase}")
+        if (found := self._engine.intake.obstructed(stored)) is not None:
+            raise Conflict(redrive_refusal(id, *found))
+        self._engine.intake.redrive(stored)
+
+    def _redrive_dependent(self, name: str) -> bool:
+        """False when it is left as it is: it is failed no more, or waits for another job that has failed too."""
+        stored = self._engine.ledger.job(name) if name not in self._engine.board.by_id else None
+        if stored is None or stored.standing.phase != Phase.FAILED or self._engine.intake.obstructed(stored):
+            return False
+        self._engine.intake.redrive(stored)
+        return True
 
     def _op_delete(self, peer: Peer, request: Request) -> None:
         id = str(request["id"])

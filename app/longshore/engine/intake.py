@@ -12,6 +12,7 @@ from longshore.engine.live import Live, Spec, new_uid
 from longshore.engine.record import Recorder, lost
 from longshore.engine.turn import Turn
 from longshore.errors import Conflict, Draining, InvalidRequest, QueueFull, QuotaExceeded, UnknownQueue
+from longshore.job.dependencies import Prospect, obstructed, obstruction, prospect
 from longshore.job.items import ArrayState
 from longshore.job.status import ItemsStatus, Outcome, Phase, Reason
 from longshore.store.ledger import ChangeRow, ItemRow, JobRow, Ledger, LiveRow, Standing, StoredJob
@@ -36,10 +37,12 @@ class Intake:
 
     # -- submit ----------------------------------------------------------------------------------------------
 
-    def accept(self, jobs: Sequence[list[object]]) -> list[tuple[Live | None, str]]:
+    def accept(self, jobs: Sequence[list[object]], *, batch: bool = False) -> list[tuple[Live | None, str]]:
         """All of them or none, as ``(job, id)``; no job where a name led to one that was there already.
 
-        Raises Draining, QueueFull, QuotaExceeded, UnknownQueue, Conflict.
+        Jobs of a batch may name each other in ``after`` in any order; a name that nobody has is refused there, while a job by
+        itself is accepted and fails with DependencyMissing. Raises Draining, QueueFull, QuotaExceeded, UnknownQueue,
+        InvalidRequest, Conflict.
         """
         if self.closed:
             raise Draining(retry_after=FULL_RETRY_SECONDS)
@@ -50,10 +53,16 @@ class Intake:
         known = [self._existing(row, named=bool(job[1])) for row, job in zip(rows, jobs, strict=True)]
         self._check_names(rows)
         self._check_queues([row for row, found in zip(rows, known, strict=True) if not found])
-        return [
-            (None, row.id) if found else (self._insert(row, cast("Spec", job[2]), now), row.id)
-            for row, job, found in zip(rows, jobs, known, strict=True)
-        ]
+        if batch:
+            self._check_after(jobs)
+        answers: list[tuple[Live | None, str]] = []
+        for row, job, found in zip(rows, jobs, known, strict=True):
+            answers.append((None if found else self._insert(row, cast("Spec", job[2]), now), row.id))
+        # Only now that all of them are there: one may wait for another that stands behind it.
+        for (live, _), job in zip(answers, jobs, strict=True):
+            if live is not None:
+                self._enter(live, cast("Spec", job[2]), now)
+        return answers
 
     def _existing(self, row: JobRow, *, named: bool) -> bool:
         if not named:
@@ -72,6 +81,16 @@ class Intake:
             raise InvalidRequest(
                 "two jobs of the batch have the same name", errors=[{"pointer": "/jobs", "detail": "names must differ"}]
             )
+
+    def _check_after(self, jobs: Sequence[list[object]]) -> None:
+        """Every name that a job of the batch waits for is that of another one, or of a job that is kept."""
+        members = {str(job[0]) for job in jobs}
+        for place, job in enumerate(jobs):
+            for at, name in enumerate(cast("list[str]", cast("Spec", job[2]).get("after") or ())):
+                if name in members or name in self._board.by_id or self._ledger.job(name) is not None:
+                    continue
+                pointer, detail = f"/jobs/{place}/after/{at}", f"there is no job {name} to wait for"
+                raise InvalidRequest(f"{pointer}: {detail}", errors=[{"pointer": pointer, "detail": detail}])
 
     def _check_queues(self, rows: Sequence[JobRow]) -> None:
         wanted: dict[str, int] = {}
@@ -102,7 +121,6 @@ class Intake:
         self._submitted(row.handler, row.source)
         if live.standing.cancel or live.standing.suspend:
             self._turn.batch.changes.append(ChangeRow(row.uid, Phase.PENDING.value, live.standing))
-        self._enter(live, spec, now)
         return live
 
     def _enter(self, live: Live, spec: Spec, now: float, *, resumed: bool = False) -> None:
@@ -111,13 +129,16 @@ class Intake:
                                               message="cancelled before it ran")  # fmt: skip
             self._recorder.change(live, standing, "cancelling", now)
             return
-        if not live.standing.redrives:  # a redrive asks neither for what was to come before nor for how late it is
-            after = cast("list[str]", spec.get("after") or ())
-            if after and not self._depend(live, after, now, resumed=resumed):
-                return
-            if not self._board.prerequisites.of(live.uid):
-                self._deadline(live)
+        after = cast("list[str]", spec.get("after") or ())
+        if after and not self._depend(live, after, now, resumed=resumed):
+            return
+        if not self._board.prerequisites.of(live.uid):
+            self._look_at_deadline(live)
         self._board.queue(live, spec, now)
+
+    def _look_at_deadline(self, live: Live) -> None:
+        if not live.standing.redrives:  # a redrive does not ask how late it is
+            self._deadline(live)
 
     def forget(self, live: Live) -> None:
         """The job is not kept after all, or no longer."""
@@ -141,18 +162,31 @@ class Intake:
                 waiting.append(name)
                 continue
             stored = self._ledger.job(name)
-            if stored is None and resumed:
-                continue  # it was there at the submit and was removed since: had it failed, this job would have too
-            if stored is None:
-                self._recorder.fail(live, Reason.DEPENDENCY_MISSING, f"there is no job {name} to wait for", now)
+            phase = Phase(stored.standing.phase) if stored is not None else None
+            # After a restart: it was there at the submit and was removed since. Had it failed, this job would have too.
+            what = prospect(phase, ran=resumed or live.attempts > 0)
+            if what in (Prospect.FAILED, Prospect.MISSING):
+                reason = Reason.DEPENDENCY_FAILED if what is Prospect.FAILED else Reason.DEPENDENCY_MISSING
+                self._recorder.fail(live, reason, obstruction(name, phase), now)
                 return False
-            if stored.standing.phase != Phase.SUCCEEDED:
-                text = f"job {name}, which has to succeed first, ended as {stored.standing.phase}"
-                self._recorder.fail(live, Reason.DEPENDENCY_FAILED, text, now)
-                return False
-            live.ready_at = max(live.ready_at, stored.standing.finished_at or 0.0)
+            if stored is not None:
+                live.ready_at = max(live.ready_at, stored.standing.finished_at or 0.0)
         self._board.prerequisites.expect(live.uid, waiting)
         return True
+
+    def obstructed(self, stored: StoredJob) -> tuple[str, Phase | None] | None:
+        """Which of the jobs that an ended one names would not let it start, with its phase; None when all would."""
+        after = cast("list[str]", orjson.loads(stored.job.spec).get("after") or ())
+        return obstructed(after, self._phase_of, ran=stored.attempts > 0)
+
+    def _phase_of(self, name: str) -> tuple[Phase | None, bool]:
+        if name in self._board.by_id:
+            return (
+                Phase.PENDING,
+                False,
+            )  # also one whose end is on its way into the store: that end is told to who waits
+        stored = self._ledger.job(name)
+        return (Phase(stored.standing.phase) if stored is not None else None), False
 
     def dependency_ended(self, ended: Live, now: float) -> None:
         """Jobs that waited for this one may go on, or never will."""
@@ -162,16 +196,16 @@ class Intake:
                 if not self._board.prerequisites.of(live.uid) and not live.running:
                     spec = live.spec()
                     live.ready_at = max(now, start_after_seconds(spec))
-                    self._deadline(live)
+                    self._look_at_deadline(live)
                     self._board.queue(live, spec, now)
             elif not Phase(live.standing.phase).terminal:
-                text = f"job {ended.id}, which has to succeed first, ended as {ended.standing.phase}"
+                text = obstruction(ended.id, Phase(ended.standing.phase))
                 self._recorder.fail(live, Reason.DEPENDENCY_FAILED, text, now)
 
     # -- redrive ---------------------------------------------------------------------------------------------
 
     def redrive(self, stored: StoredJob) -> Live:
-        """A failed job lives again with fresh budgets; attempt numbers go on."""
+        """A failed job lives again with fresh budgets and waits for what it names; attempt numbers go on."""
         if self.closed:
             raise Draining(retry_after=FULL_RETRY_SECONDS)
         now = self._now()
@@ -188,7 +222,7 @@ class Intake:
         self._turn.batch.changes.append(ChangeRow(live.uid, Phase.FAILED.value, live.standing))
         self._turn.undo(lambda: self.forget(live))
         self._events.add("redriven", live.uid, live.id, now)
-        self._board.queue(live, spec, now)
+        self._enter(live, spec, now)
         return live
 
     def _reopen_items(self, live: Live, array: ArrayState, old: Standing) -> bytes:

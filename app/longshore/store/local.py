@@ -6,6 +6,7 @@ from typing import cast
 import orjson
 
 from longshore.errors import Gone, InvalidRequest, NotFound
+from longshore.job.dependencies import chain
 from longshore.store.port import Event, JobDoc, Key, LogChunk, NewJob, Page, Query, Submitted
 from longshore.store.rpc import VERSION
 from longshore.store.service import EngineService, log_chunk
@@ -29,7 +30,7 @@ class LocalStore(EngineService):
 
     def submit(self, jobs: Sequence[NewJob], *, key: Key | None = None, wait: float = 0) -> list[Submitted]:
         body = orjson.dumps({
-            "op": "submit", "v": VERSION, "wait": wait, "key": _key(key),
+            "op": "submit", "v": VERSION, "wait": wait, "key": _key(key), "batch": jobs[0].batch,
             "jobs": [[job.id, job.named, orjson.Fragment(job.spec), job.fingerprint, job.labels or None,
                       job.traceparent, job.source] for job in jobs],
         })  # fmt: skip
@@ -62,8 +63,9 @@ class LocalStore(EngineService):
     def resume(self, id: str, *, key: Key | None = None) -> JobDoc:
         return self._doc("resume", again=True, id=id, key=_key(key))
 
-    def redrive(self, id: str, *, key: Key | None = None) -> JobDoc:
-        return self._doc("redrive", again=key is not None, id=id, key=_key(key))
+    def redrive(self, id: str, *, dependents: bool = False, key: Key | None = None) -> JobDoc:
+        chain_ = chain(id, self._reader.failed_dependents()) if dependents else None
+        return self._doc("redrive", again=key is not None, id=id, chain=chain_, key=_key(key))
 
     def delete(self, id: str) -> None:
         self._engine.call("delete", id=id)

@@ -43,6 +43,10 @@ class NewJob:
     """Which door: api, cli, webhook, schedule."""
     annotations: Mapping[str, str] = field(default_factory=dict)
     """Of a manifest; kept in a cluster alone."""
+    after: Sequence[str] = ()
+    """Names that have to succeed first, as the specification has them."""
+    batch: bool = False
+    """Whether it came in a batch, where a name in ``after`` that nobody has is refused."""
     at: str = ""
     """Where the specification stands in the request, as a JSON pointer: errors that come late name their field by it."""
 
@@ -230,8 +234,12 @@ class JobStore(ServicePort, Protocol):
     def suspend(self, id: str, *, key: Key | None = None) -> JobDoc: ...
     def resume(self, id: str, *, key: Key | None = None) -> JobDoc: ...
 
-    def redrive(self, id: str, *, key: Key | None = None) -> JobDoc:
-        """Send a failed job round again; raises Conflict for any other."""
+    def redrive(self, id: str, *, dependents: bool = False, key: Key | None = None) -> JobDoc:
+        """Send a failed job round again, with ``dependents`` also those that failed because of it, in order.
+
+        The document then has ``redriven``, their names. Raises Conflict for a job that is not failed, and for one that waits
+        for another that is.
+        """
         ...
 
     def delete(self, id: str) -> None:

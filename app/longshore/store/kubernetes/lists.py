@@ -3,7 +3,7 @@
 import re
 
 from longshore.errors import Gone, InvalidRequest
-from longshore.job.status import Phase
+from longshore.job.status import Phase, Reason
 from longshore.store.kubernetes import documents
 from longshore.store.kubernetes.client import KubeClient, Target
 from longshore.store.port import Page, Query
@@ -41,6 +41,21 @@ def count(client: KubeClient, jobs: Target, query: Query) -> dict[str, int]:
         cursor = table["metadata"].get("continue") or ""
         if not cursor:
             return counts
+
+
+def failed_dependents(client: KubeClient, jobs: Target) -> dict[str, list[str]]:
+    """Jobs that failed because of one that they wait for, with the names that they wait for."""
+    found: dict[str, list[str]] = {}
+    cursor = ""
+    while True:
+        page = client.get(jobs, list_=True, limit=COUNT_PAGE, fieldSelector=f"status.phase={Phase.FAILED.value}",
+                          **{"continue": cursor})  # fmt: skip
+        for job in page["items"]:
+            if job["status"].get("reason") == Reason.DEPENDENCY_FAILED:
+                found[job["metadata"]["name"]] = list(job["spec"].get("after") or ())
+        cursor = page["metadata"].get("continue") or ""
+        if not cursor:
+            return found
 
 
 def _selectors(query: Query) -> dict[str, str]:

@@ -3,11 +3,9 @@
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TypeVar
 
 from longshore.errors import Conflict, InvalidRequest, NotFound, StoreUnavailable
 from longshore.handlers import Handler
-from longshore.job.idempotency import name_from_key
 from longshore.job.items import UNKEPT, IndexSet
 from longshore.job.status import Phase
 from longshore.store.kubernetes import documents
@@ -20,15 +18,13 @@ from longshore.store.kubernetes.lists import count, find
 from longshore.store.kubernetes.logs import Logs
 from longshore.store.kubernetes.measures import Measures
 from longshore.store.kubernetes.queues import Queues
-from longshore.store.kubernetes.refusals import Changed
+from longshore.store.kubernetes.redrive import Redriver, against_others
 from longshore.store.kubernetes.submit import Submitter
 from longshore.store.kubernetes.watch import Changes, JobWatch, Told
 from longshore.store.port import Event, JobDoc, Key, LogChunk, NewJob, Page, Query, Submitted
 from longshore.version import __version__
 
 LAG_SECONDS = 1.0  # the watch is that late at most, as a rule
-TRIES = 5  # of a change to a job that others change at the same time
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,25 +168,8 @@ class KubernetesStore:
             raise Conflict(f"job {id} has ended ({job['status']['phase']}) and cannot be {verb}")
         return documents.job_doc(self._client.patch(self._jobs.named(id), patch))
 
-    def redrive(self, id: str, *, key: Key | None = None) -> JobDoc:
-        mark = name_from_key(key.key) if key is not None else ""
-
-        def raise_counter() -> JobDoc:
-            job = self._resource(id)
-            metadata, spec = job["metadata"], job["spec"]
-            if mark and (metadata.get("annotations") or {}).get(documents.REDRIVE_KEY) == mark:
-                return documents.job_doc(job)  # this very request was here before
-            phase = job["status"]["phase"]
-            if phase != Phase.FAILED or not documents.ended(job):
-                raise Conflict(f"only a failed job can be redriven; {id} is "
-                               f"{phase if phase != Phase.FAILED else 'being redriven'}")  # fmt: skip
-            known: dict[str, object] = {"resourceVersion": metadata["resourceVersion"]}
-            if mark:
-                known["annotations"] = {documents.REDRIVE_KEY: mark}
-            raised = {"redrive": spec.get("redrive", 0) + 1, "cancel": False}
-            return documents.job_doc(self._client.patch(self._jobs.named(id), {"metadata": known, "spec": raised}))
-
-        return _against_others(raise_counter)
+    def redrive(self, id: str, *, dependents: bool = False, key: Key | None = None) -> JobDoc:
+        return Redriver(self._client, self._jobs).redrive(id, self._resource, dependents=dependents, key=key)
 
     def delete(self, id: str) -> None:
         def remove() -> None:
@@ -200,7 +179,7 @@ class KubernetesStore:
             metadata = job["metadata"]
             self._client.delete(self._jobs.named(id), uid=metadata["uid"], version=metadata["resourceVersion"])
 
-        _against_others(remove)
+        against_others(remove)
 
     # -- what a job says -------------------------------------------------------------------------------------
 
@@ -279,13 +258,3 @@ def _waits(job: documents.Resource) -> bool:
 
 def _has_ended(doc: JobDoc) -> bool:
     return documents.ended({"spec": doc["spec"], "status": doc["status"]})
-
-
-def _against_others(change: Callable[[], T]) -> T:
-    """Read and change, again when somebody else was between."""
-    for _ in range(TRIES - 1):
-        try:
-            return change()
-        except Changed:
-            continue
-    return change()

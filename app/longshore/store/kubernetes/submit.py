@@ -14,6 +14,7 @@ import orjson
 from pydantic import ValidationError
 
 from longshore.errors import Conflict, InvalidRequest, KeyReused, NotFound, StoreUnavailable
+from longshore.job.dependencies import in_order
 from longshore.job.spec import MUTABLE_FIELDS, parse_spec
 from longshore.store.kubernetes.client import KubeClient, Target
 from longshore.store.kubernetes.documents import FINGERPRINT, Order, Resource, job_doc, order
@@ -37,13 +38,37 @@ class Submitter:
         """As ``JobStore.submit``, without the wait."""
         self._queues.check_room(jobs)
         if len(jobs) == 1:
-            return [self._create(order(jobs[0], key))]
+            one = order(jobs[0], key)
+            if jobs[0].batch:
+                self._check_after([one])
+            return [self._create(one)]
         orders = [order(new, key, place) for place, new in enumerate(jobs)]
         if len({one.name for one in orders}) < len(orders):
             raise InvalidRequest(
                 "two jobs of the batch have the same name", errors=[{"pointer": "/jobs", "detail": "names must differ"}]
             )
+        self._check_after(orders)
         return self._create_all(orders)
+
+    def _check_after(self, orders: Sequence[Order]) -> None:
+        """Every name that a job of the batch waits for is that of another one, or of a job that is there."""
+        members = {one.name for one in orders}
+        places = {
+            name: f"{one.new.at}/after/{place}"
+            for one in orders
+            for place, name in enumerate(one.new.after)
+            if name not in members
+        }
+
+        def there(name: str) -> None:
+            try:
+                self._client.get(self._jobs.named(name))
+            except NotFound:
+                detail = f"there is no job {name} to wait for"
+                raise InvalidRequest(f"{places[name]}: {detail}",
+                                     errors=[{"pointer": places[name], "detail": detail}]) from None  # fmt: skip
+
+        _raise_first(_each(list(places), there))
 
     def _create(self, one: Order) -> Submitted:
         try:
@@ -76,7 +101,12 @@ class Submitter:
 
     def _create_all(self, orders: Sequence[Order]) -> list[Submitted]:
         _raise_first(_each(orders, self._try))
-        made = _each(orders, self._create)
+        made: list[Submitted | Exception | None] = [None] * len(orders)
+        for places in _waves(orders):  # the operator fails a job whose dependency is not there when it looks
+            for place, answer in zip(places, _each([orders[at] for at in places], self._create), strict=True):
+                made[place] = answer
+            if any(isinstance(answer, Exception) for answer in made):
+                break
         try:
             _raise_first(made)
         except Exception as error:  # whatever it was: all or none
@@ -98,6 +128,20 @@ class Submitter:
             self._client.delete(self._jobs.named(made.id), uid=str(made.job["uid"]))
         except NotFound:
             pass  # somebody else was faster
+
+
+def _waves(orders: Sequence[Order]) -> list[list[int]]:
+    """Places of the jobs that can be created together: each wave waits only for jobs of earlier ones."""
+    places = {one.name: place for place, one in enumerate(orders)}
+    after = {one.name: [name for name in one.new.after if name in places] for one in orders}
+    depth: dict[str, int] = {}
+    waves: list[list[int]] = []
+    for name in in_order(after):
+        depth[name] = max((depth[other] + 1 for other in after[name]), default=0)
+        if depth[name] == len(waves):
+            waves.append([])
+        waves[depth[name]].append(places[name])
+    return waves
 
 
 def _asks_the_same(found: Resource, one: Order) -> bool:

@@ -11,6 +11,7 @@ import orjson
 
 from longshore.errors import EngineUnavailable, InvalidRequest
 from longshore.job.spec import rfc3339_at
+from longshore.job.status import Reason
 from longshore.store.document import document
 from longshore.store.port import Page, Query
 from longshore.store.sqlite import statements as sql
@@ -58,6 +59,11 @@ class SqliteReader:
             (id, after, limit),
         )  # fmt: skip
         return [_item(row) for row in rows]
+
+    def failed_dependents(self) -> dict[str, list[str]]:
+        """Jobs that failed because of one that they wait for, oldest first, with the names that they wait for."""
+        rows = self._db().execute(sql.SELECT_FAILED_DEPENDENTS, (Reason.DEPENDENCY_FAILED,))
+        return {id: orjson.loads(spec).get("after") or [] for id, spec in rows}
 
     def _db(self) -> sqlite3.Connection:
         db: sqlite3.Connection | None = getattr(self._local, "db", None)
