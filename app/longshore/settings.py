@@ -156,6 +156,12 @@ class Settings(BaseModel):
     """Of a cluster: folder, shared by workers and the api, of results above 16 KiB, results of array items, and output."""
     max_body_bytes: Bytes = 16 * 1024**2
     """Largest request body."""
+    request_seconds: Annotated[float, Field(gt=0, le=3600, allow_inf_nan=False)] = 10.0
+    """The line and headers of a request have to come within this time; a body may take longer at 1 KiB/s or more."""
+    max_connections: Annotated[int, Field(ge=8, le=100_000)] = 1000
+    """Connections that the HTTP api keeps open; one more closes an unfinished or idle one of the address with the most."""
+    max_connections_per_address: Annotated[int, Field(ge=1, le=100_000)] = 250
+    """The same for one address (IPv6: a /64); loopback and trusted proxies are exempt, because they speak for many."""
     webhook_allow_local: bool = False
     """Whether webhooks may go to loopback and link-local addresses."""
     secrets_dir: File = None

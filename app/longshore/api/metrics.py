@@ -5,13 +5,14 @@ from typing import cast
 
 from flask import Flask, Response, request
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
-from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 from prometheus_client.samples import Exemplar
 from prometheus_flask_exporter import PrometheusMetrics
 
+from longshore.api.connections.limits import COUNTS
 from longshore.api.waiting import Budget
 from longshore.errors import LongshoreError
 from longshore.store.port import ServicePort
@@ -34,6 +35,15 @@ class EngineCollector(Collector):
     def collect(self) -> Iterator[Metric]:
         """The engine's families."""
         yield GaugeMetricFamily("longshore_streams_open", "Streams of logs and events.", self._budget.open_streams)
+        yield GaugeMetricFamily("longshore_http_connections", "Open connections of callers.", COUNTS.open)
+        closed = CounterMetricFamily(
+            "longshore_http_connections_closed",
+            "Connections that the service closed or refused, by reason.",
+            labels=["reason"],
+        )
+        for reason, count in COUNTS.closed.copy().items():
+            closed.add_metric([reason], count)
+        yield closed
         try:
             families = self._store.metrics()
         except LongshoreError:

@@ -11,11 +11,13 @@ import os
 import signal
 import sys
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import orjson
-from gunicorn.glogging import Logger
-from gunicorn.workers import gthread
+
+from longshore.api.connections.limits import STOP_LINGER_SECONDS, Limits
+from longshore.api.connections.log_lines import RequestLogger
+from longshore.api.connections.read_ahead import ReadAheadWorker
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -28,15 +30,38 @@ if TYPE_CHECKING:
 _boot = orjson.loads(os.environ["LONGSHORE_API_BOOT"])
 _settings = SimpleNamespace(**_boot["settings"])  # plain values, checked by the engine long ago
 
-WORKER_LINGER_SECONDS = 0.3  # for a request on a kept connection, at the end
+# At the end, kept connections wait for a last request. 2 s are for callers that do not know of the end yet; those of a
+# worker do: its feed says that it drains.
+WORKER_LINGER_SECONDS = 0.3
+PROBES = (b"GET /livez ", b"HEAD /livez ", b"GET /readyz ", b"HEAD /readyz ")
+# What the operator asks of a worker; two of the threads may wait at its feed (``app.POLLS``).
+OPERATOR = (b"GET /v1/attempts ", b"GET /v1/attempts?", b"POST /v1/attempts ", b"DELETE /v1/attempts/")
+_of_worker = _boot.get("role") == "worker"
+
+
+class ApiWorker(ReadAheadWorker):
+    """With the limits that the settings say."""
+
+    limits = Limits(
+        request_seconds=_settings.request_seconds,
+        max_connections=_settings.max_connections,
+        max_connections_per_address=_settings.max_connections_per_address,
+        max_body_bytes=_settings.max_body_bytes,
+        express=PROBES + OPERATOR if _of_worker else PROBES,
+        express_threads=5 if _of_worker else 2,
+        stop_linger_seconds=WORKER_LINGER_SECONDS if _of_worker else STOP_LINGER_SECONDS,
+    )
+
+
 wsgi_app = "longshore.api.serving:application()"
 _host = f"[{_settings.host}]" if ":" in _settings.host else _settings.host
 bind = [f"fd://{_boot['fd']}" if "fd" in _boot else f"{_host}:{_settings.port}"]
-worker_class = "gthread"
+worker_class = ApiWorker
 workers = 1  # one registry of metrics, one budget of waits; jobs run elsewhere
 threads = _settings.api_threads
-worker_connections = 1000
-backlog = 256
+worker_connections = _settings.max_connections + threads
+backlog = 1024
+sendfile = False  # it would wait for the caller in the thread; files here are small
 timeout = 60
 graceful_timeout = 10
 keepalive = 75  # longer than the 60 s at which proxies give up, so that they close first
@@ -49,29 +74,23 @@ limit_request_field_size = 8190
 forwarded_allow_ips = "127.0.0.1"
 proc_name = "longshore-api"
 accesslog = None if _settings.access_log == "off" else "-"
-access_log_format = '{"action":"request","method":"%(m)s","path":"%(U)s","status":%(s)s,"seconds":%(L)s}'
 errorlog = "-"
 loglevel = "warning"
 
 
-class OnlyErrors(Logger):  # type: ignore[misc]  # gunicorn ships no types
-    """Logs requests that went wrong; the others cost nothing, where a filter would see each in full."""
+class ApiLogger(RequestLogger):
+    """As the settings say."""
 
-    def access(self, resp: Any, req: object, environ: object, request_time: object) -> None:
-        """Called by gunicorn after every request."""
-        if resp.status_code >= 400:
-            super().access(resp, req, environ, request_time)
+    json = _settings.log_format == "json" or (_settings.log_format == "auto" and not sys.stderr.isatty())
+    only_errors = _settings.access_log == "errors"
 
 
-logger_class = OnlyErrors if _settings.access_log == "errors" else Logger
+logger_class = ApiLogger
 
 
 def post_fork(server: object, worker: object) -> None:
     """In the worker, at once: it must not outlive the arbiter, whose socket it shares."""
     ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
-    if _boot.get("role") == "worker":
-        # 2 s are for callers that do not know of the end yet. Those of a worker do: its feed says that it drains.
-        gthread.STOP_KEEPALIVE_LINGER = WORKER_LINGER_SECONDS
 
 
 def post_worker_init(worker: object) -> None:
@@ -96,11 +115,13 @@ def worker_abort(worker: object) -> None:
 def application() -> "Flask":
     """The application over the engine's socket and database, or over a cluster."""
     from longshore import apps
+    from longshore.api import lines
     from longshore.api.app import create_app, create_worker
     from longshore.errors import AppError
     from longshore.settings import Settings
 
     settings = Settings.load_dump(_boot["settings"])
+    lines.set_up(settings)
     try:
         loaded = apps.load(settings.apps)
         if _boot.get("role") == "worker":
@@ -118,12 +139,9 @@ def application() -> "Flask":
 
 
 def _of_cluster(settings: "Settings", loaded: "Apps") -> "Flask":
-    from longshore.api import lines
     from longshore.api.app import create_app
     from longshore.api.auth import ClusterGuard
     from longshore.store.kubernetes.connect import connect
-
-    lines.set_up(settings)
 
     def stop_waiting(number: int, frame: "FrameType | None") -> None:
         store.stop_waiting()

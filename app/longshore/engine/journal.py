@@ -43,11 +43,12 @@ class Journal:
 
     def job_output(self, job: str, uid: str, attempt: int, data: bytes) -> None:
         """A job's output, a log line per line."""
+        when = datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
         for line in data.splitlines():
             text = line.decode("utf-8", "replace")
             if self._json:
-                self.raw(orjson.dumps({"level": "info", "action": "output", "job": job, "uid": uid, "attempt": attempt,
-                                       "line": text}) + b"\n")  # fmt: skip
+                self.raw(orjson.dumps({"time": when, "level": "info", "action": "output", "job": job, "uid": uid,
+                                       "attempt": attempt, "line": text}) + b"\n")  # fmt: skip
             else:
                 self.raw(f"{job} | {text}\n".encode("utf-8", "replace"))
 

@@ -3,63 +3,85 @@
 Answers ``GET /livez``, ``/readyz`` and ``/healthz`` from the engine's loop in microseconds and nothing else.
 """
 
+import errno
 import socket
 import time
 from collections.abc import Callable
 
 import orjson
 
+from longshore.connection_table import ConnectionTable, caller_address
 from longshore.engine.loop import READ, Loop, receive
 
 MAX_REQUEST = 4096
 PATIENCE_SECONDS = 5.0  # a prober that has not finished its request by then is dropped
 MAX_CONNECTIONS = 64
+ACCEPTS_AT_A_TIME = 64
 
 Health = Callable[[], tuple[bool, dict[str, object]]]
 
 
+class _Prober:
+    """One connection and what it has sent so far."""
+
+    __slots__ = ("data", "since", "sock")
+
+    def __init__(self, sock: socket.socket) -> None:
+        self.sock, self.data, self.since = sock, bytearray(), time.monotonic()
+
+
 class Probes:
-    """A tiny HTTP/1.0 responder; one request per connection."""
+    """A tiny HTTP/1.0 responder; one request per connection.
+
+    Silent connections cannot shut probes out: with ``MAX_CONNECTIONS`` open, one more closes the oldest of the address
+    that has most of them, and a request that comes with its connection is answered at once.
+    """
 
     def __init__(self, loop: Loop, listener: socket.socket, ready: Health) -> None:
         self._loop, self._listener, self._ready_check = loop, listener, ready
-        self._since = time.monotonic()
-        self._open: dict[int, tuple[socket.socket, bytearray, float]] = {}
+        self._open: ConnectionTable[_Prober] = ConnectionTable(MAX_CONNECTIONS, MAX_CONNECTIONS)
         listener.setblocking(False)
         loop.watch(listener.fileno(), READ, self._accept)
 
     def _accept(self, _events: int) -> None:
-        try:
-            sock, _ = self._listener.accept()
-        except OSError:
-            return  # gone again before we looked
         self._drop_slow()
-        if len(self._open) >= MAX_CONNECTIONS:
-            sock.close()
-            return
+        for _ in range(ACCEPTS_AT_A_TIME):
+            try:
+                sock, address = self._listener.accept()
+            except OSError as error:
+                if error.errno in (errno.EMFILE, errno.ENFILE) and (victim := self._open.victim()) is not None:
+                    self._close(victim)
+                return  # nobody waits any more, or was gone before we looked
+            self._admit(sock, caller_address(address))
+
+    def _admit(self, sock: socket.socket, address: str) -> None:
+        _, victim = self._open.in_the_way(address)
+        if victim is not None:
+            self._close(victim)
         sock.setblocking(False)
-        self._open[sock.fileno()] = (sock, bytearray(), time.monotonic())
-        self._loop.watch(sock.fileno(), READ, lambda _events: self._read(sock))
+        prober = _Prober(sock)
+        self._open.add(prober, address)
+        self._loop.watch(sock.fileno(), READ, lambda _events: self._read(prober))
+        self._read(prober)
 
     def _drop_slow(self) -> None:
         # Looked at only when somebody new comes: an idle service has no timer for it.
         limit = time.monotonic() - PATIENCE_SECONDS
-        for sock, _, since in list(self._open.values()):
-            if since < limit:
-                self._close(sock)
+        for prober in self._open:
+            if prober.since < limit:
+                self._close(prober)
 
-    def _read(self, sock: socket.socket) -> None:
-        buffer = self._open[sock.fileno()][1]
-        if (data := receive(sock, MAX_REQUEST)) is None:
+    def _read(self, prober: _Prober) -> None:
+        if (data := receive(prober.sock, MAX_REQUEST)) is None:
             return
-        buffer += data
-        if b"\r\n\r\n" in buffer or b"\n\n" in buffer:
-            self._answer(sock, bytes(buffer))
-        elif not data or len(buffer) > MAX_REQUEST:
-            self._close(sock)
+        prober.data += data
+        if b"\r\n\r\n" in prober.data or b"\n\n" in prober.data:
+            self._answer(prober)
+        elif not data or len(prober.data) > MAX_REQUEST:
+            self._close(prober)
 
-    def _answer(self, sock: socket.socket, request: bytes) -> None:
-        words = request.split(b"\r\n", 1)[0].split(b" ")
+    def _answer(self, prober: _Prober) -> None:
+        words = bytes(prober.data).split(b"\r\n", 1)[0].split(b" ")
         path = words[1].split(b"?", 1)[0] if len(words) == 3 else b""
         status, body = self._respond(words[0], path)
         head = (
@@ -67,10 +89,10 @@ class Probes:
             "Cache-Control: no-store\r\nConnection: close\r\n\r\n"
         ).encode()
         try:
-            sock.send(head if words[0] == b"HEAD" else head + body)
+            prober.sock.send(head if words[0] == b"HEAD" else head + body)
         except OSError:
             pass  # the prober left; it will count that as a failure by itself
-        self._close(sock)
+        self._close(prober)
 
     def _respond(self, method: bytes, path: bytes) -> tuple[str, bytes]:
         if method not in (b"GET", b"HEAD"):
@@ -83,14 +105,14 @@ class Probes:
             return ("200 OK" if ready else "503 Service Unavailable"), body
         return "404 Not Found", b'{"status":"not found"}'
 
-    def _close(self, sock: socket.socket) -> None:
-        self._open.pop(sock.fileno(), None)
-        self._loop.unwatch(sock.fileno())
-        sock.close()
+    def _close(self, prober: _Prober) -> None:
+        self._open.remove(prober)
+        self._loop.unwatch(prober.sock.fileno())
+        prober.sock.close()
 
     def close(self) -> None:
         """Stop answering."""
-        for sock, _, _ in list(self._open.values()):
-            self._close(sock)
+        for prober in self._open:
+            self._close(prober)
         self._loop.unwatch(self._listener.fileno())
         self._listener.close()

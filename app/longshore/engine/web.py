@@ -21,7 +21,7 @@ from longshore.engine.loop import READ, Loop, Timer
 from longshore.errors import AppError, StartError
 
 SERVING = Path(__file__).parents[1] / "api" / "serving.py"
-BACKLOG = 256
+BACKLOG = 1024  # newcomers wait here while old connections are closed for them
 PORT_PATIENCE_SECONDS = 2.0
 FIRST_PAUSE_SECONDS = 0.1  # before a dead api is started again; doubled up to the longest
 LONGEST_PAUSE_SECONDS = 5.0
