@@ -53,6 +53,7 @@ generate: setup-dev ## Rewrite generated files
 	@$(VENV)/bin/longshore openapi --worker > docs/openapi-worker.json
 	@cp manifests/crds/*.yaml charts/longshore/files/crds/
 	@cp manifests/rbac.yaml charts/longshore/files/rbac.yaml
+	@cp charts/longshore/values.yaml charts/longshore/files/defaults.yaml
 	@scripts/chart-manifest > manifests/.install.yaml && mv manifests/.install.yaml manifests/install.yaml
 	@"$$(scripts/chart-tools helm-docs)" --chart-search-root charts/longshore --log-level warning
 	@"$$(scripts/chart-tools helm-docs)" --chart-search-root charts/longshore --log-level warning --sort-values-order file \

@@ -90,6 +90,12 @@ class Resource:
         return ended(self.job, call("GET", f"{self.url}/{self.job}", token=token, context=self.context))
 
 
+def undelegated(error: NotYetError) -> bool:
+    """Whether the api may not ask who a caller is, in a release that has not the right to let it."""
+    refused = "own account may not create tokenreviews" in str(error)
+    return refused and os.environ.get("CHECK_DELEGATED") == "false"
+
+
 def ended(name: str, job: dict) -> str:
     """A sentence when it succeeded; NotYetError while it goes on, SystemExit when it failed."""
     status = job.get("status") or {}
@@ -109,6 +115,9 @@ def main() -> None:
             print(check(), flush=True)
             return
         except NotYetError as error:
+            if undelegated(error):
+                print("not tested: the api may not ask who a caller is; `helm status` says how to let it")
+                return
             if time.monotonic() > limit:
                 sys.exit(f"gave up: {error}")
             print(f"not yet: {error}", flush=True)

@@ -20,9 +20,9 @@ keeps two such names apart. */}}
 {{/* What a selector says; never changes, because a Deployment's cannot. Takes (list . "operator" …). */}}
 {{- define "longshore.selector" -}}
 {{- $root := first . -}}
-app.kubernetes.io/name: longshore
-app.kubernetes.io/instance: {{ $root.Release.Name }}
-app.kubernetes.io/component: {{ index . 1 }}
+app.kubernetes.io/name: {{ default "longshore" $root.Values.nameOverride | quote }}
+app.kubernetes.io/instance: {{ $root.Release.Name | quote }}
+app.kubernetes.io/component: {{ index . 1 | quote }}
 {{- end -}}
 
 {{/* Labels of an object. Takes (list . "operator"). */}}
@@ -34,44 +34,82 @@ app.kubernetes.io/component: {{ index . 1 }}
 {{ include "longshore.selector" . }}
 app.kubernetes.io/part-of: longshore
 app.kubernetes.io/version: {{ $root.Chart.AppVersion | quote }}
-app.kubernetes.io/managed-by: {{ $root.Release.Service }}
-helm.sh/chart: {{ printf "%s-%s" $root.Chart.Name $root.Chart.Version | replace "+" "_" }}
+app.kubernetes.io/managed-by: {{ $root.Release.Service | quote }}
+helm.sh/chart: {{ printf "%s-%s" $root.Chart.Name $root.Chart.Version | replace "+" "_" | quote }}
 {{- end -}}
 
 {{/* Labels of a pod: no version, or every upgrade of the chart would start all workers anew. Takes (list . "operator" podLabels). */}}
 {{- define "longshore.podLabels" -}}
 {{- $root := first . -}}
-{{- with $root.Values.commonLabels }}
-{{- toYaml . }}
-{{ end -}}
-{{- with last . }}
+{{- with merge (deepCopy (last .)) $root.Values.commonLabels }}
 {{- toYaml . }}
 {{ end -}}
 {{ include "longshore.selector" . }}
 app.kubernetes.io/part-of: longshore
 {{- end -}}
 
-{{/* Metadata of an object in the release's namespace. Takes (list . "suffix" "component"). */}}
-{{- define "longshore.metadata" -}}
-{{- $root := first . -}}
-name: {{ include "longshore.fullname" $root }}-{{ index . 1 }}
-namespace: {{ $root.Release.Namespace }}
-labels:
-  {{- include "longshore.labels" (list $root (last .)) | nindent 2 }}
+{{/* Name of an object in the release's namespace, in quotes: a release may be called 2024. Takes (list . "suffix"). */}}
+{{- define "longshore.name" -}}
+{{- printf "%s-%s" (include "longshore.fullname" (first .)) (last .) | quote -}}
 {{- end -}}
 
-{{/* An image as a container names it. Takes (list . image fallback), where the fallback fills in what the image leaves out. */}}
+{{/* Annotations of an object, with its own before those of all; nothing where there are none. Takes (list . own). */}}
+{{- define "longshore.annotations" -}}
+{{- with merge (deepCopy (last .)) (first .).Values.commonAnnotations -}}
+annotations: {{- toYaml . | nindent 2 }}
+{{- end -}}
+{{- end -}}
+
+{{/* Metadata of an object in the release's namespace; labels are last, so that others may follow. Takes (list . "suffix" "component"), and
+annotations after them. */}}
+{{- define "longshore.metadata" -}}
+{{- $root := index . 0 -}}
+name: {{ include "longshore.name" (list $root (index . 1)) }}
+namespace: {{ $root.Release.Namespace | quote }}
+{{- with include "longshore.annotations" (list $root (gt (len .) 3 | ternary (last .) dict)) }}
+{{ . }}
+{{- end }}
+labels:
+  {{- include "longshore.labels" (list $root (index . 2)) | nindent 2 }}
+{{- end -}}
+
+{{/* The same of a cluster-wide object. */}}
+{{- define "longshore.clusterMetadata" -}}
+{{- $root := index . 0 -}}
+name: {{ include "longshore.clusterName" (list $root (index . 1)) | quote }}
+{{- with include "longshore.annotations" (list $root dict) }}
+{{ . }}
+{{- end }}
+labels:
+  {{- include "longshore.labels" (list $root (index . 2)) | nindent 2 }}
+{{- end -}}
+
+{{/* The subject of a binding. Takes (list . "account"), the account's whole name. */}}
+{{- define "longshore.subject" -}}
+- kind: ServiceAccount
+  name: {{ last . | quote }}
+  namespace: {{ (first .).Release.Namespace | quote }}
+{{- end -}}
+
+{{/* Name of a component's account: the user's, or the chart's. Takes (list . values "suffix"). */}}
+{{- define "longshore.account" -}}
+{{- default (printf "%s-%s" (include "longshore.fullname" (first .)) (last .)) (index . 1).serviceAccountName -}}
+{{- end -}}
+
+{{/* An image as a container names it. Takes (list . image fallback), where the fallback fills in what the image leaves out; a tag and a
+digest belong together. */}}
 {{- define "longshore.image" -}}
 {{- $root := index . 0 -}}{{- $image := index . 1 -}}{{- $fallback := index . 2 -}}
 {{- $registry := default $fallback.registry $image.registry -}}
 {{- $repository := default $fallback.repository $image.repository -}}
 {{- $tag := $image.tag -}}{{- $digest := $image.digest -}}
-{{- if not $image.repository -}}
-{{- $tag = default $fallback.tag $tag -}}{{- $digest = default $fallback.digest $digest -}}
+{{- if not (or $image.repository $tag $digest) -}}
+{{- $tag = $fallback.tag -}}{{- $digest = $fallback.digest -}}
 {{- end -}}
-{{- with $registry }}{{ . }}/{{ end -}}
+{{- with default $registry $root.Values.global.imageRegistry }}{{ . }}/{{ end -}}
 {{- $repository -}}
-{{- if $digest -}}@{{ $digest }}{{- else -}}:{{ default $root.Chart.AppVersion $tag }}{{- end -}}
+{{- if or $tag (not $digest) }}:{{ default $root.Chart.AppVersion $tag }}{{ end -}}
+{{- with $digest }}@{{ . }}{{ end -}}
 {{- end -}}
 
 {{/* Secret with the token between operator, api and workers. */}}

@@ -1,12 +1,15 @@
 {{/* A pool with everything that it does not say itself, as JSON. Takes (list . name). */}}
 {{- define "longshore.pool" -}}
 {{- $root := first . -}}
-{{- mergeOverwrite (deepCopy $root.Values.poolDefaults) (deepCopy (index $root.Values.pools (last .))) | toJson -}}
+{{- $pool := deepCopy $root.Values.poolDefaults -}}
+{{- $defaults := ($root.Files.Get "files/defaults.yaml" | fromYaml).poolDefaults -}}
+{{- include "longshore.over" (list $pool (index $root.Values.pools (last .)) $defaults) -}}
+{{- $pool | toJson -}}
 {{- end -}}
 
 {{- define "longshore.poolSelector" -}}
 {{ include "longshore.selector" (list (first .) "worker") }}
-longshore.dev/pool: {{ last . }}
+longshore.dev/pool: {{ last . | quote }}
 {{- end -}}
 
 {{/* What the operator reads of a pool: the pods' annotations say whom they serve, the Deployment's how many there may be. */}}

@@ -7,16 +7,16 @@ template:
     labels:
       {{- include "longshore.podLabels" (list . "worker-token" dict) | nindent 6 }}
   spec:
-    serviceAccountName: {{ include "longshore.fullname" . }}-worker-token
+    serviceAccountName: {{ include "longshore.name" (list . "worker-token") }}
     automountServiceAccountToken: true
     restartPolicy: Never
     {{- include "longshore.everyPod" . | nindent 4 }}
     containers:
       - name: worker-token
-        image: {{ include "longshore.image" (list . .Values.operator.image .Values.image) }}
+        image: {{ include "longshore.image" (list . .Values.operator.image .Values.image) | quote }}
         imagePullPolicy: {{ .Values.operator.image.pullPolicy }}
         command: [python, -m, longshore_operator.worker_token]
-        args: [{{ include "longshore.tokenSecret" . }}, {{ .Values.workerToken.key }}, {{ .Values.workerToken.operatorKey }}]
+        args: [{{ include "longshore.tokenSecret" . | quote }}, {{ .Values.workerToken.key | quote }}, {{ .Values.workerToken.operatorKey | quote }}]
         resources:
           requests:
             cpu: 50m
@@ -24,10 +24,5 @@ template:
           limits:
             memory: 128Mi
         {{- include "longshore.containerSecurity" . | nindent 8 }}
-    {{- with .Values.operator.nodeSelector }}
-    nodeSelector: {{- toYaml . | nindent 6 }}
-    {{- end }}
-    {{- with .Values.operator.tolerations }}
-    tolerations: {{- toYaml . | nindent 6 }}
-    {{- end }}
+    {{- include "longshore.placement" (list .Values.operator "") | trim | nindent 4 }}
 {{- end -}}
