@@ -7,6 +7,7 @@ import signal
 import sys
 import threading
 import time
+from pathlib import Path
 
 from longshore import Context, handler
 
@@ -193,3 +194,11 @@ def context(ctx: Context) -> dict[str, object]:
         "attempt": ctx.attempt, "index": ctx.index, "job": ctx.job, "key": ctx.idempotency_key,
         "traceparent": ctx.traceparent, "remaining": ctx.remaining_seconds, "same": Context.current() is ctx,
     }  # fmt: skip
+
+
+@handler
+def holds(folder: str, ctx: Context) -> None:
+    """Ends when there is a file ``go-INDEX`` in the folder."""
+    print(f"item {ctx.index} waits", flush=True)
+    while not ctx.cancelled and not (Path(folder) / f"go-{ctx.index}").exists():
+        time.sleep(0.02)

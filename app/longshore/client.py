@@ -169,6 +169,14 @@ class Client:
         """Why the job stands where it stands."""
         return self.call("GET", f"/v1/jobs/{_quoted(id)}/explain")
 
+    def items(self, id: str) -> Iterator[Json]:
+        """Items of an array job that were ever started, by index (in a cluster: those that have ended)."""
+        after: int | None = -1
+        while after is not None:
+            page = self.call("GET", f"/v1/jobs/{_quoted(id)}/items?after={after}&limit={MAX_BATCH}")
+            yield from page["items"]
+            after = page["nextAfter"]
+
     def logs(self, id: str, *, follow: bool = False, attempt: int | None = None, index: int | None = None,
              offset: int = 0) -> Iterator[bytes]:  # fmt: skip
         """Output of an attempt, the last by default; with ``follow`` until the attempt has ended."""

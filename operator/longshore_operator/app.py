@@ -247,6 +247,7 @@ class Operator:
     def _started(self, job: Job, attempt: Attempt) -> None:
         if attempt.number == 1:
             self.metrics.dispatched(time.time() - job.ready_at)
+        self.recorder.began(job)
         self.jobs.started(job, attempt)
 
     def _returned(self, job: Job) -> None:

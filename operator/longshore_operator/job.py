@@ -191,6 +191,8 @@ class Job:
         whole |= {name: value for name, value in rest.items() if value not in (None, [])}
         if self.array is not None:
             whole["items"] = self.array.status().model_dump(mode="json", by_alias=True, exclude_defaults=True)
+            if not self.phase.terminal:
+                whole["progress"] = self.array.progress().model_dump(mode="json", by_alias=True)
         if self.phase.terminal:
             whole["conditions"] = [
                 condition.model_dump(mode="json", by_alias=True)

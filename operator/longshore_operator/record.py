@@ -104,6 +104,11 @@ class Recorder:
         self._desk.queue(job, now)
         return self._write_later(job)
 
+    def began(self, job: Job) -> None:
+        """A worker has taken an attempt. How many items of an array run is written with the next of its progress."""
+        if job.array is not None and job.phase is Phase.RUNNING:
+            self._write_later(job)
+
     def _write_later(self, job: Job) -> asyncio.Future[None]:
         if job.uid in self._later:
             return self._later[job.uid][1]

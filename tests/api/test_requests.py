@@ -339,6 +339,59 @@ def test_failed_items_fail_the_array_and_a_redrive_runs_them_alone(shared_servic
     assert (6, 1) == (again["status"]["attempts"], again["status"]["redrives"])
 
 
+def test_an_array_tells_how_many_items_run_now(
+    start_service: Callable[..., Service], eventually: Callable[..., Any]
+) -> None:
+    """It told how many ran when the last item had ended, and nothing before the first end; progress stayed at nothing."""
+    service = start_service(slots=4)
+    id = submit(service, {"handler": "holds", "args": {"folder": str(service.folder)}, "count": 6}).json()["id"]
+
+    def seen() -> tuple[object, object, object]:
+        job = service.request("GET", f"/v1/jobs/{id}").json()
+        (listed,) = service.request("GET", "/v1/jobs").json()["items"]
+        assert job["status"]["items"] == listed["status"]["items"]
+        assert job["status"]["progress"] == listed["status"]["progress"]
+        items = job["status"]["items"]
+        return items.get("running", 0), items.get("succeeded", 0), job["status"]["progress"]["percent"]
+
+    eventually(lambda: seen() == (4, 0, 0.0), what="four running items")
+    (service.folder / "go-1").touch()
+    eventually(lambda: seen() == (4, 1, 16.67), what="the next item in the place of the first that ended")
+    for index in (0, 2, 3):
+        (service.folder / f"go-{index}").touch()
+    eventually(lambda: seen() == (2, 4, 66.67), what="the last two")
+    for index in (4, 5):
+        (service.folder / f"go-{index}").touch()
+    ended = service.client().wait(id, 20)["status"]
+
+    assert ({"succeeded": 6, "succeededIndexes": "0-5"}, False) == (ended["items"], "progress" in ended)
+
+
+def test_the_result_of_an_array_is_a_page_of_results(shared_service: Service) -> None:
+    """It was null, with status 200."""
+    job = ran(shared_service, "echo", items=[{"x": x} for x in range(5)])
+    path = f"/v1/jobs/{job['id']}/result"
+    first = shared_service.request("GET", f"{path}?limit=3").json()
+    rest = shared_service.request("GET", f"{path}?limit=3&after={first['nextAfter']}").json()
+    failed = ran(shared_service, "raises", count=2)
+    refused = shared_service.request("GET", f"/v1/jobs/{failed['id']}/result")
+
+    assert [{"index": x, "result": {"x": x}} for x in range(5)] == first["items"] + rest["items"]
+    assert rest["nextAfter"] is None
+    assert 404 == refused.status
+    assert f"/v1/jobs/{failed['id']}/items" in refused.json()["detail"]
+
+
+def test_the_output_of_an_array_is_that_of_a_named_item(shared_service: Service) -> None:
+    """It was empty, with status 200."""
+    job = ran(shared_service, "raises", count=3)
+    answer = shared_service.request("GET", f"/v1/jobs/{job['id']}/logs")
+
+    assert (422, "index") == (answer.status, answer.json()["errors"][0]["parameter"])
+    assert "name one of them, 0 to 2" in answer.json()["detail"]
+    assert 200 == shared_service.request("GET", f"/v1/jobs/{job['id']}/logs?index=2").status
+
+
 def test_a_job_that_could_not_start_in_time_fails(shared_service: Service) -> None:
     found = ran(shared_service, "echo", suspend=True, startDeadlineSeconds=0.2)
 

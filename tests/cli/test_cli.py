@@ -577,3 +577,14 @@ def test_a_chain_is_redriven_in_any_order(longshore: Cli) -> None:
     assert REFUSED == refused.code
     assert "cli-reduce waits for job cli-input, which is Failed" in refused.err
     assert ends[0]["status"]["finishedAt"] <= ends[1]["status"]["startedAt"]
+
+
+def test_logs_of_an_array_are_those_of_all_items_with_their_index(longshore: Cli) -> None:
+    """Nothing was printed, with exit code 0."""
+    array = {"handler": "fail", "count": 3, "args": {"times": 0}, "name": "cli-array"}
+    longshore.ok("submit", "-f", "-", "--wait", stdin=json.dumps(array))
+    followed = longshore("logs", "-f", "cli-array")
+
+    assert [f"[{index}] attempt 1 of cli-array" for index in range(3)] == longshore.ok("logs", "cli-array").splitlines()
+    assert "attempt 1 of cli-array\n" == longshore.ok("logs", "cli-array", "--index", "2")
+    assert (USAGE, True) == (followed.code, "--index, 0 to 2" in followed.err)

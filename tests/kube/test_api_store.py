@@ -294,6 +294,16 @@ def test_items_come_from_the_status(api: ApiService) -> None:
         {"index": 1, "phase": "Succeeded", "resultNotKept": "the worker has no results directory"},
         {"index": 3, "phase": "Failed", "error": error},
     ] == api.ask("GET", "/v1/jobs/array/items").json()["items"]
+    refused = api.ask("GET", "/v1/jobs/array/logs")
+    assert (422, "index") == (refused.status, refused.json()["errors"][0]["parameter"])
+    early = api.ask("GET", "/v1/jobs/array/result")
+    api.record(
+        "array", phase="Succeeded", attempts=4, items={"succeeded": 4, "succeededIndexes": "0-3", "unkeptIndexes": "1"}
+    )
+    page = api.ask("GET", "/v1/jobs/array/result?limit=2").json()
+    assert (409, True) == (early.status, "/v1/jobs/array/items" in early.json()["detail"])
+    assert ([{"index": 0}, {"index": 1, "resultNotKept": "the worker has no results directory"}], 1) == (
+        page["items"], page["nextAfter"])  # fmt: skip
 
 
 def test_events_tell_of_changes(api: ApiService) -> None:

@@ -511,6 +511,17 @@ def test_the_items_of_an_array_are_laid_over_its_arguments(rig: Rig, tmp_path: P
         status["phase"], status["attempts"], status["items"])  # fmt: skip
 
 
+def test_an_array_writes_how_far_it_is(rig: Rig, tmp_path: Path) -> None:
+    """Progress of an array was written nowhere, and the number of running items only when one had ended."""
+    rig.submit("far", "stays", args={"path": str(tmp_path / "pid")}, count=4, parallelism=2)
+    status = rig.until(lambda: status if (status := rig.status("far")).get("items") else None, "its first write")
+    rig.patch("far", cancel=True)
+
+    assert {"percent": 0.0, "message": "0 of 4 items have ended"} == status["progress"]
+    assert rig.status("far")["phase"] in ("Running", "Cancelled")
+    assert "progress" not in rig.end_of("far")
+
+
 def test_an_array_says_that_its_results_were_not_kept(rig: Rig) -> None:
     """Its worker has no results directory."""
     rig.submit("unkept", "echo", items=[{"x": 1}, {"x": 2}])

@@ -1,5 +1,7 @@
 """``/v1/jobs``: submit, read, list, and the verbs of one job."""
 
+from typing import cast
+
 from flask import Blueprint, Response, g, request
 
 from longshore.api import parse
@@ -9,6 +11,7 @@ from longshore.api.problems import PreconditionFailed, pointer
 from longshore.api.reply import address, ended, etag, job, reply, with_links
 from longshore.errors import Conflict, InvalidRequest, NotFound
 from longshore.job.idempotency import fingerprint
+from longshore.job.items import array_size
 from longshore.job.status import Phase
 from longshore.store.port import Key, Query
 
@@ -148,14 +151,21 @@ def resume(id: str) -> Response:
 
 @bp.get("/jobs/<id:id>/result")
 def result(id: str) -> Response:
-    """What the handler returned, alone."""
+    """What the handler returned, alone; of an array a page of what its items returned, by index."""
+    parse.known_parameters("after", "limit")
     doc = store().get(id)
-    status = doc["status"]
-    assert isinstance(status, dict)
+    status, spec = cast("dict[str, object]", doc["status"]), cast("dict[str, object]", doc["spec"])
+    array = array_size(spec) > 0
+    way = f"; what its items returned is at /v1/jobs/{id}/items" if array else ""
     if not ended(doc):
-        raise Conflict(f"job {id} is {status['phase']}; its result comes when it has succeeded")
+        raise Conflict(f"job {id} is {status['phase']}; its result comes when it has succeeded{way}")
     if status["phase"] != Phase.SUCCEEDED:
-        raise NotFound(f"job {id} ended as {status['phase']} and has no result")
+        raise NotFound(f"job {id} ended as {status['phase']} and has no result{way}")
+    if array:
+        found, after = _items(id)
+        names = ("index", "result", "resultRef", "resultNotKept")
+        return reply({"items": [{name: item[name] for name in names if name in item} for item in found],
+                      "nextAfter": after})  # fmt: skip
     there = "result" in status or "resultRef" not in status
     return reply(status.get("result") if there else store().result(id))
 
@@ -164,10 +174,16 @@ def result(id: str) -> Response:
 def items(id: str) -> Response:
     """Items of an array job that were ever started, by index."""
     parse.known_parameters("after", "limit")
+    found, after = _items(id)
+    return reply({"items": found, "nextAfter": after})
+
+
+def _items(id: str) -> tuple[list[dict[str, object]], object]:
+    """A page of items and where the next one begins, None on the last."""
     after = parse.number("after", -1, low=-1, high=10**9)
     limit = parse.number("limit", 100, low=1, high=parse.MAX_PAGE, coerce=True) or 100
     found = store().items(id, after=-1 if after is None else after, limit=limit)
-    return reply({"items": found, "nextAfter": found[-1]["index"] if len(found) == limit else None})
+    return found, found[-1]["index"] if len(found) == limit else None
 
 
 @bp.get("/jobs/<id:id>/explain")

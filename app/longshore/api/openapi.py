@@ -164,8 +164,10 @@ def _jobs() -> Json:
             200: ("Suspended.", job)}, **still)},  # type: ignore[arg-type]  # keyword table
         "/v1/jobs/{id}:resume": {"post": operation("jobs", "resumeJob", "Let a suspended job go on.", {
             200: ("It goes on.", job)}, **still)},  # type: ignore[arg-type]  # keyword table
-        "/v1/jobs/{id}/result": {"get": operation("jobs", "getResult", "What the handler returned, alone.", {
-            200: ("Any JSON.", content({}))}, problems=(*one, 409), parameters=(ID,))},
+        "/v1/jobs/{id}/result": {"get": operation("jobs", "getResult", "What the handler returned, alone; of an array a page of its items' results.", {
+            200: ("Any JSON; of an array `items` of `index` and `result`, and `nextAfter`.", content({}))}, problems=(*one, 409), parameters=(
+            ID, parameter("after", {"type": "integer", "minimum": -1, "maximum": 10**9}, "Arrays: beyond this index."),
+            parameter("limit", {"type": "integer", "minimum": 1}, "Arrays: at most 1,000.")))},
         "/v1/jobs/{id}/items": {"get": operation("jobs", "listItems", "Items of an array job that were ever started.", {
             200: ("Items by index.", content(listing(ref("Item"), nextAfter={"type": ["integer", "null"]})))},
             problems=one, parameters=(ID, parameter("after", {"type": "integer", "minimum": -1, "maximum": 10**9}, "Beyond this index."),
@@ -175,7 +177,7 @@ def _jobs() -> Json:
         "/v1/jobs/{id}/logs": {"get": operation("jobs", "getLogs", "Output of an attempt, the last by default.", {
             200: ("The output; where it lies is in the Longshore- headers.", text)}, problems=one, parameters=(
             ID, WAIT, parameter("attempt", {"type": "integer", "minimum": 1, "maximum": 10**9}, "Number of the attempt."),
-            parameter("index", {"type": "integer", "minimum": 0, "maximum": 10**9}, "Item of an array job."),
+            parameter("index", {"type": "integer", "minimum": 0, "maximum": 10**9}, "Item of an array job, which must be named there."),
             parameter("offset", {"type": "integer", "minimum": -(10**12), "maximum": 10**12}, "First byte; negative counts from the end."),
             parameter("follow", {"type": "boolean"}, "Go on until the attempt ends, at most 5 minutes.")))},
         "/v1/jobs/{id}/events": {"get": operation("events", "getJobEvents", "Events of one job: a stream, or a long poll.", {

@@ -22,9 +22,11 @@ from longshore.errors import (
     LongshoreError,
     NotFound,
     StoreUnavailable,
+    item_unnamed,
 )
 from longshore.job.dependencies import redrive_refusal
 from longshore.job.explain import explain
+from longshore.job.items import array_size
 from longshore.job.limits import QueuePolicy
 from longshore.job.output import Output, chunk
 from longshore.job.status import Outcome, Phase, Reason
@@ -246,9 +248,11 @@ class Commands(Operations):
         offset = cast("int", request.get("offset") or 0)
         wait = cast("float", request.get("wait") or 0.0)
         live = engine.board.by_id.get(id)
-        uid = live.uid if live is not None else self._stored(id).job.uid
-        found = self._output(live, uid, index, number)
-        output, complete, number = found
+        row = live.row if live is not None else self._stored(id).job
+        if row.array and index is None:
+            raise item_unnamed(id, array_size(orjson.loads(row.spec)))
+        uid = row.uid
+        output, complete, number = self._output(live, uid, index, number)
         answer = chunk(output, offset, complete=complete, number=number)
         if not answer["data"] and not complete and wait:
             engine.waiters.park(("log", uid), peer, wait, lambda _expired: self._guarded(

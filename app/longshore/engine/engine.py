@@ -308,7 +308,13 @@ class Engine(SlotHost):
     def document(self, live: Live) -> JobDoc:
         """A live job as everybody reads it."""
         attempts = self.ledger.attempts(live.uid) if live.attempts > len(live.running) else []
-        return document(live.stored(), attempts, live.progress if live.array is None else None)
+        if live.array is None:
+            return document(live.stored(), attempts, live.progress)
+        # What is stored of the items is as of the last end: items that began since are counted here.
+        items = live.array.status().model_dump_json(exclude_defaults=True).encode()
+        progress = live.array.progress()
+        stored = live.stored()._replace(standing=live.standing._replace(items=items))
+        return document(stored, attempts, (0, progress.percent, progress.message))
 
     def _obstacles(self) -> list[tuple[str, bool]]:
         return [*super()._obstacles(), ("store", self.turn.failing)]

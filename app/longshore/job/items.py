@@ -3,11 +3,11 @@
 import heapq
 from bisect import bisect_right
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 
 from longshore.job.lifecycle import Course, Verdict
-from longshore.job.status import MAX_ITEM_ERRORS, ItemError, ItemsStatus, JobError, Phase, Reason
+from longshore.job.status import MAX_ITEM_ERRORS, ItemError, ItemsStatus, JobError, Phase, Progress, Reason
 
 UNKEPT = "the worker has no results directory"
 
@@ -80,6 +80,20 @@ class IndexSet:
             found._ends.append(end)
             found.size += end - start + 1
         return found
+
+
+def array_size(spec: Mapping[str, object]) -> int:
+    """How many items the array job with that (stored) specification has; 0 when it is no array."""
+    items = spec.get("items")
+    if isinstance(items, list):
+        return len(items)
+    count = spec.get("count")
+    return count if isinstance(count, int) else 0
+
+
+def array_progress(ended: int, size: int) -> Progress:
+    """Progress of an array of ``size`` items, of which so many have ended."""
+    return Progress(percent=round(100 * ended / size, 2), message=f"{ended} of {size} items have ended")
 
 
 class ArrayState:
@@ -202,6 +216,10 @@ class ArrayState:
     def ended(self) -> bool:
         """Whether every item has ended."""
         return self.succeeded.size + self.failed.size == self.size
+
+    def progress(self) -> Progress:
+        """How far the whole array is: items that have ended, whatever single attempts say of themselves."""
+        return array_progress(self.succeeded.size + self.failed.size, self.size)
 
     def status(self) -> ItemsStatus:
         """As it is published."""

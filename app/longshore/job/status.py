@@ -201,7 +201,7 @@ class JobStatus(Frozen):
     log_tail: Annotated[str, Field(max_length=MAX_LOG_TAIL_BYTES)] = ""
     """Last lines of output, failures only."""
     progress: Progress | None = None
-    """How far the running attempt says it is."""
+    """How far the running attempt says it is; of an array job, how many of its items have ended."""
     history: Annotated[tuple[HistoryEntry, ...], Field(max_length=MAX_HISTORY)] = ()
     """The last ten ended attempts."""
     items: ItemsStatus | None = None

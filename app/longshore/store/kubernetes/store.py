@@ -4,9 +4,9 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from longshore.errors import Conflict, InvalidRequest, NotFound, StoreUnavailable
+from longshore.errors import Conflict, InvalidRequest, NotFound, StoreUnavailable, item_unnamed
 from longshore.handlers import Handler
-from longshore.job.items import UNKEPT, IndexSet
+from longshore.job.items import UNKEPT, IndexSet, array_size
 from longshore.job.status import Phase
 from longshore.store.kubernetes import documents
 from longshore.store.kubernetes.client import KubeClient, longshore
@@ -191,6 +191,8 @@ class KubernetesStore:
                 if changes.next(end - time.monotonic()) is Told.NOTHING:
                     break
                 job = self._resource(id)
+        if index is None and (size := array_size(job["spec"])):
+            raise item_unnamed(id, size)
         return self._cluster.logs.read(
             job, attempt=attempt, index=index, offset=offset, wait=max(0.0, end - time.monotonic()), now=time.time()
         )

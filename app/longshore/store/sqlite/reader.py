@@ -10,9 +10,11 @@ from pathlib import Path
 import orjson
 
 from longshore.errors import EngineUnavailable, InvalidRequest
+from longshore.job.items import array_progress, array_size
 from longshore.job.spec import rfc3339_at
 from longshore.job.status import Reason
-from longshore.store.document import document
+from longshore.store.document import Progress, document
+from longshore.store.ledger import StoredJob
 from longshore.store.port import Page, Query
 from longshore.store.sqlite import statements as sql
 from longshore.store.sqlite.ledger import attempt_rows, stored_job
@@ -41,7 +43,10 @@ class SqliteReader:
         items = []
         for row in page:
             stored = stored_job(row[1:])
-            items.append(document(stored, attempt_rows(db, stored.job.uid, 10)))
+            progress = None
+            if stored.job.array and stored.standing.finished_at is None:
+                stored, progress = _with_items(db, stored)
+            items.append(document(stored, attempt_rows(db, stored.job.uid, 10), progress))
         return Page(items, _encode(page[-1][0]) if len(rows) > query.limit else "")
 
     def count(self, query: Query) -> dict[str, int]:
@@ -95,6 +100,19 @@ def _where(query: Query) -> tuple[list[str], list[object]]:
 
 def _clause(where: list[str]) -> str:
     return f"WHERE {' AND '.join(where)}" if where else ""
+
+
+def _with_items(db: sqlite3.Connection, stored: StoredJob) -> tuple[StoredJob, Progress]:
+    """A live array with the items that run counted now: what is stored of them is as of the last end."""
+    (running,) = db.execute(sql.COUNT_RUNNING_ITEMS, (stored.job.uid,)).fetchone()
+    items = orjson.loads(stored.standing.items or b"{}")
+    items.pop("running", None)
+    if running:
+        items["running"] = running
+    size = array_size(orjson.loads(stored.job.spec))
+    progress = array_progress(items.get("succeeded", 0) + items.get("failed", 0), size)
+    standing = stored.standing._replace(items=orjson.dumps(items))
+    return stored._replace(standing=standing), (0, progress.percent, progress.message)
 
 
 def _item(row: tuple[object, ...]) -> dict[str, object]:

@@ -47,6 +47,7 @@ DELETE_JOB = "DELETE FROM jobs WHERE uid = ? AND phase IN ('Succeeded', 'Failed'
 
 SELECT_LIVE = f"SELECT {JOB_COLUMNS} FROM jobs WHERE phase IN ('Pending', 'Running') ORDER BY seq"
 SELECT_JOB = f"SELECT {JOB_COLUMNS} FROM jobs WHERE id = ?"
+COUNT_RUNNING_ITEMS = "SELECT count(*) FROM items WHERE uid = ? AND state = 'running'"
 SELECT_FAILED_DEPENDENTS = "SELECT id, spec FROM jobs WHERE phase = 'Failed' AND reason = ? ORDER BY seq"
 SELECT_ITEMS = """SELECT uid, idx, state, attempts, retries, disruptions, not_before, error_type, error_message, result
   FROM items WHERE uid = ? ORDER BY idx"""
