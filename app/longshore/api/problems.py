@@ -4,17 +4,12 @@ from collections.abc import Mapping, Sequence
 
 import orjson
 from flask import Flask, Response, current_app, g
+from gunicorn.http.errors import NoMoreData, ParseException
 from pydantic import ValidationError
 from werkzeug.exceptions import HTTPException
 
+from longshore.api.connections.refusals import CODES, MEDIA_TYPE, detail_of, status_of
 from longshore.errors import InvalidRequest, LongshoreError
-
-MEDIA_TYPE = "application/problem+json"
-
-# Codes of what Flask itself refuses.
-CODES = {400: "bad-request", 404: "no-such-route", 405: "method-not-allowed", 408: "timeout", 411: "length-required",
-         412: "precondition-failed", 413: "too-large", 414: "uri-too-long", 415: "unsupported-media-type",
-         431: "headers-too-large"}  # fmt: skip
 
 # pydantic's words are for programmers; these are for whoever wrote the request.
 _SENTENCES = {
@@ -83,6 +78,8 @@ def register(app: Flask) -> None:
     """Answer all errors of the application."""
     app.register_error_handler(LongshoreError, _ours)
     app.register_error_handler(HTTPException, _flasks)
+    app.register_error_handler(ParseException, _unreadable)
+    app.register_error_handler(NoMoreData, _unreadable)
     app.register_error_handler(Exception, _unexpected)
 
 
@@ -102,6 +99,12 @@ def _flasks(error: HTTPException) -> Response:
         return error.get_response()  # type: ignore[return-value]  # werkzeug's own redirect
     headers = {name: value for name, value in error.get_headers() if name in ("Allow", "Retry-After")}
     return problem(status, CODES.get(status, "error"), error.description or "", headers=headers)
+
+
+def _unreadable(error: Exception) -> Response:
+    """The body is not what its head says: broken chunks, a broken trailer, an end before its time."""
+    status = status_of(error)
+    return problem(status, CODES.get(status, "bad-request"), detail_of(error, status))
 
 
 def _unexpected(error: Exception) -> Response:

@@ -21,7 +21,7 @@ class Journal:
 
     def __init__(self, fd: int = 2, *, style: str = "auto", level: str = "info") -> None:
         self._fd = fd
-        self._json = style == "json" or (style == "auto" and not os.isatty(fd))
+        self.json = style == "json" or (style == "auto" and not os.isatty(fd))
         self._level = LEVELS[level]
         self._poll = select.poll()
         self._poll.register(fd, select.POLLOUT)
@@ -32,7 +32,7 @@ class Journal:
         if LEVELS[level] < self._level:
             return
         now = time.time()
-        if self._json:
+        if self.json:
             when = datetime.datetime.fromtimestamp(now, datetime.UTC).isoformat(timespec="milliseconds")
             line = orjson.dumps({"time": when, "level": level, "action": action, **fields}, default=str)
         else:
@@ -46,7 +46,7 @@ class Journal:
         when = datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
         for line in data.splitlines():
             text = line.decode("utf-8", "replace")
-            if self._json:
+            if self.json:
                 self.raw(orjson.dumps({"time": when, "level": "info", "action": "output", "job": job, "uid": uid,
                                        "attempt": attempt, "line": text}) + b"\n")  # fmt: skip
             else:

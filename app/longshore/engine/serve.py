@@ -36,6 +36,9 @@ class Service(Parent):
 
     def _announce(self) -> None:
         url = self.url
+        if self.journal.json:  # who reads the log is a program
+            self.journal("listening", url=url, slots=self.engine.pool.size)
+            return
         handler = "echo" if "echo" in self.engine.handlers else "HANDLER"
         say(f"Longshore {__version__} is ready on {url} with {self.engine.pool.size} slots. Try:")
         body = f'{{"handler": "{handler}", "args": {{"x": 1}}}}'

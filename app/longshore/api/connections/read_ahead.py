@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from gunicorn.http import errors
 from gunicorn.http.body import ChunkedReader, LengthReader
+from gunicorn.http.message import Request
 from gunicorn.http.parser import RequestParser
 from gunicorn.workers import gthread
 
@@ -46,6 +47,16 @@ class _Handover:
 
     def __init__(self, connection: Connection) -> None:
         self.sock, self.client, self.server = connection.out, connection.client, connection.server
+
+
+class _Request(Request):  # type: ignore[misc]  # gunicorn ships no types
+    def should_close(self) -> bool:
+        """Also when the body could not be read: nobody knows where the next request begins."""
+        return bool(self.body.failed or super().should_close())
+
+
+class _Parser(RequestParser):  # type: ignore[misc]  # gunicorn ships no types
+    mesg_class = _Request
 
 
 class ReadAheadWorker(gthread.ThreadWorker):  # type: ignore[misc]  # gunicorn ships no types
@@ -101,12 +112,12 @@ class ReadAheadWorker(gthread.ThreadWorker):  # type: ignore[misc]  # gunicorn s
         """Answer the request; whether the connection can be used again. Runs in a thread."""
         request = None
         try:
-            request = next(RequestParser(self.cfg, _pieces(connection.request), connection.client))
+            request = next(_Parser(self.cfg, _pieces(connection.request), connection.client))
             request._expected_100_continue = False  # answered when the body was waited for
             if connection.request.cut or not _agrees(request, connection.request):
                 request.force_close()
             keep = self.handle_request(request, _Handover(connection))
-            return bool(keep) and not request.body.failed
+            return bool(keep)
         except StopIteration:
             pass  # an answer that had begun failed: its caller sees that it is cut off
         except OSError as error:
