@@ -6,6 +6,7 @@ from werkzeug.routing import BaseConverter
 from longshore.api import attempts, docs, jobs, metrics, problems, queues, service, streams
 from longshore.api.context import Parts
 from longshore.api.guard import Guard, WorkerGuard
+from longshore.api.readiness import Readiness
 from longshore.api.waiting import Budget
 from longshore.apps import Apps
 from longshore.errors import AppError
@@ -16,6 +17,7 @@ from longshore.store.port import AttemptPort, JobStore
 # replaced. They have a budget of their own, so that followers of output cannot make the operator's polls busy ones.
 POLLS = 2
 RESERVED = ("/v1", "/livez", "/readyz", "/healthz", "/metrics", "/openapi.json", "/docs", "/problems")
+RESERVED_NAMES = frozenset({"attempts", "docs", "jobs", "metrics", "queues", "service", "streams", "ui", "worker_docs"})
 
 
 class IdConverter(BaseConverter):
@@ -49,7 +51,7 @@ class NameConverter(BaseConverter):
 
 def create_app(store: JobStore, settings: Settings, apps: Apps, guard: Guard | None = None) -> Flask:
     """The application over a store; raises AppError when an application wants a route that is ours."""
-    parts = Parts(store, settings, apps, Budget(settings.wait_threads), Budget(0))
+    parts = Parts(store, settings, apps, Budget(settings.wait_threads), Budget(0), Readiness(store))
     app = _application(parts, guard or Guard(settings), (jobs.bp, streams.bp, queues.bp, docs.bp))
     if settings.docs:
         app.register_blueprint(docs.ui)
@@ -61,7 +63,9 @@ def create_worker(store: AttemptPort, settings: Settings, apps: Apps) -> Flask:
     """The same application in the role of a worker: attempts instead of jobs; raises AppError as above."""
     threads = settings.api_threads - 1  # the last one answers who does not wait
     polls = min(POLLS, threads)
-    parts = Parts(store, settings, apps, Budget(min(settings.wait_threads, threads - polls)), Budget(polls))
+    parts = Parts(
+        store, settings, apps, Budget(min(settings.wait_threads, threads - polls)), Budget(polls), Readiness(store)
+    )
     app = _application(parts, WorkerGuard(settings), (attempts.bp, docs.worker))
     _add_apps(app, apps)
     return app
@@ -76,12 +80,15 @@ def _application(parts: Parts, guard: Guard, blueprints: tuple[Blueprint, ...]) 
     guard.install(app)
     for blueprint in (service.bp, *blueprints):
         app.register_blueprint(blueprint)
-    metrics.install(app, parts.store, parts.budget)
+    metrics.install(app, parts.store, parts.budget, guard.measures)
     return app
 
 
 def _add_apps(app: Flask, apps: Apps) -> None:
     for module, blueprint in apps.blueprints:
+        # Rights go by endpoint: one of ours that is not registered here, such as the page without `docs`, is no name to take.
+        if blueprint.name in RESERVED_NAMES:
+            raise AppError(f"application {module!r} has a blueprint named {blueprint.name!r}, which is reserved")
         ours = {rule.rule for rule in app.url_map.iter_rules()}
         try:
             app.register_blueprint(blueprint)

@@ -1,33 +1,20 @@
 """Callers of a cluster: their tokens are the cluster's, and so are their rights, on `jobs.longshore.dev`.
 
-The right is asked for at the door, by the request's route; the roles of the laptop (``needs``) have nothing left to say.
+The right is asked for at the door, by the request's route (``rights``); the roles of the laptop (``needs``) have nothing
+left to say.
 """
 
 from flask import g, request
 
-from longshore.api import parse
-from longshore.api.guard import OPEN, SAFE, Guard, given_token
+from longshore.api import rights
+from longshore.api.context import store
+from longshore.api.guard import SAFE, Guard, given_token, is_open
 from longshore.api.tokens import ANYBODY, Token
 from longshore.errors import Forbidden, Unauthenticated
 from longshore.settings import Settings
 from longshore.store.port import Reviewer
 
 LONGEST_TOKEN = 16 * 1024
-# Probes, and metrics, which say nothing of anybody's jobs: scrapers seldom have a token.
-_OPEN = OPEN | {"/metrics"}
-
-# What a route does, in the words of a role. What is not here reads, or changes when its method is none of the safe ones.
-RIGHTS = {
-    "jobs.submit": ("create", "jobs"), "jobs.submit_batch": ("create", "jobs"), "jobs.delete": ("delete", "jobs"),
-    "jobs.cancel": ("patch", "jobs"), "jobs.suspend": ("patch", "jobs"), "jobs.resume": ("patch", "jobs"),
-    "jobs.redrive": ("patch", "jobs"), "jobs.find": ("list", "jobs"), "jobs.count": ("list", "jobs"),
-    "streams.all_events": ("list", "jobs"), "queues.queues": ("list", "queues"), "queues.queue": ("get", "queues"),
-    "queues.change_queue": ("patch", "queues"), "queues.pause": ("patch", "queues"),
-    "queues.resume": ("patch", "queues"),
-}  # fmt: skip
-READ, CHANGE = ("get", "jobs"), ("patch", "jobs")
-# Nobody's jobs: whoever the cluster knows may see them.
-PUBLIC = frozenset({"service.index", "service.v1", "docs.document", "ui.page", "ui.asset", None})
 
 
 class ClusterGuard(Guard):
@@ -38,7 +25,7 @@ class ClusterGuard(Guard):
         self._reviewer, self._namespace = reviewer, namespace
 
     def _caller(self) -> Token:
-        if request.path in _OPEN:
+        if is_open():
             return ANYBODY
         token = given_token()
         known = token.isascii() and 0 < len(token) <= LONGEST_TOKEN
@@ -49,9 +36,16 @@ class ClusterGuard(Guard):
         return Token("admin", subject.name, "")
 
     def _admit(self) -> None:
-        if request.path in _OPEN or request.endpoint in PUBLIC:
+        endpoint = request.endpoint
+        if endpoint is None or endpoint in rights.PUBLIC or is_open():
             return
-        namespace = parse.namespace() or self._namespace
-        verb, resource = RIGHTS.get(str(request.endpoint), READ if request.method in SAFE else CHANGE)
-        if not self._reviewer.may(g.subject, verb, resource, namespace):
-            raise Forbidden(f"{g.caller.name} may not {verb} {resource}.longshore.dev in the namespace {namespace}")
+        right = rights.right_of(endpoint, changes=request.method not in SAFE)
+        namespace = self._namespace
+        if rights.is_ours(endpoint):
+            # Before any review: what is not served is nobody's to see, whatever rights a caller has there.
+            named = store().namespace
+            namespace = named if right.where is rights.Where.NAMED else namespace
+        if not self._reviewer.may(g.subject, right.verb, right.resource, namespace):
+            raise Forbidden(
+                f"{g.caller.name} may not {right.verb} {right.resource}.longshore.dev in the namespace {namespace}"
+            )

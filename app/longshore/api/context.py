@@ -6,6 +6,7 @@ from typing import cast
 from flask import current_app, request
 
 from longshore.api import parse
+from longshore.api.readiness import Readiness
 from longshore.api.waiting import Budget
 from longshore.apps import Apps
 from longshore.settings import Settings
@@ -22,6 +23,7 @@ class Parts:
     apps: Apps
     budget: Budget
     polls: Budget
+    readiness: Readiness
 
 
 def parts() -> Parts:

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from flask import Flask, g, request
 
-from longshore.api.parse import basic_password
+from longshore.api.parse import basic_password, flag
 from longshore.api.tokens import ANYBODY, OPERATOR, ROLES, SharedSecret, Token, TokenFile
 from longshore.errors import Forbidden, RequestError, Unauthenticated
 from longshore.settings import Settings
@@ -16,7 +16,8 @@ from longshore.settings import Settings
 REQUEST_ID = "longshore.request_id"
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "[::1]", "::1"})
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
-OPEN = frozenset({"/livez", "/readyz"})
+PROBES = frozenset({"service.livez", "service.readyz"})
+_VERBOSE = "service.readyz"
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -48,6 +49,17 @@ class Guard:
         app.before_request(self.check)
         app.wsgi_app = Decorated(app.wsgi_app)  # type: ignore[method-assign]  # as Flask's own documentation does
 
+    def measures(self) -> list[tuple[str, str, float]]:
+        """Gauges about the tokens, as name, help and value; none without a file of them."""
+        if self._tokens is None:
+            return []
+        return [
+            ("longshore_tokens_file_readable", "1 while the tokens file can be read; without it no token is valid.",
+             float(self._tokens.readable)),
+            ("longshore_tokens_malformed_lines", "Lines of the tokens file that are skipped.",
+             float(len(self._tokens.malformed))),
+        ]  # fmt: skip
+
     def check(self) -> None:
         """Refuse who has no business here."""
         g.request_id = request.environ[REQUEST_ID]
@@ -58,7 +70,7 @@ class Guard:
 
     def _admit(self) -> None:
         """Refuse a caller without the right to look; what needs more says so at its view."""
-        if request.path not in OPEN and not g.caller.allows("read"):
+        if not is_probe() and not g.caller.allows("read"):
             raise Forbidden
 
     def _check_host(self) -> None:
@@ -78,13 +90,26 @@ class Guard:
             raise Forbidden("a web page of another origin may not do this")
 
     def _caller(self) -> Token:
-        if self._tokens is None or request.path in OPEN:
+        if self._tokens is None or is_probe():
             return ANYBODY
         token = given_token()
         found = self._tokens.find(token) if token else None
         if found is None:
             raise Unauthenticated
         return found
+
+
+def is_probe() -> bool:
+    """Whether the request is a probe, which needs no token. ``/readyz?verbose`` is none: it runs applications' checks."""
+    endpoint = request.endpoint
+    if endpoint not in PROBES:
+        return False
+    return endpoint != _VERBOSE or not (request.query_string and flag("verbose"))
+
+
+def is_open() -> bool:
+    """Whether the request needs no token where others do: a probe, or a scrape, which says nothing of anybody's jobs."""
+    return request.endpoint == "metrics" or is_probe()
 
 
 def given_token() -> str:
@@ -113,7 +138,7 @@ class WorkerGuard(Guard):
         if request.path == "/v1/jobs" or request.path.startswith(("/v1/jobs/", "/v1/jobs:")):
             # Whoever sends jobs has the wrong address, and no token for this one.
             raise Misdirected(f"a worker takes no jobs; send them to {self._api}")
-        if request.path in OPEN or request.path == "/metrics":
+        if is_open():
             return ANYBODY
         if not self._values.matches(given_token()):
             raise Unauthenticated

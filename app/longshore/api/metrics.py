@@ -1,6 +1,6 @@
 """``/metrics``: the requests that Flask sees, and everything that the engine counts, in one scrape."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import cast
 
 from flask import Flask, Response, request
@@ -21,12 +21,15 @@ BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 1
 # Long on purpose: their time says how long a client listened, not how fast the service is.
 STREAMS = ("streams.logs", "streams.all_events", "streams.job_events", "attempts.feed", "attempts.logs")
 
+Measures = Callable[[], Sequence[tuple[str, str, float]]]
+"""Gauges as name, help and value."""
+
 
 class EngineCollector(Collector):
     """Asks the engine once a scrape; a dead engine is a metric, never a failed scrape."""
 
-    def __init__(self, store: ServicePort, budget: Budget) -> None:
-        self._store, self._budget = store, budget
+    def __init__(self, store: ServicePort, budget: Budget, tokens: Measures) -> None:
+        self._store, self._budget, self._tokens = store, budget, tokens
 
     def describe(self) -> Iterable[Metric]:
         """Nothing: registering must not call the engine."""
@@ -36,6 +39,8 @@ class EngineCollector(Collector):
         """The engine's families."""
         yield GaugeMetricFamily("longshore_streams_open", "Streams of logs and events.", self._budget.open_streams)
         yield GaugeMetricFamily("longshore_http_connections", "Open connections of callers.", COUNTS.open)
+        for name, text, value in self._tokens():
+            yield GaugeMetricFamily(name, text, value)
         closed = CounterMetricFamily(
             "longshore_http_connections_closed",
             "Connections that the service closed or refused, by reason.",
@@ -66,12 +71,12 @@ def _exemplar(plain: object) -> Exemplar | None:
     return Exemplar(labels, value, timestamp)
 
 
-def install(app: Flask, store: ServicePort, budget: Budget) -> None:
+def install(app: Flask, store: ServicePort, budget: Budget, tokens: Measures) -> None:
     """Count requests by route, and serve everything at ``/metrics``."""
     registry = CollectorRegistry(auto_describe=False)
     for collector in (ProcessCollector, PlatformCollector, GCCollector):
         collector(registry=registry)
-    registry.register(EngineCollector(store, budget))
+    registry.register(EngineCollector(store, budget, tokens))
     exporter = PrometheusMetrics(
         app, path=None, registry=registry, group_by="url_rule", buckets=BUCKETS, excluded_paths=None,
     )  # fmt: skip

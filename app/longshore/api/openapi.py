@@ -230,7 +230,7 @@ def _service() -> Json:
         "/v1/admin:undrain": verb("undrain", "Go on.", thing),
         "/livez": get("live", "The api process answers.", opened=True),
         "/readyz": get("ready", "Whether jobs are taken now.", opened=True, problems=(422,), parameters=(
-            parameter("verbose", {"type": "boolean"}, "With the applications' checks."),)),
+            parameter("verbose", {"type": "boolean"}, "With the applications' checks; needs a token."),)),
         "/healthz": get("health", "The same, with the applications' checks."),
         "/metrics": get("metrics", "Prometheus metrics.", {"text/plain": {"schema": TEXT}, "application/openmetrics-text": {"schema": TEXT}}),
         "/openapi.json": get("openapi", "This document."),

@@ -8,7 +8,6 @@ from longshore.api.context import parts, service
 from longshore.api.guard import needs
 from longshore.api.jobs import idempotency_key
 from longshore.api.reply import reply
-from longshore.errors import LongshoreError
 
 bp = Blueprint("service", __name__)
 
@@ -87,7 +86,7 @@ def livez() -> Response:
 
 @bp.get("/readyz")
 def readyz() -> Response:
-    """Whether jobs are taken now."""
+    """Whether jobs are taken now; with ``verbose``, for whoever may look, the applications' checks too."""
     return _health(checks=parse.flag("verbose"))
 
 
@@ -98,12 +97,7 @@ def healthz() -> Response:
 
 
 def _health(*, checks: bool) -> Response:
-    found: dict[str, str] = {}
-    jobs = parts().store
-    try:
-        found[jobs.backend] = "ok" if jobs.status().get("ready") else "not ready"
-    except LongshoreError as error:
-        found[jobs.backend] = error.code
+    found = {parts().store.backend: parts().readiness.now()}
     if checks:
         for name, check in parts().apps.health_checks.items():
             found[name] = _passes(check)

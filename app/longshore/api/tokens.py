@@ -2,8 +2,11 @@
 
 import hashlib
 import hmac
+import logging
 import os
+import re
 import secrets
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +15,10 @@ from longshore.errors import SettingsError, Unavailable
 ROLES = ("read", "submit", "admin")
 """Each may do what the ones before it may."""
 PREFIX = "lsh_"  # lets secret scanners recognise one
+RETRY_SECONDS = 5
+_DIGEST = re.compile("[0-9a-f]{64}")
+_FORM = f"`role name sha256`, role one of {', '.join(ROLES)}"
+_log = logging.getLogger("longshore.tokens")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,49 +52,87 @@ def digest(token: str) -> str:
 
 
 def parse(text: str, where: str) -> tuple[Token, ...]:
-    """The lines of a file; raises SettingsError that names the line."""
-    found = []
+    """The lines of a file; raises SettingsError that names the first one that is malformed."""
+    found, malformed = read_lines(text)
+    if malformed:
+        raise SettingsError(f"{where}, line {malformed[0]}: expected {_FORM}")
+    return found
+
+
+def read_lines(text: str) -> tuple[tuple[Token, ...], tuple[int, ...]]:
+    """The tokens of a file, and the numbers of the lines that are none."""
+    found, malformed = [], []
     for number, line in enumerate(text.splitlines(), start=1):
         words = line.split("#")[0].split()
         if not words:
             continue
-        if len(words) != 3 or words[0] not in ROLES or len(words[2]) != 64:
-            raise SettingsError(f"{where}, line {number}: expected `role name sha256`, role one of {', '.join(ROLES)}")
-        found.append(Token(*words))
-    return tuple(found)
+        if len(words) == 3 and words[0] in ROLES and _DIGEST.fullmatch(words[2]):
+            found.append(Token(*words))
+        else:
+            malformed.append(number)
+    return tuple(found), tuple(malformed)
 
 
 class TokenFile:
-    """The file, as it is now."""
+    """The file, as it is now: what cannot be read admits nobody, a malformed line admits nobody but costs no other its right."""
 
     def __init__(self, path: Path) -> None:
+        """Raises SettingsError when the file cannot be read at the start."""
         self._path = path
-        self._stamp: tuple[int, int] = (0, 0)
+        self._stamp: tuple[int, ...] = ()
         self._tokens: tuple[Token, ...] = ()
-        self._read()
-
-    def _read(self) -> None:
-        try:
-            found = os.stat(self._path)
-            stamp = (found.st_mtime_ns, found.st_size)
-            if stamp != self._stamp:
-                self._tokens = parse(self._path.read_text(), str(self._path))
-                self._stamp = stamp
-        except OSError as error:
-            raise SettingsError(f"cannot read the tokens file {self._path}: {error.strerror}") from error
-
-    def find(self, token: str) -> Token | None:
-        """Whose token it is; compares with every line in constant time."""
+        self._lock = threading.Lock()
+        self.malformed: tuple[int, ...] = ()
+        """Numbers of the lines that are skipped."""
+        self.readable = True
         try:
             self._read()
-        except SettingsError:
-            pass  # half written: the lines that were good stay good until the file is
+        except (OSError, UnicodeDecodeError) as error:
+            raise SettingsError(f"cannot read the tokens file {path}: {_reason(error)}") from error
+
+    def find(self, token: str) -> Token | None:
+        """Whose token it is, compared with every line in constant time; raises Unavailable when the file cannot be read."""
+        with self._lock:
+            self._refresh()
+            lines = self._tokens
         wanted = digest(token)
         found = None
-        for line in self._tokens:
+        for line in lines:
             if hmac.compare_digest(line.digest, wanted):
                 found = line
         return found
+
+    def _refresh(self) -> None:
+        try:
+            self._read()
+        except (OSError, UnicodeDecodeError) as error:
+            # Whoever took the file away may have meant to take all rights away.
+            self._stamp, self._tokens = (), ()
+            if self.readable:
+                self.readable = False
+                _log.error(
+                    "the tokens file %s cannot be read (%s): no token is valid until it can", self._path, _reason(error)
+                )
+            raise Unavailable("this service cannot read its tokens now", retry_after=RETRY_SECONDS) from None
+        if not self.readable:
+            self.readable = True
+            _log.warning("the tokens file %s can be read again", self._path)
+
+    def _read(self) -> None:
+        found = os.stat(self._path)
+        stamp = (found.st_dev, found.st_ino, found.st_mtime_ns, found.st_ctime_ns, found.st_size)
+        if stamp == self._stamp:
+            return
+        self._tokens, self.malformed = read_lines(self._path.read_text(encoding="utf-8"))
+        self._stamp = stamp
+        if self.malformed:
+            numbers = ", ".join(map(str, self.malformed[:10]))
+            _log.error("the tokens file %s: skipped %d malformed line(s), first at %s: expected %s",
+                       self._path, len(self.malformed), numbers, _FORM)  # fmt: skip
+
+
+def _reason(error: OSError | UnicodeDecodeError) -> str:
+    return (error.strerror or type(error).__name__) if isinstance(error, OSError) else "it is not UTF-8"
 
 
 class SharedSecret:
