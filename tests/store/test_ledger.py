@@ -74,6 +74,21 @@ def test_a_job_goes_its_way_in_one_batch_or_in_many(ledger: SqliteLedger) -> Non
 
 
 @pytest.mark.parametrize(
+    "wrong",
+    [
+        pytest.param({"exit_code": 2**64 - 1}, id="a number of more than 64 bits"),
+        pytest.param({"reason": "half a pair \ud800"}, id="text that is no UTF-8"),
+        pytest.param({"outcome": None}, id="nothing where something has to be"),
+    ],
+)
+def test_a_row_that_cannot_be_written_is_refused_alone(ledger: SqliteLedger, wrong: dict[str, object]) -> None:
+    ledger.commit(Batch(jobs=[job("a"), job("b")], claims=[claim("a"), claim("b")]))
+
+    assert {("a", None, 1)} == ledger.commit(Batch(ends=[end("a")._replace(**wrong), end("b")]))  # type: ignore[arg-type]
+    assert ("Running", "Succeeded") == (phase(ledger, "a"), phase(ledger, "b"))
+
+
+@pytest.mark.parametrize(
     ("case", "batch"),
     [
         ("a claim of a job that runs", Batch(claims=[claim("runs", 2)])),

@@ -54,6 +54,8 @@ class Ended:
     error_message: str = ""
     traceback: str = ""
     """For the service's own log and for those allowed; never in an ordinary response."""
+    error_names: tuple[str, ...] = ()
+    """Classes that the error belongs to, its bases and the members of a group among them: what retries look at."""
     exit_code: int | None = None
     result: bytes | None = None
     """JSON of what the handler returned."""

@@ -20,13 +20,15 @@ from longshore.engine.attempt import Attempt
 from longshore.engine.loop import READ, WRITE, Loop, Timer, receive
 from longshore.engine.output import Capture
 from longshore.engine.process import Process
-from longshore.engine.reports import Done
-from longshore.slot.frames import Frame, pack, unpack
+from longshore.engine.reports import BadReport, Done, Progress, Report, progress, take
+from longshore.slot.frames import pack
 
 READ_SIZE = 256 * 1024
-PIPE_BYTES = (
-    1024 * 1024
-)  # of output that a job may be ahead of the engine; the default of 64 KiB costs a turn more often
+# Output that a job may be ahead of the engine; the default of 64 KiB costs a turn more often.
+PIPE_BYTES = 1024 * 1024
+# A slot writes a frame at once. One that has begun and is not whole after this time was begun by somebody else, and
+# would swallow the frame that tells the end of the attempt.
+FRAME_SECONDS = 15.0
 
 MAX_LINE_BYTES = 64 * 1024  # of a command's progress
 
@@ -43,7 +45,7 @@ class State(StrEnum):
 class Place:
     """One place of the pool. It moves bytes and knows its process; what they mean is the pool's business."""
 
-    def __init__(self, number: int, loop: Loop, on_frame: Callable[["Place", Frame], None],
+    def __init__(self, number: int, loop: Loop, on_report: Callable[["Place", Report], None],
                  on_output: Callable[["Place", bytes], None], on_broken: Callable[["Place", str], None]) -> None:  # fmt: skip
         self.number = number
         self.state = State.DOWN
@@ -59,14 +61,19 @@ class Place:
         self.stop: tuple[str, str, str] | None = None
         """Outcome, reason, message that somebody ordered."""
         self.done: Done | None = None
-        self.secret = ""
+        self.nonce = self.earlier_nonce = ""
+        """Of the attempt that runs, and of the one before it; see ``reports``."""
+        self.failures = 0
+        """Jobs that failed here at once, one after the other."""
         self.timers: dict[str, Timer] = {}
         """What is due while it runs: its timeout, SIGTERM, SIGKILL, a look at its memory."""
         self.progress: tuple[int, float, str] | None = None
-        self._loop, self._on_frame, self._on_output, self._on_broken = loop, on_frame, on_output, on_broken
+        self._loop, self._on_report, self._on_output, self._on_broken = loop, on_report, on_output, on_broken
         self._sock: socket.socket | None = None
         self._pipe = -1
         self._in, self._out = bytearray(), bytearray()
+        self._half: Timer | None = None
+        """Runs while a frame has begun and is not whole."""
 
     # -- the process -----------------------------------------------------------------------------------------
 
@@ -91,6 +98,8 @@ class Place:
         self._sock, self._pipe = ours, reading
         self._in.clear()
         self._out.clear()
+        self.nonce = self.earlier_nonce = ""
+        self.failures = 0
         self.state, self.jobs, self.born, self.first_rss = State.STARTING, 0, time.monotonic(), 0
         self._loop.watch(ours.fileno(), READ, self._ready)
         self._loop.watch(reading, READ, self._output_ready)
@@ -99,6 +108,7 @@ class Place:
     def close(self) -> Process | None:
         """Let go of the process; whoever takes it has to end and reap it."""
         self.cancel_timers()
+        self._wait_for_rest(wait=False)
         if self._sock is not None:
             self._loop.unwatch(self._sock.fileno())
             self._sock.close()
@@ -171,28 +181,46 @@ class Place:
                 self._on_broken(self, "it ended before it was born")
             return
         self._in += data
+        while self._sock is not None and (report := self._next()) is not None:
+            self._on_report(self, report)
+        self._wait_for_rest(wait=self._sock is not None and bool(self._in))
+
+    def _next(self) -> Report | None:
+        attempt = self.attempt
         try:
-            frames = self._frames()
-        except ValueError as error:
+            if attempt is not None and attempt.command:
+                return self._next_of_command()
+            return take(self._in, attempt.max_result_bytes if attempt is not None else None)
+        except BadReport as error:
             self._in.clear()
             self._on_broken(self, str(error))
-            return
-        for frame in frames:
-            self._on_frame(self, frame)
-            if self._sock is None:
-                return
+            return None
 
-    def _frames(self) -> list[Frame]:
-        if self.attempt is None or not self.attempt.command:
-            return list(unpack(self._in))
-        frames = list(unpack(self._in)) if self._in and not self._in[0] else []
+    def _next_of_command(self) -> Report | None:
         while self._in and self._in[0] and (end := self._in.find(b"\n")) >= 0:
             line = bytes(self._in[:end])
             del self._in[: end + 1]
-            frames += _progress_line(line)
+            if (found := _progress_line(line, self.nonce)) is not None:
+                return found
+        if self._in and not self._in[0]:
+            return take(self._in, None)  # the slot itself: the command could not be run
         if len(self._in) > MAX_LINE_BYTES:
             self._in.clear()  # a command that writes no lines
-        return frames
+        return None
+
+    def _wait_for_rest(self, *, wait: bool) -> None:
+        command = self.attempt is not None and bool(self.attempt.command)
+        if not wait or command:
+            if self._half is not None:
+                self._half.cancel()
+                self._half = None
+        elif self._half is None:
+            self._half = self._loop.after(FRAME_SECONDS, self._never_whole)
+
+    def _never_whole(self) -> None:
+        self._half = None
+        self._in.clear()
+        self._on_broken(self, f"a frame that was not whole after {FRAME_SECONDS:g} seconds")
 
     def _flush(self, sock: socket.socket) -> None:
         try:
@@ -221,10 +249,9 @@ class Place:
         return True
 
 
-def _progress_line(line: bytes) -> list[Frame]:
+def _progress_line(line: bytes, nonce: str) -> Progress | None:
     try:
         said = orjson.loads(line)
-        message = str(said.get("message", "")).encode("utf-8", "replace").decode()
-        return [{"progress": [float(said["percent"]), message]}]
-    except (orjson.JSONDecodeError, KeyError, TypeError, ValueError, AttributeError):
-        return []  # a command may write what it likes; what is no progress is ignored
+        return progress([float(said["percent"]), said.get("message", "")], nonce)
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
+        return None  # a command may write what it likes; what is no progress is ignored

@@ -20,7 +20,6 @@ from longshore.engine.template import HandlerInfo, Template
 from longshore.errors import AppError
 from longshore.job.output import Output
 from longshore.job.status import Outcome, Reason
-from longshore.slot.frames import Frame
 
 MEMORY_SAMPLE_SECONDS = 0.2
 SWEEP_SECONDS = 0.01
@@ -63,7 +62,7 @@ class SlotPool:
         self._known = known
         self._template = Template(loop, settings.apps, on_ready=self._template_ready,
                                   on_failed=listener.pool_failed, log=log)  # fmt: skip
-        self._places = [Place(n, loop, self._frame, self._output, self._broken) for n in range(settings.count)]
+        self._places = [Place(n, loop, self._said, self._output, self._broken) for n in range(settings.count)]
         self._busy: dict[AttemptKey, Place] = {}
         self._dying: dict[int, Process] = {}
         self._oom_kills = oom_kills()
@@ -129,9 +128,9 @@ class SlotPool:
         place.started_at, place.started = time.time(), time.monotonic()
         place.capture = Capture(self._settings.log_head_bytes, self._settings.log_ring_bytes)
         place.progress = None
-        place.secret = secrets.token_hex(8) if attempt.command else ""
+        place.earlier_nonce, place.nonce = place.nonce, secrets.token_hex(8)
         self._busy[attempt.key] = place
-        place.send({"run": _run_frame(attempt, place.secret)})
+        place.send({"run": _run_frame(attempt, place.nonce)})
         if attempt.timeout_seconds is not None:
             text = f"ran longer than {attempt.timeout_seconds:g} seconds"
             order = (Outcome.TIMED_OUT.value, Reason.TIMED_OUT, text)
@@ -182,17 +181,13 @@ class SlotPool:
 
     # -- what slots say --------------------------------------------------------------------------------------
 
-    def _frame(self, place: Place, frame: Frame) -> None:
-        try:
-            report = reports.read(frame)
-        except reports.BadReport as error:
-            self._broken(place, str(error))
-            return
+    def _said(self, place: Place, report: reports.Report) -> None:
         if isinstance(report, reports.Done):
             self._done(place, report)
         elif isinstance(report, reports.Progress):
-            place.progress = ((place.progress[0] if place.progress else 0) + 1, report.percent, report.message)
-            if place.attempt is not None:
+            # Of another attempt: a thread that an earlier job left behind has not noticed its end.
+            if place.attempt is not None and report.nonce == place.nonce:
+                place.progress = ((place.progress[0] if place.progress else 0) + 1, report.percent, report.message)
                 self._listener.progress(place.attempt.key)
         elif place.state is not State.STARTING:
             self._broken(place, "it was born already")
@@ -201,16 +196,22 @@ class SlotPool:
         else:
             self._became_ready(place, report.rss)
 
-    def _broken(self, place: Place, why: str) -> None:
-        """Something else than the slot speaks on its socket: nothing that comes from there counts any more."""
+    def _broken(self, place: Place, why: str, *, guilty: bool = True) -> None:
+        """Something else than the slot speaks on its socket: nothing that comes from there counts any more.
+
+        The attempt that runs has failed, or is lost when it is known that another one wrote there.
+        """
         if place.attempt is not None and place.attempt.command:
             return  # a command has the socket for its progress, and may write what it likes
         if place.process is None:
             self._gone(place, Exit(-signal.SIGKILL))
-            return
-        text = f"it wrote on the socket of its slot: {why}"
-        place.stop = place.stop or (Outcome.FAILED.value, Reason.SLOT_BROKEN, text)
-        place.signal(signal.SIGKILL)
+        elif place.attempt is None:
+            self._retire(place, "broken")
+        else:
+            text = f"it wrote on the socket of its slot: {why}" if guilty else why
+            outcome = Outcome.FAILED if guilty else Outcome.LOST
+            place.stop = place.stop or (outcome.value, Reason.SLOT_BROKEN, text)
+            place.signal(signal.SIGKILL)
 
     def _hello(self, place: Place, pid: int) -> None:
         try:
@@ -234,8 +235,14 @@ class SlotPool:
             self._listener.output(place.attempt, data)
 
     def _done(self, place: Place, done: Done) -> None:
-        if place.attempt is None or done.secret != place.secret:
-            return  # it was given up already; or it is the command that speaks, not its slot
+        if place.attempt is None or done.nonce != place.nonce:
+            # An earlier job that had said its own end and went on, or one that makes up an end.
+            earlier = place.attempt is not None and done.nonce == place.earlier_nonce != ""
+            text = (
+                "an earlier job of this slot had told its end and went on" if earlier else "the end of another attempt"
+            )
+            self._broken(place, text, guilty=not earlier)
+            return
         if place.stop is None and done.outcome is Outcome.CANCELLED:
             text = "it raised JobCancelled, though nobody had asked for its end"
             done = replace(done, outcome=Outcome.FAILED, reason=Reason.HANDLER_ERROR, error_message=text)
@@ -260,7 +267,7 @@ class SlotPool:
         return Ended(
             key=place.attempt.key, outcome=done.outcome, started_at=place.started_at, finished_at=time.time(),
             run_seconds=time.monotonic() - place.started, reason=done.reason, error_type=done.error_type,
-            error_message=done.error_message, traceback=done.traceback, exit_code=done.exit_code,
+            error_message=done.error_message, traceback=done.traceback, error_names=done.error_names, exit_code=done.exit_code,
             result=done.result, output=place.capture.output(),
         )  # fmt: skip
 
@@ -400,14 +407,15 @@ class SlotPool:
             done()
 
 
-def _run_frame(attempt: Attempt, secret: str) -> dict[str, object]:
+def _run_frame(attempt: Attempt, nonce: str) -> dict[str, object]:
     frame: dict[str, object] = {
         "job": attempt.job, "uid": attempt.key.uid, "number": attempt.key.number, "index": attempt.key.index,
         "handler": attempt.handler, "args": orjson.Fragment(attempt.args), "timeout": attempt.timeout_seconds,
         "max_result": attempt.max_result_bytes, "key": attempt.idempotency_key, "traceparent": attempt.traceparent,
+        "nonce": nonce,
     }  # fmt: skip
     if attempt.command:
-        frame |= {"command": attempt.command, "env": attempt.env, "secret": secret}
+        frame |= {"command": attempt.command, "env": attempt.env}
     return frame
 
 

@@ -5,7 +5,7 @@ An API server takes ten thousand levels. orjson reads 1,024 and writes 254; we r
 
 import re
 
-SHOWN_DEPTH = 100  # levels that are shown, of a list of documents or of one
+SHOWN_DEPTH = 100  # levels that a result may have, and that are shown of a document or a list of them
 CUT = "nested too deeply to be shown"
 # A text without an end goes to the end: to look for another one at each quote in it would take hours, and nobody else would be served.
 _MARKS = re.compile(rb'"(?:[^"\\]|\\.)*+"?|[\[{]|[\]}]', re.DOTALL)
@@ -27,6 +27,18 @@ def cut(data: bytes, levels: int) -> bytes:
                     begun = mark.end()
                 depth -= 1
     return bytes(kept + data[begun:]) if depth <= levels else data
+
+
+def deeper_than(data: bytes, levels: int) -> bool:
+    """Whether JSON is nested deeper than so many levels."""
+    if data.count(b"[") + data.count(b"{") <= levels:
+        return False  # nearly all there is: two looks, and no walk through it
+    depth = 0
+    for mark in _MARKS.finditer(data):
+        depth += {b"[": 1, b"{": 1, b"]": -1, b"}": -1}.get(mark[0], 0)
+        if depth > levels:
+            return True
+    return False
 
 
 def shallow(value: object, levels: int) -> object:

@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 import traceback
+from collections.abc import Callable
 from types import FrameType
 from typing import NoReturn
 
@@ -18,15 +19,14 @@ import orjson
 from pydantic import ValidationError
 
 from longshore.handlers import REGISTRY, Context, JobCancelled
+from longshore.job.nesting import SHOWN_DEPTH, deeper_than
 from longshore.job.status import Outcome, Reason
 from longshore.slot import command
-from longshore.slot.frames import Frame, Wire
+from longshore.slot.frames import MAX_ERROR_MESSAGE, MAX_ERROR_TYPE, MAX_TRACEBACK, Frame, Wire
 from longshore.slot.leftovers import Leftovers
 
 CONTROL = 3
 REPORTS_PER_SECOND = 5
-MAX_MESSAGE = 1024
-MAX_TRACEBACK = 16 * 1024
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
 _PAGE = resource.getpagesize()
 
@@ -93,6 +93,7 @@ class Slot:
     def __init__(self, wire: Wire) -> None:
         self._wire = wire
         self._number = -1  # of the attempt that runs; -1: none
+        self._nonce = ""  # of that attempt
         self._cancelled = False
         self._reported = 0.0
         self._pending: Frame | None = None
@@ -122,19 +123,24 @@ class Slot:
         if job.get("command"):
             self._wire.send({"done": command.become(job)})
             return
-        self._cancelled, self._pending = False, None
+        self._cancelled, self._pending, self._nonce = False, None, str(job["nonce"])
         started = time.monotonic()
         timeout = job.get("timeout")
         context = Context(
             str(job["job"]), uid=str(job["uid"]), attempt=int(str(job["number"])), index=job.get("index"),  # type: ignore[arg-type]  # an int or None
             deadline=started + timeout if isinstance(timeout, float | int) else None,
             idempotency_key=str(job.get("key", "")), traceparent=str(job.get("traceparent", "")),
-            report=self._report, poll=self._poll,
+            report=self._reporter(str(job["nonce"])), poll=self._poll,
         )  # fmt: skip
         done = self._call(str(job["handler"]), job["args"], context, int(str(job["max_result"])))  # type: ignore[arg-type]  # a JSON object
         if self._pending is not None:
             self._wire.send(self._pending)
+        done["nonce"] = job["nonce"]
+        overtaken = self._overtaken()
         self._wire.send({"done": done})
+        if overtaken:
+            # The job had told its own end, and the engine has sent another: that one must not begin here.
+            os._exit(1)
 
     def _call(self, name: str, args: dict[str, object], context: Context, max_result: int) -> Frame:
         try:
@@ -193,13 +199,24 @@ class Slot:
             return "descriptors"
         return "descriptors" if any(stream.closed for stream in self._streams) else ""
 
-    def _report(self, percent: float, message: str) -> None:
-        self._pending = {"progress": [percent, _text(message)]}
-        now = time.monotonic()
-        if now - self._reported >= 1 / REPORTS_PER_SECOND:
-            self._reported = now
-            self._wire.send(self._pending)
-            self._pending = None
+    def _reporter(self, nonce: str) -> Callable[[float, str], None]:
+        def report(percent: float, message: str) -> None:
+            if self._nonce != nonce:
+                return  # the job is over, and a thread of its has not noticed
+            self._pending = {"progress": [percent, _text(message)], "nonce": nonce}
+            now = time.monotonic()
+            if now - self._reported >= 1 / REPORTS_PER_SECOND:
+                self._reported = now
+                self._wire.send(self._pending)
+                self._pending = None
+
+        return report
+
+    def _overtaken(self) -> bool:
+        while (frame := self._wire.waiting()) is not None:
+            if "run" in frame:
+                return True
+        return False
 
     def _poll(self) -> bool:
         if not self._cancelled and (frame := self._wire.waiting()) is not None:
@@ -213,6 +230,14 @@ def _result(value: object, limit: int) -> Frame:
     except TypeError as error:
         text = f"a handler returns what JSON can carry: {error}"
         return _failure(Reason.RESULT_NOT_JSON, Reason.RESULT_NOT_JSON, text)
+    try:
+        orjson.loads(body)
+    except orjson.JSONDecodeError as error:  # a Fragment is written as it is, unread
+        text = f"the result holds an orjson.Fragment that cannot be read: {error}"
+        return _failure(Reason.RESULT_NOT_JSON, Reason.RESULT_NOT_JSON, text)
+    if deeper_than(body, SHOWN_DEPTH):
+        text = f"the result is nested deeper than {SHOWN_DEPTH} levels"
+        return _failure(Reason.RESULT_NOT_JSON, Reason.RESULT_NOT_JSON, text)
     if len(body) > limit:
         text = f"the result takes {len(body)} bytes of JSON; at most {limit} are kept"
         return _failure(Reason.RESULT_TOO_LARGE, Reason.RESULT_TOO_LARGE, text)
@@ -223,7 +248,7 @@ def _failure(reason: str, kind: str, message: str, trace: str = "") -> Frame:
     return {
         "outcome": Outcome.FAILED.value,
         "reason": reason,
-        "error": [_text(kind), _text(message[:MAX_MESSAGE])],
+        "error": [_text(kind), _text(message[:MAX_ERROR_MESSAGE])],
         "traceback": _text(trace),
     }
 
@@ -255,4 +280,4 @@ def _raised(error: BaseException) -> Frame:
     if len(trace) > MAX_TRACEBACK:  # the lines that lead there, and the end of a message that is too long
         half = MAX_TRACEBACK // 2 - 3
         trace = f"{trace[:half]}\n...\n{trace[-half:]}"
-    return _failure(Reason.HANDLER_ERROR, name[:200], message, trace)
+    return _failure(Reason.HANDLER_ERROR, name[:MAX_ERROR_TYPE], message, trace)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import cast
 
 from longshore.job.status import Outcome, Reason
-from longshore.slot.frames import Frame
+from longshore.slot.frames import Frame, Taint
 
 PASSED_ON = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR")
 CONTROL = 3
@@ -43,5 +43,5 @@ def become(job: Mapping[str, object]) -> Frame:
         message = f"cannot run {argv[0]!r}: {error.strerror}"
     except ValueError as error:
         message = f"cannot run {argv[0]!r}: {error}"
-    return {"outcome": Outcome.FAILED.value, "reason": Reason.COMMAND_NOT_FOUND, "recycle": "command",
-            "error": [Reason.COMMAND_NOT_FOUND, message], "secret": job["secret"]}  # fmt: skip
+    return {"outcome": Outcome.FAILED.value, "reason": Reason.COMMAND_NOT_FOUND, "recycle": Taint.COMMAND,
+            "error": [Reason.COMMAND_NOT_FOUND, message], "nonce": job["nonce"]}  # fmt: skip

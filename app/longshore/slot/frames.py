@@ -2,14 +2,35 @@
 
 import socket
 import struct
+import threading
 from collections.abc import Iterator
+from enum import StrEnum
 
 import orjson
 
-MAX_BYTES = 64 * 1024 * 1024  # a frame of more is none
+MAX_BYTES = 64 * 1024 * 1024  # the longest frame that the engine sends to a slot
+
+# Beside its result a slot's frame holds an error, a traceback and names: never more than this.
+OVERHEAD_BYTES = 256 * 1024
+MAX_ERROR_TYPE = 200  # characters
+MAX_ERROR_MESSAGE = 1024  # characters
+MAX_ERROR_NAMES = 64
+MAX_TRACEBACK = 16 * 1024  # characters
+MAX_PROGRESS_MESSAGE = 256  # characters
+LENGTH = struct.Struct(">I")
 
 Frame = dict[str, object]
-LENGTH = struct.Struct(">I")
+
+
+class Taint(StrEnum):
+    """Why a slot should not run another job: what a job left in it that cannot be put back."""
+
+    THREADS = "threads"  # a thread of the job's that still works
+    SIGNALS = "signals"  # a signal's disposition that cannot be set from here
+    DESCRIPTORS = "descriptors"  # closed ones of the slot's own, or more open ones than a bound
+    LIMITS = "limits"  # a resource limit, lowered for good
+    PROCESSES = "processes"  # a child that does not die
+    COMMAND = "command"  # the slot had made ready to become a command
 
 
 def pack(frame: object) -> bytes:
@@ -18,12 +39,15 @@ def pack(frame: object) -> bytes:
     return LENGTH.pack(len(body)) + body
 
 
-def unpack(buffer: bytearray) -> Iterator[Frame]:
-    """Whole frames at the beginning of the buffer, which they leave; ValueError when it holds no frames."""
+def unpack(buffer: bytearray, max_bytes: int = MAX_BYTES) -> Iterator[Frame]:
+    """Whole frames at the beginning of the buffer, which they leave; ValueError when it holds no frames.
+
+    A frame of more than ``max_bytes`` is refused as soon as its length is known.
+    """
     while len(buffer) >= LENGTH.size:
         size = LENGTH.unpack_from(buffer)[0]
-        if size > MAX_BYTES:
-            raise ValueError(f"a frame of {size} bytes")
+        if size > max_bytes:
+            raise ValueError(f"a frame of {size} bytes, where at most {max_bytes} are expected")
         end = LENGTH.size + size
         if len(buffer) < end:
             return
@@ -40,6 +64,7 @@ class Wire:
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
         self._in = bytearray()
+        self._sending = threading.Lock()  # a handler reports progress from threads of its own
 
     def fileno(self) -> int:
         """Its descriptor."""
@@ -47,7 +72,9 @@ class Wire:
 
     def send(self, frame: object) -> None:
         """Write a frame, however long the engine takes to read it."""
-        self._sock.sendall(pack(frame))
+        data = pack(frame)
+        with self._sending:
+            self._sock.sendall(data)
 
     def receive(self) -> Frame | None:
         """The next frame; None when the engine is gone."""

@@ -45,6 +45,9 @@ CHECKED_BYTES = 256 * 1024 * 1024
 
 _Row = TypeVar("_Row", EndRow, ClaimRow)
 
+# What one row is the cause of, and not the disk: a number beyond 64 bits, text that is no UTF-8, a value too large.
+_OF_A_ROW = (OverflowError, UnicodeError, sqlite3.DataError, sqlite3.IntegrityError, sqlite3.InterfaceError)
+
 
 class _Each(Protocol):
     def __call__(
@@ -79,13 +82,16 @@ class SqliteLedger:
         try:
             self._synchronous(self._durable if durable else "NORMAL")
             self._db.execute("BEGIN IMMEDIATE")
-            refused = self._apply(batch, self._at_once)
+            try:
+                refused = self._apply(batch, self._at_once)
+            except _OF_A_ROW:
+                refused = None
             if refused is None:  # rare: from the beginning, row by row, to know which
                 self._db.execute("ROLLBACK")
                 self._db.execute("BEGIN IMMEDIATE")
                 refused = self._apply(batch, self._one_by_one) or set()
             self._db.execute("COMMIT")
-        except sqlite3.Error as error:
+        except (sqlite3.Error, *_OF_A_ROW) as error:
             with contextlib.suppress(sqlite3.Error):  # nothing was begun, or SQLite has rolled back by itself
                 self._db.execute("ROLLBACK")
             raise _unwritable(error) from error
@@ -153,7 +159,7 @@ class SqliteLedger:
         refused = set()
         for row in rows:
             self._db.execute("SAVEPOINT one")
-            if not apply([row]):
+            if not _applied(apply, row):
                 self._db.execute("ROLLBACK TO one")
                 refused.add((row.uid, row.idx, row.number))
             self._db.execute("RELEASE one")
@@ -344,5 +350,13 @@ def attempt_rows(db: sqlite3.Connection, uid: str, last: int) -> list[AttemptRow
     return [AttemptRow(None if idx == NO_ITEM else idx, *rest) for idx, *rest in reversed(rows)]
 
 
-def _unwritable(error: sqlite3.Error) -> StoreUnavailable:
+def _applied(apply: Callable[[list[_Row]], bool], row: _Row) -> bool:
+    """Whether the row was written; one that SQLite cannot hold is refused like one that comes too late."""
+    try:
+        return apply([row])
+    except _OF_A_ROW:
+        return False
+
+
+def _unwritable(error: Exception) -> StoreUnavailable:
     return StoreUnavailable(f"the store does not take writes now: {error}", retry_after=5)
