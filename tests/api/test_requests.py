@@ -107,6 +107,30 @@ def test_bad_input_is_refused_by_the_field(
     assert before == shared_service.request("GET", "/v1/jobs:count").json(), "nothing is half accepted"
 
 
+@pytest.mark.parametrize(
+    ("headers", "said"),
+    [
+        ({"Content-Encoding": "gzip"}, "Content-Encoding 'gzip'"),
+        ({"Content-Encoding": "identity, br"}, "Content-Encoding 'identity, br'"),
+        ({"Content-Type": "application/json; charset=latin-1"}, "charset 'latin-1'"),
+        ({"Content-Type": "application/yaml; charset=UTF-16"}, "charset 'UTF-16'"),
+    ],
+)
+def test_a_body_that_is_packed_or_in_another_encoding_is_refused_by_that(
+    shared_service: Service, headers: dict[str, str], said: str
+) -> None:
+    answer = shared_service.request("POST", "/v1/jobs", raw=b'{"handler":"echo"}', headers=headers)
+
+    assert 415 == answer.status
+    assert said in answer.json()["detail"]
+
+
+def test_a_body_that_says_that_it_is_what_it_is_is_taken(shared_service: Service) -> None:
+    headers = {"Content-Type": "application/json; charset=UTF-8", "Content-Encoding": "identity"}
+
+    assert 202 == shared_service.request("POST", "/v1/jobs", raw=b'{"handler":"echo"}', headers=headers).status
+
+
 def test_near_matches_of_a_handler_are_listed(shared_service: Service) -> None:
     assert "did you mean echo?" in submit(shared_service, {"handler": "ecco"}).json()["detail"]
 

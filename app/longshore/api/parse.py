@@ -38,6 +38,7 @@ Model = TypeVar("Model", bound=BaseModel)
 
 def body() -> tuple[bytes, Any]:
     """The body as JSON bytes and as data; raises NotJson, WrongType, InvalidRequest."""
+    _must_be_plain_text()
     data = request.get_data(cache=False)
     if request.mimetype in _YAML:
         from longshore.api.manifest import parse as from_yaml  # rare, and a worker is to start quickly
@@ -55,6 +56,16 @@ def body() -> tuple[bytes, Any]:
         if _NAN.search(data):
             raise NotJson("the body is not JSON: NaN and Infinity are no JSON numbers") from None
         raise NotJson(f"the body is not JSON: {error.msg} at line {error.lineno}, column {error.colno}") from None
+
+
+def _must_be_plain_text() -> None:
+    """Raises WrongType for a body that says that it is packed, or in another encoding than UTF-8."""
+    packed = request.headers.get("Content-Encoding", "identity").strip()
+    if packed.lower() not in ("", "identity"):
+        raise WrongType(f"send the body as it is: Content-Encoding {packed[:40]!r} is not taken")
+    charset = request.mimetype_params.get("charset", "utf-8")
+    if charset.lower() not in ("utf-8", "utf8", "us-ascii"):
+        raise WrongType(f"send the body in UTF-8: charset {charset[:40]!r} is not taken")
 
 
 def an_object(data: Any) -> dict[str, Any]:

@@ -16,6 +16,7 @@ import orjson
 
 from longshore.engine.loop import READ, WRITE, Loop, receive
 from longshore.errors import LongshoreError, StartError, to_wire
+from longshore.unix_socket import short_address
 
 VERSION = 1
 MAX_FRAME = 64 * 1024 * 1024  # a batch of 1,000 jobs at their largest, with room
@@ -160,7 +161,8 @@ def _listen(path: Path) -> socket.socket:
             path.unlink()
         old = os.umask(0o177)
         try:
-            listener.bind(os.fspath(path))
+            with short_address(path) as address:
+                listener.bind(address)
         finally:
             os.umask(old)
     except OSError as error:

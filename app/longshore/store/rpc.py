@@ -11,6 +11,7 @@ import threading
 import orjson
 
 from longshore.errors import EngineUnavailable, from_wire
+from longshore.unix_socket import short_address
 
 VERSION = 1
 PATIENCE_SECONDS = 5.0  # beyond what the request itself waits; the engine answers in well under a millisecond
@@ -58,7 +59,8 @@ class EngineClient:
         if sock is None:
             sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
             try:
-                sock.connect(self._path)
+                with short_address(self._path) as address:
+                    sock.connect(address)
             except OSError:
                 sock.close()
                 raise
