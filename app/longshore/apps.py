@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from longshore import error_names
 from longshore.errors import AppError
 from longshore.handlers import HEALTH_CHECKS, REGISTRY, Handler, HealthCheck
 
@@ -38,4 +39,6 @@ def load(modules: Sequence[str]) -> Apps:
         # An application without routes never imports Flask, and then has no blueprints to find.
         if (flask := sys.modules.get("flask")) is not None:
             blueprints += [(name, value) for value in vars(module).values() if isinstance(value, flask.Blueprint)]
+    if wrong := error_names.unknown(REGISTRY.values()):
+        raise AppError(wrong)
     return Apps(dict(REGISTRY), dict(HEALTH_CHECKS), tuple(blueprints))

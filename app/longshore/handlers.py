@@ -21,12 +21,14 @@ from typing import Annotated, Any, Literal, overload
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, create_model
 
+from longshore import json_form
 from longshore.job.limits import Defaults
 from longshore.job.spec import HandlerName, Retry
 
 Runner = Literal["slot", "process"]
 Function = Callable[..., Any]
 HealthCheck = Callable[[], object]
+SlotHook = Callable[[], object]
 
 _name: TypeAdapter[str] = TypeAdapter(HandlerName)
 
@@ -63,8 +65,11 @@ class Context:
 
     @staticmethod
     def current() -> "Context":
-        """The context of the job that runs here; raises LookupError outside a handler."""
-        return _current.get()
+        """The context of the job that runs here, in its own threads too; raises LookupError outside a handler."""
+        found = _current.get(None) or _running
+        if found is None:
+            raise LookupError("no job runs here")
+        return found
 
     @property
     def cancelled(self) -> bool:
@@ -85,6 +90,8 @@ class Context:
 
 
 _current: ContextVar[Context] = ContextVar("longshore_context")
+_running: Context | None = None
+"""For threads that a handler starts: they begin without its variables."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,11 +121,14 @@ class Handler:
         bound = self.bind(args)
         if self.context_parameter is not None:
             bound[self.context_parameter] = context
+        global _running
         token = _current.set(context)
+        _running = context
         try:
             result = self.function(**bound)
             return _awaited(result) if inspect.isawaitable(result) else result
         finally:
+            _running = None
             _current.reset(token)
 
     def describe(self) -> dict[str, object]:
@@ -147,6 +157,12 @@ def _awaited(result: typing.Awaitable[object]) -> object:
 
 REGISTRY: dict[str, Handler] = {}
 """Handlers of the applications that this process has imported, by name."""
+
+SLOT_STARTS: list[SlotHook] = []
+"""What the applications of this process want to be done when a slot begins, in this order."""
+
+SLOT_STOPS: list[SlotHook] = []
+"""What they want to be done when it ends, in reverse."""
 
 HEALTH_CHECKS: dict[str, HealthCheck] = {}
 """Health checks of the applications that this process has imported, by name."""
@@ -188,12 +204,32 @@ def health_check(function: HealthCheck) -> HealthCheck:
     return function
 
 
+def on_slot_start(function: SlotHook) -> SlotHook:
+    """Register what each slot does before its first job: open connections, start clients. Raising ends the slot."""
+    return _hook(SLOT_STARTS, function)
+
+
+def on_slot_stop(function: SlotHook) -> SlotHook:
+    """Register what a slot does after its last job, before ``atexit``; not when it crashes or is killed."""
+    return _hook(SLOT_STOPS, function)
+
+
+def _hook(hooks: list[SlotHook], function: SlotHook) -> SlotHook:
+    if inspect.iscoroutinefunction(function):
+        raise ValueError(f"{function.__qualname__} is async: a slot has no event loop between jobs; use asyncio.run")
+    if function not in hooks:
+        hooks.append(function)
+    return function
+
+
 def _describe(name: str, function: Function, defaults: Defaults, runner: Runner) -> Handler:
     try:
         _name.validate_python(name)
     except ValidationError as error:
         raise ValueError(f"{name!r} is no handler name: letters, digits and . _ : - after a first letter") from error
-    hints = typing.get_type_hints(function, include_extras=True)
+    _refuse_generator(name, function)
+    hints = _hints(name, function)
+    _refuse_result(name, hints.pop("return", None))
     context_parameter = None
     fields: dict[str, Any] = {}
     extra: Literal["allow", "forbid"] = "forbid"
@@ -212,6 +248,47 @@ def _describe(name: str, function: Function, defaults: Defaults, runner: Runner)
     model = create_model(name, __config__=ConfigDict(extra=extra, arbitrary_types_allowed=True), **fields)
     description = (inspect.getdoc(function) or "").split("\n\n")[0].replace("\n", " ")
     return Handler(name, function, function.__module__, description, model, context_parameter, defaults, runner)
+
+
+class _Annotated:
+    """Something to read type hints from."""
+
+    def __init__(self, annotations: Mapping[str, object]) -> None:
+        self.__annotations__ = dict(annotations)
+
+
+def _hints(name: str, function: Function) -> dict[str, Any]:
+    """The types of the arguments, and of the result if it can be told: it may be there for type checkers alone."""
+    inner = inspect.unwrap(function)
+    annotations = dict(getattr(inner, "__annotations__", {}))
+    result = {"return": annotations.pop("return", None)}
+    names = getattr(inner, "__globals__", {})
+    try:
+        found = typing.get_type_hints(_Annotated(annotations), names, include_extras=True)
+    except NameError as error:
+        text = f"handler {name!r}: the type of an argument cannot be told when the module is imported: {error}"
+        raise ValueError(f"{text}; import it outside of `if TYPE_CHECKING:`") from error
+    try:
+        found |= typing.get_type_hints(_Annotated(result), names, include_extras=True)
+    except (NameError, AttributeError):
+        pass  # nothing here needs it
+    return found
+
+
+def _refuse_generator(name: str, function: Function) -> None:
+    inner = inspect.unwrap(function)
+    if inspect.isgeneratorfunction(inner) or inspect.isasyncgenfunction(inner):
+        raise ValueError(
+            f"handler {name!r} is a generator, which runs nothing by itself: return a list instead of yielding"
+        )
+
+
+def _refuse_result(name: str, hint: object) -> None:
+    if kind := json_form.objection(hint):
+        raise ValueError(
+            f"handler {name!r} returns {kind}, which JSON cannot carry, and its work would be lost; "
+            "docs/handlers.md has the table of results"
+        )
 
 
 def _is_context(hint: object) -> bool:

@@ -4,6 +4,7 @@ A field ``foo_bar`` is ``--foo-bar`` on the command line of ``serve``, ``LONGSHO
 ``foo_bar`` in the TOML file. Unknown names are refused wherever they come from. As long as there are settings.
 """
 
+import codecs
 import difflib
 import os
 import tomllib
@@ -24,6 +25,7 @@ OTHER_VARIABLES = frozenset({"LONGSHORE_URL", "LONGSHORE_TOKEN", "LONGSHORE_API_
 DEFAULT_FILE = Path("longshore.toml")
 _UNITS = {"": 1, "B": 1, "k": 10**3, "M": 10**6, "G": 10**9, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30,
           "KB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}  # fmt: skip
+_MARKS = ((codecs.BOM_UTF8, "UTF-8"), (codecs.BOM_UTF16_LE, "UTF-16"), (codecs.BOM_UTF16_BE, "UTF-16"))
 _LOOPBACK = ("127.", "::1", "localhost")
 
 
@@ -94,6 +96,8 @@ class Settings(BaseModel):
     """Folder of the database, on a local disk; it should be Longshore's alone, others cannot look into it."""
     apps: Words = ()
     """Importable modules that bring handlers, routes and health checks."""
+    strict: bool = False
+    """Whether applications that start threads when they are imported are refused; their threads are not in the slots."""
     synchronous: Literal["full", "normal"] = "full"
     """full: an accepted job survives a power cut; normal: it survives a crash of the service only, and costs no fsync."""
     max_pending: Annotated[int, Field(ge=1)] = 1_000_000
@@ -265,9 +269,16 @@ def _from_file(path: Path | None) -> tuple[str, dict[str, object]]:
     if path is None:
         return "file", {}
     try:
-        values = tomllib.loads(path.read_text())
+        data = path.read_bytes()
     except OSError as error:
         raise SettingsError(f"cannot read the settings file {path}: {error.strerror}") from error
+    if mark := next((name for mark, name in _MARKS if data.startswith(mark)), ""):
+        raise SettingsError(
+            f"the settings file {path} begins with a byte order mark of {mark}, which TOML does not have: "
+            "save it as UTF-8 without one"
+        )
+    try:
+        values = tomllib.loads(data.decode())
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SettingsError(f"the settings file {path} is no TOML: {error}") from error
     for key in values:

@@ -15,6 +15,7 @@ from typing import Any
 
 import orjson
 
+from longshore import json_form
 from longshore.handlers import REGISTRY, Context, Handler
 
 UID = "00000000-0000-4000-a000-000000000000"
@@ -58,7 +59,7 @@ def run(
     found = _find(handler)
     context = RecordingContext(attempt=attempt, index=index, timeout=timeout, cancelled=cancelled)
     value = found.call(_as_json(args or {}), context)
-    return Result(_as_json(value), context)
+    return Result(orjson.loads(json_form.encode(value)), context)
 
 
 def _find(handler: Callable[..., Any] | str) -> Handler:

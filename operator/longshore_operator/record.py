@@ -40,7 +40,7 @@ class Recorder:
         # Stopped, and nobody wanted the job's end: another operator, which thinks that it leads, gave the attempt up.
         stopped = entry.outcome is Outcome.CANCELLED and not job.cancel
         end = End(entry.number, Outcome.LOST if stopped else entry.outcome, entry.reason, entry.error.type if entry.error else "",
-                  entry.error.message if entry.error else "", entry.exit_code)  # fmt: skip
+                  entry.error.message if entry.error else "", entry.exit_code, entry.error_names)  # fmt: skip
         attempt.started_at = entry.started_at.timestamp()
         return self._settle(job, attempt, end, entry)
 

@@ -27,6 +27,14 @@ def test_arguments_win_over_environment_over_file_over_defaults(tmp_path: Path) 
     )
 
 
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_a_file_with_a_byte_order_mark_is_refused_by_that_name(tmp_path: Path, encoding: str) -> None:
+    file = tmp_path / "x.toml"
+    file.write_bytes("port = 1\n".encode(encoding))
+
+    assert "byte order mark" in refused({}, file)
+
+
 @pytest.mark.parametrize(
     ("environment", "says"),
     [

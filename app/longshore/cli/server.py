@@ -22,6 +22,7 @@ _ENGINE: tuple[Option, ...] = (
 )
 _ALL: tuple[Option, ...] = (
     click.option("--apps", help="Modules that bring handlers, separated by commas."),
+    click.option("--strict/--no-strict", default=None, help="Refuse applications that start threads at import."),
     click.option("--commands/--no-commands", default=None, help="Whether jobs may run commands."),
     click.option(
         "--log-level", type=click.Choice(["debug", "info", "warning", "error"]), help="Least serious log lines."

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass, field
 
+import orjson
+
 from longshore.job.output import Output
 from longshore.job.status import Outcome
 
@@ -60,3 +62,16 @@ class Ended:
     result: bytes | None = None
     """JSON of what the handler returned."""
     output: Output = field(default_factory=Output)
+
+
+def run_frame(attempt: Attempt, nonce: str) -> dict[str, object]:
+    """What a slot is told of it; ``nonce`` is what the slot has to repeat at the end."""
+    frame: dict[str, object] = {
+        "job": attempt.job, "uid": attempt.key.uid, "number": attempt.key.number, "index": attempt.key.index,
+        "handler": attempt.handler, "args": orjson.Fragment(attempt.args), "timeout": attempt.timeout_seconds,
+        "max_result": attempt.max_result_bytes, "key": attempt.idempotency_key, "traceparent": attempt.traceparent,
+        "nonce": nonce,
+    }  # fmt: skip
+    if attempt.command:
+        frame |= {"command": attempt.command, "env": attempt.env}
+    return frame

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from prometheus_client.metrics_core import Metric
 
 from longshore.engine.attempt import Attempt, AttemptKey, Ended
+from longshore.engine.echo import Echo
 from longshore.engine.journal import Journal
 from longshore.engine.loop import Loop
 from longshore.engine.metrics import EngineMetrics, gauge
@@ -40,7 +41,7 @@ class SlotHost(ABC):
         self.started = time.time()
         self.ready = self.draining = self.stopping = False
         self.failure: AppError | None = None
-        self._echoed: dict[AttemptKey, int] = {}
+        self._echoed: dict[AttemptKey, Echo] = {}
         self._idle: Callable[[], None] | None = None
 
     @staticmethod
@@ -91,18 +92,18 @@ class SlotHost(ABC):
     def output(self, attempt: Attempt, data: bytes) -> None:
         """A job printed: echoed as far as allowed, and told to followers."""
         self.metrics.log_bytes.inc(len(data))
-        echoed = self._echoed.get(attempt.key, 0)
-        room = self.settings.log_echo_bytes - echoed
-        if room > 0:
-            self.journal.job_output(attempt.job, attempt.key.uid, attempt.key.number, data[:room])
-            self._echoed[attempt.key] = echoed + len(data)
-            if echoed + len(data) >= self.settings.log_echo_bytes:
-                self.journal("output_cut", job=attempt.job, kept_bytes=self.settings.log_echo_bytes)
+        if (echo := self._echoed.get(attempt.key)) is None:
+            echo = self._echoed[attempt.key] = Echo(self.settings.log_echo_bytes)
+        cut = echo.cut
+        self.journal.job_output(attempt.job, attempt.key.uid, attempt.key.number, echo.add(data))
+        if echo.cut and not cut:
+            self.journal("output_cut", job=attempt.job, kept_bytes=self.settings.log_echo_bytes)
         self.waiters.wake(("log", attempt.key.uid))
 
     def _count(self, ended: Ended, job: str, handler: str, traceparent: str) -> None:
         """Put the end of an attempt into metrics and log; the handler is empty for a command."""
-        self._echoed.pop(ended.key, None)
+        if (echo := self._echoed.pop(ended.key, None)) is not None:
+            self.journal.job_output(job, ended.key.uid, ended.key.number, echo.rest())
         label = self.metrics.label(handler)
         self.metrics.series(self.metrics.finished, label, ended.outcome.value).inc()
         trace = traceparent.split("-")
@@ -205,7 +206,7 @@ class SlotHost(ABC):
 
 def _slot_settings(settings: Settings) -> SlotSettings:
     return SlotSettings(
-        count=settings.slot_count, apps=settings.apps, token_seconds=settings.token_seconds,
+        count=settings.slot_count, apps=settings.apps, strict=settings.strict, token_seconds=settings.token_seconds,
         grace_seconds=settings.grace_seconds, max_jobs=settings.slot_max_jobs,
         max_age_seconds=settings.slot_max_age_seconds, max_growth_bytes=settings.slot_max_growth_bytes,
         log_head_bytes=settings.log_head_bytes, log_ring_bytes=settings.log_ring_bytes,

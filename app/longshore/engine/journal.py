@@ -9,6 +9,7 @@ import os
 import select
 import sys
 import time
+from collections.abc import Iterable
 
 import orjson
 
@@ -26,6 +27,7 @@ class Journal:
         self._poll = select.poll()
         self._poll.register(fd, select.POLLOUT)
         self.dropped = 0
+        self._cut = False
 
     def __call__(self, action: str, *, level: str = "info", **fields: object) -> None:
         """Write one line: ``action`` is the stable word to search for."""
@@ -41,10 +43,10 @@ class Journal:
             line = f"{clock} {level:<7} {action} {told}".rstrip().encode("utf-8", "replace")
         self.raw(line + b"\n")
 
-    def job_output(self, job: str, uid: str, attempt: int, data: bytes) -> None:
+    def job_output(self, job: str, uid: str, attempt: int, lines: Iterable[bytes]) -> None:
         """A job's output, a log line per line."""
         when = datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
-        for line in data.splitlines():
+        for line in lines:
             text = line.decode("utf-8", "replace")
             if self.json:
                 self.raw(orjson.dumps({"time": when, "level": "info", "action": "output", "job": job, "uid": uid,
@@ -53,16 +55,21 @@ class Journal:
                 self.raw(f"{job} | {text}\n".encode("utf-8", "replace"))
 
     def raw(self, data: bytes) -> None:
-        """Write bytes, as far as the reader takes them."""
+        """Write a line, as far as the reader takes it; what comes after one that was cut begins on a line of its own."""
+        if self._cut:
+            data = b"\n" + data
         for at in range(0, len(data), PIPE_ATOMIC):
             piece = data[at : at + PIPE_ATOMIC]
-            if not self._poll.poll(0):
-                self.dropped += len(piece)
-                continue
             try:
-                os.write(self._fd, piece)
+                if self._poll.poll(0):
+                    os.write(self._fd, piece)
+                    self._cut = False
+                    continue
             except OSError:
-                self.dropped += len(piece)  # the reader is gone
+                pass  # the reader is gone
+            self.dropped += len(data) - at
+            self._cut = self._cut or at > 0
+            return
 
 
 def say(text: str) -> None:

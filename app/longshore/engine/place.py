@@ -156,6 +156,14 @@ class Place:
             self._out += data
             self._loop.watch(self._sock.fileno(), READ | WRITE, self._ready)
 
+    def finish(self) -> None:
+        """No more jobs: the process does what the application wants done at its end, and goes."""
+        if self._sock is not None:
+            try:
+                self._sock.shutdown(socket.SHUT_WR)
+            except OSError:
+                pass  # it is gone already
+
     def poll(self) -> None:
         """Read what the slot has said by now."""
         if self._sock is not None:

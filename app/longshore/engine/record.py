@@ -47,7 +47,8 @@ class Recorder:
 
     def _verdict(self, live: Live, ended: Ended, course: Course, now: float) -> Verdict:
         end = End(
-            course.attempts, ended.outcome, ended.reason, ended.error_type, ended.error_message, ended.exit_code
+            course.attempts, ended.outcome, ended.reason, ended.error_type, ended.error_message, ended.exit_code,
+            ended.error_names,
         )  # fmt: skip
         # A success asks for no budget; looking one up costs as much as the rest.
         policy = Policy() if ended.outcome is Outcome.SUCCEEDED else self._policies.of(live)

@@ -91,7 +91,14 @@ class Ready:
     rss: int
 
 
-Report = Done | Progress | Hello | Ready
+@dataclass(frozen=True, slots=True)
+class StartFailed:
+    """A hook of the application failed in a new slot, which ends."""
+
+    traceback: str
+
+
+Report = Done | Progress | Hello | Ready | StartFailed
 
 
 def take(buffer: bytearray, max_result_bytes: int | None) -> Report | None:
@@ -118,6 +125,8 @@ def read(frame: Frame, max_result_bytes: int) -> Report:
     for word, kind, most in (("hello", Hello, MAX_PID), ("ready", Ready, MAX_RSS)):
         if (said := frame.get(word)) is not None:
             return kind(_number(said, most, word))
+    if (said := frame.get("failed")) is not None:
+        return StartFailed(_text(said, MAX_TRACEBACK, "the traceback"))
     raise BadReport("a word that slots do not have")
 
 

@@ -7,11 +7,10 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-import orjson
-
 from longshore.engine import reports
-from longshore.engine.attempt import Attempt, AttemptKey, Ended
-from longshore.engine.loop import READ, Loop
+from longshore.engine.attempt import Attempt, AttemptKey, Ended, run_frame
+from longshore.engine.epitaph import epitaph
+from longshore.engine.loop import READ, Loop, Timer
 from longshore.engine.output import Capture
 from longshore.engine.place import Place, State
 from longshore.engine.process import Exit, Process, end_orphans, oom_kills, resident_bytes
@@ -24,6 +23,10 @@ from longshore.job.status import Outcome, Reason
 MEMORY_SAMPLE_SECONDS = 0.2
 SWEEP_SECONDS = 0.01
 STILLBORN_SECONDS = 0.5
+START_SECONDS = 60.0  # for what applications do when a slot begins
+END_SECONDS = 1.0  # for what they do when the slot of a stopped job ends: a cancel waits for it
+AT_ONCE_SECONDS = 0.1  # a job that failed so early may have failed because of its slot
+FAILURES = 5  # jobs in a row; then the slot is replaced
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +35,7 @@ class SlotSettings:
 
     count: int = 2
     apps: Sequence[str] = ()
+    strict: bool = False
     token_seconds: float = 0.2
     grace_seconds: float = 5.0
     max_jobs: int = 1000
@@ -59,8 +63,8 @@ class SlotPool:
     def __init__(self, loop: Loop, settings: SlotSettings, listener: SlotListener, log: Callable[..., None],
                  known: Callable[[], Iterable[int]] = tuple) -> None:  # fmt: skip
         self._loop, self._settings, self._listener = loop, settings, listener
-        self._known = known
-        self._template = Template(loop, settings.apps, on_ready=self._template_ready,
+        self._known, self._log = known, log
+        self._template = Template(loop, settings.apps, strict=settings.strict, on_ready=self._template_ready,
                                   on_failed=listener.pool_failed, log=log)  # fmt: skip
         self._places = [Place(n, loop, self._said, self._output, self._broken) for n in range(settings.count)]
         self._busy: dict[AttemptKey, Place] = {}
@@ -130,7 +134,7 @@ class SlotPool:
         place.progress = None
         place.earlier_nonce, place.nonce = place.nonce, secrets.token_hex(8)
         self._busy[attempt.key] = place
-        place.send({"run": _run_frame(attempt, place.nonce)})
+        place.send({"run": run_frame(attempt, place.nonce)})
         if attempt.timeout_seconds is not None:
             text = f"ran longer than {attempt.timeout_seconds:g} seconds"
             order = (Outcome.TIMED_OUT.value, Reason.TIMED_OUT, text)
@@ -191,6 +195,8 @@ class SlotPool:
                 self._listener.progress(place.attempt.key)
         elif place.state is not State.STARTING:
             self._broken(place, "it was born already")
+        elif isinstance(report, reports.StartFailed):
+            self._log("slot_start_failed", level="error", traceback=report.traceback)
         elif isinstance(report, reports.Hello):
             self._hello(place, report.pid)
         else:
@@ -221,8 +227,14 @@ class SlotPool:
             return
         pidfd = place.process.pidfd
         self._loop.watch(pidfd, READ, lambda _events: self._exited(place))
+        place.at("start", START_SECONDS, lambda: self._never_ready(place))
+
+    def _never_ready(self, place: Place) -> None:
+        self._log("slot_start_failed", level="error", detail=f"it was not ready after {START_SECONDS:g} seconds")
+        place.signal(signal.SIGKILL)
 
     def _became_ready(self, place: Place, rss: int) -> None:
+        place.cancel_timers()
         place.state, place.first_rss = State.IDLE, rss
         if place.next is not None:
             self._begin(place, place.next)
@@ -248,10 +260,13 @@ class SlotPool:
             done = replace(done, outcome=Outcome.FAILED, reason=Reason.HANDLER_ERROR, error_message=text)
         if place.stop is not None:
             place.done = done  # said in the last moment; what was ordered stands
-            place.signal(signal.SIGKILL)
+            place.finish()
+            place.at("SIGKILL", min(END_SECONDS, self._settings.grace_seconds), lambda: place.signal(signal.SIGKILL))
             return
         place.drain()
         ended = self._ended(place, done)
+        at_once = done.reason == Reason.HANDLER_ERROR and ended.run_seconds < AT_ONCE_SECONDS
+        place.failures = place.failures + 1 if at_once else 0
         reason = self._worn_out(place, done)
         self._release(place)
         if reason:
@@ -278,6 +293,8 @@ class SlotPool:
             return done.recycle
         if attempt.runner != "slot":
             return attempt.runner
+        if place.failures >= FAILURES:
+            return "failures"
         if settings.max_jobs and place.jobs >= settings.max_jobs:
             return "max_jobs"
         if settings.max_age_seconds and time.monotonic() - place.born > settings.max_age_seconds:
@@ -299,11 +316,14 @@ class SlotPool:
         process = place.close()
         if process is not None:
             self._dying[process.pid] = process
-            process.signal(signal.SIGKILL)
-            self._loop.watch(process.pidfd, READ, lambda _events: self._buried(process))
+            # Its socket is closed: it does what the application wants done at the end, but for one that is broken.
+            patience = 0.0 if reason == "broken" else self._settings.grace_seconds
+            killing = self._loop.after(patience, lambda: process.signal(signal.SIGKILL))
+            self._loop.watch(process.pidfd, READ, lambda _events: self._buried(process, killing))
         self._open(place)
 
-    def _buried(self, process: Process) -> None:
+    def _buried(self, process: Process, killing: Timer) -> None:
+        killing.cancel()
         self._loop.unwatch(process.pidfd)
         process.reap()
         process.kill_group()
@@ -338,7 +358,9 @@ class SlotPool:
         reason = "crash"
         jobs, ended = place.jobs, None
         if place.attempt is not None:
-            ended = self._epitaph(place, exit_)
+            killed = exit_.code == -signal.SIGKILL and oom_kills() > self._oom_kills
+            self._oom_kills += killed  # several may have been killed together
+            ended = self._ended(place, epitaph(place.stop, place.done, exit_, bool(place.attempt.command), killed))
             reason = place.stop[0] if place.stop else place.attempt.runner if place.attempt.command else "crash"
             self._release(place)
         place.close()
@@ -350,30 +372,6 @@ class SlotPool:
         if ended is not None:
             self._listener.ended(ended)
         self._check_closed()
-
-    def _epitaph(self, place: Place, exit_: Exit) -> Ended:
-        """How the attempt of a process that is gone ended."""
-        if place.stop is not None:
-            outcome, reason, message = place.stop
-            trace = place.done.traceback if place.done else ""
-            done = Done(Outcome(outcome), reason, reason, message, trace)
-        elif exit_.code == 0 and place.attempt is not None and place.attempt.command:
-            done = Done(Outcome.SUCCEEDED, exit_code=0, result=b"null")
-        elif exit_.code == -signal.SIGKILL and oom_kills() > self._oom_kills:
-            self._oom_kills += 1  # several may have been killed together
-            text = "the kernel killed its process: the worker's container was out of memory"
-            why = Reason.CONTAINER_OUT_OF_MEMORY
-            done = Done(Outcome.OOM, why, why, text, exit_code=exit_.code)
-        elif exit_.code == -signal.SIGKILL:
-            text = "its process was killed by somebody else: the machine's kernel short of memory, or a person"
-            done = Done(Outcome.LOST, Reason.SLOT_KILLED, Reason.SLOT_KILLED, text, exit_code=exit_.code)
-        elif exit_.signal_name:
-            text = f"its process was ended by {exit_.signal_name}"
-            done = Done(Outcome.FAILED, Reason.SIGNALLED, exit_.signal_name, text, exit_code=exit_.code)
-        else:
-            text = f"its process exited with status {exit_.code}"
-            done = Done(Outcome.FAILED, Reason.EXITED, Reason.EXITED, text, exit_code=exit_.code)
-        return self._ended(place, done)
 
     # -- the template ----------------------------------------------------------------------------------------
 
@@ -405,18 +403,6 @@ class SlotPool:
         if self._closed is not None and not self._dying and not any(p.process for p in self._places):
             done, self._closed = self._closed, lambda: None
             done()
-
-
-def _run_frame(attempt: Attempt, nonce: str) -> dict[str, object]:
-    frame: dict[str, object] = {
-        "job": attempt.job, "uid": attempt.key.uid, "number": attempt.key.number, "index": attempt.key.index,
-        "handler": attempt.handler, "args": orjson.Fragment(attempt.args), "timeout": attempt.timeout_seconds,
-        "max_result": attempt.max_result_bytes, "key": attempt.idempotency_key, "traceparent": attempt.traceparent,
-        "nonce": nonce,
-    }  # fmt: skip
-    if attempt.command:
-        frame |= {"command": attempt.command, "env": attempt.env}
-    return frame
 
 
 def become_subreaper() -> None:

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from typing import cast
 
 import orjson
 
@@ -26,11 +27,13 @@ class Template:
         loop: Loop,
         apps: Sequence[str],
         *,
+        strict: bool = False,
         on_ready: Callable[[list[HandlerInfo]], None],
         on_failed: Callable[[AppError], None],
         log: Callable[..., None],
     ) -> None:
         self._loop, self._apps, self._log = loop, list(apps), log
+        self._strict = strict
         self._on_ready, self._on_failed = on_ready, on_failed
         self._child: subprocess.Popen[bytes] | None = None
         self._sock: socket.socket | None = None
@@ -94,8 +97,20 @@ class Template:
         if "failed" in hello:
             self._on_failed(AppError(str(hello["failed"])))
             return
+        if threads := hello.get("threads"):
+            self._warn_of_threads(cast("list[str]", threads))
+            if self._strict:
+                return
         self.ready = self._ever_ready = True
         self._on_ready(hello["handlers"])  # type: ignore[arg-type]  # the template's own message
+
+    def _warn_of_threads(self, threads: list[str]) -> None:
+        named = f"the applications start threads when they are imported: {', '.join(threads)}"
+        text = f"{named}; they are not in the slots, and a job that waits for one waits for ever: start them in @on_slot_start"
+        if self._strict:
+            self._on_failed(AppError(text))
+        else:
+            self._log("threads_at_import", level="warning", threads=threads, detail=text)
 
     def _died(self) -> None:
         assert self._sock is not None

@@ -190,6 +190,8 @@ class WorkerEngine(SlotHost):
         else:
             kind = ended.error_type or ended.reason or "Error"
             entry["error"] = {"type": kind[:200], "message": ended.error_message[:1024]}
+            if ended.error_names:
+                entry["errorNames"] = ended.error_names
             entry["logTail"] = last_text(ended.output, MAX_LOG_TAIL_BYTES)
         self.feed.ended(key, entry, 0 if result_ref else len(ended.result or b""))
         self.waiters.wake(("log", key.uid))

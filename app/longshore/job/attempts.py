@@ -161,6 +161,8 @@ class EndedEntry(Attempted):
     """Why, in one word; empty for a success."""
     error: JobError | None = None
     """Why, for people; absent for a success."""
+    error_names: Annotated[tuple[str, ...], Field(max_length=64)] = ()
+    """errorNames are the classes that the error belongs to, its bases and the members of a group among them; `retry` goes by them."""
     exit_code: Int | None = None
     """Exit status of the process, negative for a signal; absent when the process lives on."""
     result: Any | None = None

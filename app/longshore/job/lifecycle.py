@@ -51,6 +51,8 @@ class End:
     error_type: str = ""
     error_message: str = ""
     exit_code: int | None = None
+    error_names: tuple[str, ...] = ()
+    """Classes that the error belongs to; see ``retry.worth_retrying``."""
 
     @property
     def disruption(self) -> bool:
@@ -96,7 +98,9 @@ def _disrupted(course: Course, end: End, policy: Policy) -> Verdict:
 
 
 def _failed(course: Course, end: End, policy: Policy, *, now: float, random: Random) -> Verdict:
-    worth = worth_retrying(policy.retry, error_type=end.error_type, reason=end.reason, exit_code=end.exit_code)
+    worth = worth_retrying(
+        policy.retry, error_type=end.error_type, reason=end.reason, exit_code=end.exit_code, error_names=end.error_names
+    )
     if not worth or course.retries >= policy.max_retries:
         exhausted = worth and policy.max_retries > 0
         reason = Reason.RETRIES_EXHAUSTED if exhausted else end.reason or Reason.HANDLER_ERROR

@@ -1,6 +1,6 @@
 """Whether a failed attempt is worth another one, and how long to wait for it."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from longshore.job.spec import Retry
 from longshore.job.status import NEVER_RETRIED
@@ -22,11 +22,16 @@ def backoff(retry: Retry, retries: int, random: Random) -> float:
     return longest * (1.0 - retry.jitter + retry.jitter * random())
 
 
-def worth_retrying(retry: Retry, *, error_type: str, reason: str, exit_code: int | None) -> bool:
-    """Whether ``on`` and ``except`` let such a failure be repeated; ``except`` wins."""
+def worth_retrying(
+    retry: Retry, *, error_type: str, reason: str, exit_code: int | None, error_names: Sequence[str] = ()
+) -> bool:
+    """Whether ``on`` and ``except`` let such a failure be repeated; ``except`` wins.
+
+    ``error_names`` are the classes that the error belongs to beside its own: bases, and the members of a group.
+    """
     if reason in NEVER_RETRIED:
         return False
-    names = {error_type, error_type.rpartition(".")[2], reason}
+    names = {error_type, error_type.rpartition(".")[2], reason, *error_names}
     if exit_code is not None:
         names.add(f"exit:{exit_code}")
     names.discard("")

@@ -1,29 +1,29 @@
 """A slot: one warm process that runs one job at a time and says how it went."""
 
+import atexit
+import contextvars
 import ctypes
 import logging
 import os
-import random
 import resource
 import signal
 import socket
 import sys
-import threading
 import time
 import traceback
 from collections.abc import Callable
-from types import FrameType
 from typing import NoReturn
 
-import orjson
 from pydantic import ValidationError
 
-from longshore.handlers import REGISTRY, Context, JobCancelled
-from longshore.job.nesting import SHOWN_DEPTH, deeper_than
-from longshore.job.status import Outcome, Reason
-from longshore.slot import command
-from longshore.slot.frames import MAX_ERROR_MESSAGE, MAX_ERROR_TYPE, MAX_TRACEBACK, Frame, Wire
+from longshore.handlers import REGISTRY, SLOT_STARTS, SLOT_STOPS, Context, JobCancelled
+from longshore.job.status import Reason
+from longshore.slot import command, ends, generators
+from longshore.slot.frames import MAX_TRACEBACK, Frame, Taint, Wire
 from longshore.slot.leftovers import Leftovers
+from longshore.slot.process_state import Snapshot
+from longshore.slot.termination import Termination
+from longshore.slot.threads import Threads
 
 CONTROL = 3
 REPORTS_PER_SECOND = 5
@@ -34,8 +34,29 @@ _PAGE = resource.getpagesize()
 def main(control: int, output: int, engine: int) -> NoReturn:
     """Become a slot and serve until the engine closes the socket."""
     _settle(control, output, engine)
-    slot = Slot(Wire(socket.socket(fileno=CONTROL)))
+    wire = Wire(socket.socket(fileno=CONTROL))
+    try:
+        for begin in SLOT_STARTS:
+            begin()
+        slot = Slot(wire)
+    except BaseException:
+        wire.send({"failed": ends.text(traceback.format_exc()[-MAX_TRACEBACK:])})
+        os._exit(1)
     slot.serve()
+    _end()
+
+
+def _end() -> NoReturn:
+    """The engine wants no more of this slot: what the application has to close is closed."""
+    null = os.open(os.devnull, os.O_WRONLY)
+    for descriptor in (1, 2):  # nobody reads there any more
+        os.dup2(null, descriptor)
+    for finish in reversed(SLOT_STOPS):
+        try:
+            finish()
+        except BaseException:
+            traceback.print_exc()  # and the others get their turn
+    atexit._run_exitfuncs()
     os._exit(0)
 
 
@@ -55,7 +76,7 @@ def _settle(control: int, output: int, engine: int) -> None:
             file.write("500")
     except OSError:
         pass  # not allowed here; the kernel then chooses by size alone
-    random.seed()
+    generators.reseed()
     _log_to_output()
 
 
@@ -77,6 +98,7 @@ def _arrange_descriptors(control: int, output: int) -> None:
     os.dup2(control, CONTROL, inheritable=False)
     os.closerange(CONTROL + 1, 1 << 20)
     # New streams: the inherited ones remember whether the engine's output was a file or a terminal.
+    sys.stdin = open(0, closefd=False)
     sys.stdout = open(1, "w", buffering=1, errors="backslashreplace", closefd=False)
     sys.stderr = open(2, "w", buffering=1, errors="backslashreplace", closefd=False)
 
@@ -92,32 +114,27 @@ class Slot:
 
     def __init__(self, wire: Wire) -> None:
         self._wire = wire
-        self._number = -1  # of the attempt that runs; -1: none
-        self._nonce = ""  # of that attempt
+        self._nonce = ""  # of the attempt that runs
         self._cancelled = False
         self._reported = 0.0
         self._pending: Frame | None = None
-        self._threads = threading.active_count()
         self._leftovers = Leftovers()
-        self._streams = sys.stdout, sys.stderr
-        self._folder = os.getcwd()
-        os.umask(umask := os.umask(0o22))
-        self._umask, self._blocked = umask, signal.pthread_sigmask(signal.SIG_BLOCK, ())
-        signal.signal(signal.SIGTERM, self._terminate)
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        self._termination = Termination()
+        self._termination.install()
+        self._threads = Threads()
+        self._state = Snapshot()
         wire.send({"ready": self._leftovers.resident_pages() * _PAGE})
 
     def serve(self) -> None:
         """Run jobs until the engine goes."""
-        while (frame := self._wire.receive()) is not None:
+        while True:
+            try:
+                if (frame := self._wire.receive()) is None:
+                    return
+            except KeyboardInterrupt:
+                continue  # meant for a job that is over
             if "run" in frame:
                 self._run(frame["run"])  # type: ignore[arg-type]  # the engine's own frame
-
-    def _terminate(self, _signal: int, _frame: FrameType | None) -> None:
-        if self._number < 0:
-            os._exit(0)
-        self._cancelled = True
-        raise JobCancelled("the job was asked to stop")
 
     def _run(self, job: dict[str, object]) -> None:
         if job.get("command"):
@@ -143,72 +160,62 @@ class Slot:
             os._exit(1)
 
     def _call(self, name: str, args: dict[str, object], context: Context, max_result: int) -> Frame:
+        taint = None
         try:
             try:
-                self._number = context.attempt
-                handler = REGISTRY.get(name)
-                if handler is None:
-                    return _failure(Reason.UNKNOWN_HANDLER, Reason.UNKNOWN_HANDLER, f"no handler {name!r} here")
-                done = _result(handler.call(args, context), max_result)
+                self._termination.asked, self._termination.running = False, True
+                # In variables of its own, so that the next job does not find those that this one sets.
+                done = contextvars.copy_context().run(self._handle, name, args, context, max_result)
             finally:
-                self._number = -1
-                self._tidy()
+                self._termination.running = False
+                if self._termination.forked:
+                    self._leave_child(sys.exc_info()[1])
+                self._nonce = ""
+                self._leftovers.end()
+                taint = self._state.restore()
         except JobCancelled as error:
-            done = {
-                "outcome": Outcome.CANCELLED.value,
-                "reason": Reason.CANCELLED,
-                "error": ["JobCancelled", _text(str(error))],
-            }
+            done = ends.stopped(error)
         except ValidationError as error:
-            done = _invalid(error, name)
+            done = ends.invalid(error, name)
         except BaseException as error:
-            done = _raised(error)
-        done["recycle"] = self._tainted()
+            cancelled = self._termination.asked and type(error).__name__ == "CancelledError"
+            done = ends.stopped(error) if cancelled else ends.raised(error)
+        if taint is None and self._threads.taint():
+            taint = Taint.THREADS
+        done["recycle"] = taint or ""
         done["rss"] = self._leftovers.resident_pages() * _PAGE
         return done
 
-    def _tidy(self) -> None:
-        """Put back what a job may have changed and the next would stumble over."""
-        for stream in (sys.stdout, sys.stderr, *self._streams):
+    def _handle(self, name: str, args: dict[str, object], context: Context, max_result: int) -> Frame:
+        self._state.enter()
+        handler = REGISTRY.get(name)
+        if handler is None:
+            return ends.failure(Reason.UNKNOWN_HANDLER, Reason.UNKNOWN_HANDLER, f"no handler {name!r} here")
+        return ends.returned(handler.call(args, context), max_result)
+
+    @staticmethod
+    def _leave_child(error: BaseException | None) -> NoReturn:
+        """A child that the job forked came back from the handler: it is no slot, and says nothing."""
+        if error is not None:
+            traceback.print_exception(error)
+        for stream in (sys.stdout, sys.stderr):
             try:
                 stream.flush()
             except Exception:
-                pass
-        sys.stdout, sys.stderr = self._streams
-        for timer in (signal.ITIMER_REAL, signal.ITIMER_VIRTUAL, signal.ITIMER_PROF):
-            signal.setitimer(timer, 0)
-        signal.pthread_sigmask(signal.SIG_SETMASK, self._blocked)
-        os.umask(self._umask)
-        try:
-            os.chdir(self._folder)
-        except OSError:
-            pass  # somebody removed it: the next job is no worse off than this one was
-        self._leftovers.end()
-
-    def _tainted(self) -> str:
-        """Why this process should not run another job; empty when it may."""
-        if threading.active_count() > self._threads:
-            return "threads"
-        handler = signal.getsignal(signal.SIGTERM)
-        if getattr(handler, "__func__", None) is not Slot._terminate:
-            return "signals"
-        try:
-            os.fstat(1)
-            os.fstat(2)
-        except OSError:
-            return "descriptors"
-        return "descriptors" if any(stream.closed for stream in self._streams) else ""
+                pass  # closed
+        os._exit(0 if error is None else 1)
 
     def _reporter(self, nonce: str) -> Callable[[float, str], None]:
         def report(percent: float, message: str) -> None:
             if self._nonce != nonce:
                 return  # the job is over, and a thread of its has not noticed
-            self._pending = {"progress": [percent, _text(message)], "nonce": nonce}
+            frame: Frame = {"progress": [percent, ends.text(message)], "nonce": nonce}
             now = time.monotonic()
             if now - self._reported >= 1 / REPORTS_PER_SECOND:
-                self._reported = now
-                self._wire.send(self._pending)
-                self._pending = None
+                self._reported, self._pending = now, None
+                self._wire.send(frame)
+            else:
+                self._pending = frame
 
         return report
 
@@ -221,63 +228,4 @@ class Slot:
     def _poll(self) -> bool:
         if not self._cancelled and (frame := self._wire.waiting()) is not None:
             self._cancelled = "cancel" in frame
-        return self._cancelled
-
-
-def _result(value: object, limit: int) -> Frame:
-    try:
-        body = orjson.dumps(value, option=orjson.OPT_NON_STR_KEYS)
-    except TypeError as error:
-        text = f"a handler returns what JSON can carry: {error}"
-        return _failure(Reason.RESULT_NOT_JSON, Reason.RESULT_NOT_JSON, text)
-    try:
-        orjson.loads(body)
-    except orjson.JSONDecodeError as error:  # a Fragment is written as it is, unread
-        text = f"the result holds an orjson.Fragment that cannot be read: {error}"
-        return _failure(Reason.RESULT_NOT_JSON, Reason.RESULT_NOT_JSON, text)
-    if deeper_than(body, SHOWN_DEPTH):
-        text = f"the result is nested deeper than {SHOWN_DEPTH} levels"
-        return _failure(Reason.RESULT_NOT_JSON, Reason.RESULT_NOT_JSON, text)
-    if len(body) > limit:
-        text = f"the result takes {len(body)} bytes of JSON; at most {limit} are kept"
-        return _failure(Reason.RESULT_TOO_LARGE, Reason.RESULT_TOO_LARGE, text)
-    return {"outcome": Outcome.SUCCEEDED.value, "result": orjson.Fragment(body)}
-
-
-def _failure(reason: str, kind: str, message: str, trace: str = "") -> Frame:
-    return {
-        "outcome": Outcome.FAILED.value,
-        "reason": reason,
-        "error": [_text(kind), _text(message[:MAX_ERROR_MESSAGE])],
-        "traceback": _text(trace),
-    }
-
-
-def _text(text: str) -> str:
-    """What can be sent of it: file names may hold bytes that are no UTF-8."""
-    return text if text.isascii() else text.encode("utf-8", "replace").decode()
-
-
-def _invalid(error: ValidationError, name: str) -> Frame:
-    # Only the handler's own arguments; a ValidationError raised by its code is an error like any other.
-    if error.title != name:
-        return _raised(error)
-    where = "; ".join(
-        f"{'.'.join(str(part).removeprefix('field_') for part in e['loc']) or 'args'}: {e['msg']}"
-        for e in error.errors()
-    )
-    return _failure(Reason.INVALID_ARGS, Reason.INVALID_ARGS, where)
-
-
-def _raised(error: BaseException) -> Frame:
-    kind = type(error)
-    name = kind.__name__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
-    try:
-        message = str(error)
-    except Exception as broken:  # an exception of the job's own that cannot even be printed
-        message = f"(its message cannot be read: {type(broken).__name__})"
-    trace = "".join(traceback.format_exception(error, limit=-50))
-    if len(trace) > MAX_TRACEBACK:  # the lines that lead there, and the end of a message that is too long
-        half = MAX_TRACEBACK // 2 - 3
-        trace = f"{trace[:half]}\n...\n{trace[-half:]}"
-    return _failure(Reason.HANDLER_ERROR, name[:MAX_ERROR_TYPE], message, trace)
+        return self._cancelled or self._termination.asked

@@ -6,6 +6,8 @@ import threading
 import time
 from pathlib import Path
 
+from longshore.slot import helpers
+
 PATIENCE_SECONDS = 2.0  # a killed process that is not gone by then hangs in the kernel; the slot is given up for it
 
 
@@ -24,14 +26,20 @@ class Leftovers:
             return 0  # the job closed what it does not own; the slot is recycled for that
 
     def end(self) -> None:
-        """Kill and reap every descendant."""
+        """Kill and reap every descendant, and let ``multiprocessing`` know that its own are gone."""
+        if not (found := self._find()):
+            return
         limit = time.monotonic() + PATIENCE_SECONDS
-        while found := self._find():
+        tracker = helpers.tracker_pid()
+        while found := [pid for pid in found if pid != tracker]:
             for pid in found:
                 kill_tree(pid)
             _reap()
             if time.monotonic() > limit:
-                return
+                break
+            found = self._find()
+        helpers.end_tracker()
+        helpers.forget()
 
     def _find(self) -> list[int]:
         if threading.active_count() > 1:  # a thread of the job's may have children of its own

@@ -21,7 +21,7 @@ from pydantic import PydanticUserError
 from longshore import apps
 from longshore.errors import AppError
 from longshore.handlers import Handler
-from longshore.slot import child
+from longshore.slot import child, generators, threads
 from longshore.slot.frames import pack
 
 CHUNK = 32 * 1024  # a packet must fit the socket's buffer; the list of handlers may not
@@ -76,14 +76,16 @@ def main() -> None:
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != config["engine"]:
         return  # the engine died before we could ask to die with it
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, lambda _number, _frame: None)  # not ignored: programs that it starts would be deaf
     try:
-        found = apps.load(config["apps"])
+        with generators.watched():
+            found = apps.load(config["apps"])
         handlers = describe(found)
     except AppError as error:
         send_chunked(sock, {"failed": error.message})
         return
-    send_chunked(sock, {"handlers": handlers})
+    generators.find()
+    send_chunked(sock, {"handlers": handlers, "threads": threads.started_at_import()})
     if any(inspect.iscoroutinefunction(handler.function) for handler in found.handlers.values()):
         importlib.import_module("asyncio")  # once here, and not in every slot
     gc.collect()

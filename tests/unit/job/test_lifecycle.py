@@ -136,6 +136,24 @@ def test_which_failures_are_worth_another_attempt(retry: Retry, worth: bool) -> 
     assert worth == found
 
 
+@pytest.mark.parametrize(
+    ("retry", "worth"),
+    [
+        (Retry(on=("OSError",)), True),
+        (Retry(on=("ConnectionError", "ValueError")), True),
+        (Retry(on=("LookupError",)), False),
+        (Retry(except_=("OSError",)), False),
+        (Retry(on=("ConnectionResetError",), except_=("OSError",)), False),
+    ],
+)
+def test_an_error_goes_by_the_names_of_its_bases_too(retry: Retry, worth: bool) -> None:
+    names = ("ConnectionResetError", "ConnectionError", "OSError", "Exception")
+
+    assert worth == worth_retrying(
+        retry, error_type="ConnectionResetError", reason="HandlerError", exit_code=None, error_names=names
+    )
+
+
 def test_the_nearest_word_on_a_limit_wins() -> None:
     spec = parse_spec(b'{"handler": "h", "maxRetries": 1}')
     handler = Defaults(timeout_seconds=10, max_retries=2, retry=Retry(factor=3))
