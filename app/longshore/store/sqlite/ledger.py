@@ -44,7 +44,6 @@ MAX_EVENTS = 100_000
 CHECKED_BYTES = 256 * 1024 * 1024
 
 _Row = TypeVar("_Row", EndRow, ClaimRow)
-
 # What one row is the cause of, and not the disk: a number beyond 64 bits, text that is no UTF-8, a value too large.
 _OF_A_ROW = (OverflowError, UnicodeError, sqlite3.DataError, sqlite3.IntegrityError, sqlite3.InterfaceError)
 
@@ -82,10 +81,9 @@ class SqliteLedger:
         try:
             self._synchronous(self._durable if durable else "NORMAL")
             self._db.execute("BEGIN IMMEDIATE")
-            try:
+            refused = None
+            with contextlib.suppress(*_OF_A_ROW):
                 refused = self._apply(batch, self._at_once)
-            except _OF_A_ROW:
-                refused = None
             if refused is None:  # rare: from the beginning, row by row, to know which
                 self._db.execute("ROLLBACK")
                 self._db.execute("BEGIN IMMEDIATE")
