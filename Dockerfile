@@ -1,13 +1,16 @@
 # Two images: `longshore` (workers and api; the default) and `longshore-operator`. docs/install.md says how to build them.
-# The base needs Python 3.11 or newer as `python3` with its venv module, useradd, time zones and certificates.
+# The base needs Python 3.11 or newer as `python3` with its venv module, useradd, time zones and certificates. Name it with its
+# digest (…@sha256:…) for a build that comes out the same tomorrow.
 ARG PYTHON_IMAGE=python:3.13-slim-bookworm
 
-# What runs: the base, its standard library compiled (slim images come without), and a user without rights.
+# What runs: the base, its standard library compiled (slim images come without), a user without rights, and no program that would
+# give it some (su, mount, passwd, …).
 FROM ${PYTHON_IMAGE} AS runtime
 RUN useradd --no-log-init --uid 65532 --user-group --no-create-home --home-dir /tmp --shell /usr/sbin/nologin longshore \
  && stdlib="$(python3 -c 'import sysconfig; print(sysconfig.get_path("stdlib"))')" \
  && python3 -m compileall -q -j 0 --invalidation-mode unchecked-hash \
-      -x '/(site-packages|dist-packages|test|idlelib|ensurepip|tkinter|turtledemo|lib2to3|config-[^/]*)/' "$stdlib"
+      -x '/(site-packages|dist-packages|test|idlelib|ensurepip|tkinter|turtledemo|lib2to3|config-[^/]*)/' "$stdlib" \
+ && find / -xdev -type f -perm /6000 -exec chmod a-s {} +
 # The root is read-only in the chart, so Python must not try to write its caches. /app is for the modules of a user's own image.
 ENV PATH=/opt/longshore/bin:$PATH \
     HOME=/tmp \
@@ -63,10 +66,14 @@ EXPOSE 8082
 ENTRYPOINT ["longshore-operator"]
 ARG VERSION=unknown
 ARG REVISION=unknown
+ARG SOURCE=unknown
+ARG PYTHON_IMAGE
 LABEL org.opencontainers.image.title="longshore-operator" \
       org.opencontainers.image.description="Hands Job resources to warm workers" \
       org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.source="${SOURCE}" \
+      org.opencontainers.image.base.name="${PYTHON_IMAGE}" \
       org.opencontainers.image.revision="${REVISION}"
 
 FROM pip AS longshore-dependencies
@@ -92,8 +99,12 @@ ENTRYPOINT ["longshore"]
 CMD ["--help"]
 ARG VERSION=unknown
 ARG REVISION=unknown
+ARG SOURCE=unknown
+ARG PYTHON_IMAGE
 LABEL org.opencontainers.image.title="longshore" \
       org.opencontainers.image.description="Background jobs in warm Flask worker pods: worker and api" \
       org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.source="${SOURCE}" \
+      org.opencontainers.image.base.name="${PYTHON_IMAGE}" \
       org.opencontainers.image.revision="${REVISION}"

@@ -45,6 +45,8 @@ def test_what_the_image_says_of_itself(name: str, archives: dict[str, Archive]) 
     assert labels["revision"].startswith("dev-")
     assert labels["licenses"] == "Apache-2.0"
     assert labels["description"]
+    assert labels["source"]
+    assert labels["base.name"] not in ("", "unknown")
     assert tag == [f"localhost/{name}:{labels['revision']}"]
 
 
@@ -111,6 +113,15 @@ def test_nothing_belongs_to_the_user_or_is_open_to_all(name: str, roots: dict[st
         path for part in ("opt", "app") for path in (roots[name] / part).rglob("*")
         if not path.is_symlink() and (path.lstat().st_uid != 0 or path.lstat().st_mode & 0o022)
     ]  # fmt: skip
+
+    assert wrong == []
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_no_program_gives_rights_that_its_caller_has_not(name: str, roots: dict[str, Path]) -> None:
+    """su, mount, passwd and the like, which every base brings."""
+    wrong = [path for path in roots[name].rglob("*")
+             if not path.is_symlink() and path.is_file() and path.lstat().st_mode & 0o6000]  # fmt: skip
 
     assert wrong == []
 

@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from helm_chart import CHART, MATRIX, MONITORING, Object, helm, kind, pods, render, tool
-from kube.api_service import API_RIGHTS
+from kube.api_service import API_RIGHTS, ApiService
 from kube.control_plane import ControlPlane
 from kube.operators import Rig
 from longshore_operator import worker_token
@@ -382,3 +382,23 @@ def test_the_check_of_job_resources_sees_one_succeed_and_one_fail(rig: Rig, tmp_
     assert 'succeeded: {"x": 1}' in fine.stdout
     assert wrong.returncode == 1
     assert "is Failed" in wrong.stderr
+
+
+def test_the_check_over_http_ends_at_once_where_the_api_may_not_ask_who_calls(
+    cluster: ControlPlane, namespace: str, tmp_path: Path
+) -> None:
+    """As in `scope: namespaced`, until an administrator gives the right."""
+    (tmp_path / "api").mkdir()
+    api = ApiService(tmp_path / "api", cluster, namespace)
+    api.start()
+    try:
+        cluster.must("DELETE", f"/apis/rbac.authorization.k8s.io/v1/clusterrolebindings/{namespace}-longshore-api")
+        (tmp_path / "token").write_text(api.token)
+        variables = {"CHECK_URL": api.url, "CHECK_TOKEN_FILE": str(tmp_path / "token"), "CHECK_HANDLER": "echo",
+                     "CHECK_ARGS": "{}", "CHECK_DELEGATED": "false", "CHECK_SECONDS": "50"}  # fmt: skip
+        done = subprocess.run([sys.executable, CHECK, "http"], env=os.environ | variables, capture_output=True,
+                              text=True, timeout=60, check=False)  # fmt: skip
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert "not tested: the api may not ask who a caller is" in done.stdout
+    finally:
+        api.end()

@@ -19,6 +19,11 @@ files/defaults.yaml, a copy of values.yaml. What a null means is said in docs/in
 ["args", "containerSecurityContext", "podSecurityContext", "resources"]
 {{- end -}}
 
+{{/* Maps that go over others later, where a null takes something away: it has to last until then. */}}
+{{- define "longshore.overMaps" -}}
+["livenessProbe", "podSecurityContext", "readinessProbe", "securityContext", "startupProbe"]
+{{- end -}}
+
 {{/* "true" when a map of the chart has fixed keys. Takes (list name default). */}}
 {{- define "longshore.fixed" -}}
 {{- if and (kindIs "map" (last .)) (last .) (not (has (first .) (include "longshore.freeMaps" . | fromJsonArray))) -}}true{{- end -}}
@@ -36,7 +41,7 @@ missing list or free map was taken away by a null, unless an older chart did not
 {{- else -}}
 {{- include "longshore.fill" (list $given $default $older) -}}
 {{- end -}}
-{{- else if and (kindIs "map" $given) (ne $key "args") -}}
+{{- else if and (kindIs "map" $given) (not (has $key (include "longshore.overMaps" . | fromJsonArray | concat (list "args")))) -}}
 {{- include "longshore.withoutNulls" $given -}}
 {{- else if kindIs "invalid" $given -}}
 {{- $isNew := and $older (not (hasKey $values $key)) -}}
@@ -71,8 +76,12 @@ takes back: what the chart itself says comes again, and a key that it does not k
 {{- end -}}
 {{- else if kindIs "map" $value -}}
 {{- if not (kindIs "map" (index $base $key)) -}}{{- $_ := set $base $key dict -}}{{- end -}}
+{{- if has $key (include "longshore.overMaps" . | fromJsonArray) -}}
+{{- range $name, $word := $value -}}{{- $_ := set (index $base $key) $name $word -}}{{- end -}}
+{{- else -}}
 {{- $below := include "longshore.fixed" (list $key $default) | eq "true" | ternary $default dict -}}
 {{- include "longshore.over" (list (index $base $key) $value $below) -}}
+{{- end -}}
 {{- else -}}
 {{- $_ := set $base $key $value -}}
 {{- end -}}
@@ -83,5 +92,6 @@ takes back: what the chart itself says comes again, and a key that it does not k
 {{- define "longshore.merged" -}}
 {{- $base := deepCopy (first .) -}}
 {{- include "longshore.over" (list $base (last .) dict) -}}
+{{- include "longshore.withoutNulls" $base -}}
 {{- $base | toJson -}}
 {{- end -}}
