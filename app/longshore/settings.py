@@ -159,7 +159,7 @@ class Settings(BaseModel):
     results_dir: File = None
     """Of a cluster: folder, shared by workers and the api, of results above 16 KiB, results of array items, and output."""
     max_body_bytes: Bytes = 16 * 1024**2
-    """Largest request body."""
+    """Largest body of a batch; every other body may have 1 MiB."""
     request_seconds: Annotated[float, Field(gt=0, le=3600, allow_inf_nan=False)] = 10.0
     """The line and headers of a request have to come within this time; a body may take longer at 1 KiB/s or more."""
     max_connections: Annotated[int, Field(ge=8, le=100_000)] = 1000

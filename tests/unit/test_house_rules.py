@@ -19,7 +19,7 @@ TRACKED = [
 CODE = [path for path in TRACKED if path.suffix == ".py" and path.relative_to(ROOT).parts[0] in ("app", "operator")]
 # Reasons stand in the modules' docstrings.
 LARGER = {"engine.py": 360, "commands.py": 400, "slots.py": 420, "child.py": 310, "openapi.py": 310,
-          "spec.py": 380, "client.py": 320, "ledger.py": 360, "parse.py": 320, "settings.py": 330,
+          "spec.py": 380, "client.py": 320, "ledger.py": 360, "parse.py": 350, "settings.py": 330,
           "caller_poller.py": 360}  # fmt: skip
 LARGER |= {"client.py": 340}
 

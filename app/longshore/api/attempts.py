@@ -6,7 +6,8 @@ from typing import Any
 from flask import Blueprint, Response, request
 
 from longshore.api import parse
-from longshore.api.context import attempts, budget, polls
+from longshore.api.body_limits import many
+from longshore.api.context import attempts, budget, parts, polls
 from longshore.api.guard import needs
 from longshore.api.reply import reply
 from longshore.api.streams import TURN_SECONDS, follow, page
@@ -29,7 +30,7 @@ class WrongVersion(RequestError):
 def take() -> Response:
     """Start attempts now, or say of each why not."""
     parse.known_parameters()
-    raw, data = parse.body()
+    raw, data = parse.body(many(parts().settings.max_body_bytes))
     _check_version(parse.an_object(data))
     return reply(attempts().take(parse.model(Offers, raw)))
 

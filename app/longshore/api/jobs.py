@@ -5,7 +5,8 @@ from typing import cast
 from flask import Blueprint, Response, g, request
 
 from longshore.api import parse
-from longshore.api.context import budget, store
+from longshore.api.body_limits import BodyLimit, many, one_large_at_a_time
+from longshore.api.context import budget, parts, store
 from longshore.api.guard import needs
 from longshore.api.problems import PreconditionFailed, pointer
 from longshore.api.reply import address, ended, etag, job, reply, with_links
@@ -53,7 +54,14 @@ def submit() -> Response:
 @needs("submit")
 def submit_batch() -> Response:
     """Take up to 1,000 jobs, all or none: 202 once all are kept."""
-    _, data = parse.body()
+    limit = many(parts().settings.max_body_bytes)
+    size = request.content_length
+    with one_large_at_a_time(limit.max_bytes if size is None else size):
+        return _submit_batch(limit)
+
+
+def _submit_batch(limit: BodyLimit) -> Response:
+    _, data = parse.body(limit)
     submissions, _ = parse.batch(data)
     parse.check_order(submissions)
     trace, source, now = parse.traceparent(), _source(), parse.now()

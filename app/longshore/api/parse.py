@@ -15,6 +15,7 @@ import orjson
 from flask import current_app, request
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
+from longshore.api.body_limits import ONE, BodyLimit
 from longshore.api.problems import NotJson, WrongType, invalid, pointer
 from longshore.errors import InvalidRequest, UnknownHandler
 from longshore.handlers import Handler
@@ -36,17 +37,21 @@ _submissions: TypeAdapter[list[Submission]] = TypeAdapter(list[Submission])
 Model = TypeVar("Model", bound=BaseModel)
 
 
-def body() -> tuple[bytes, Any]:
-    """The body as JSON bytes and as data; raises NotJson, WrongType, InvalidRequest."""
+def body(limit: BodyLimit = ONE) -> tuple[bytes, Any]:
+    """The body as JSON bytes and as data; raises NotJson, WrongType, InvalidRequest, TooLarge."""
     _must_be_plain_text()
+    limit.check_size(request.content_length or 0)
     data = request.get_data(cache=False)
+    limit.check_size(len(data))
     if request.mimetype in _YAML:
         from longshore.api.manifest import parse as from_yaml  # rare, and a worker is to start quickly
 
+        ONE.check_size(len(data))
         return from_yaml(data)
     if request.mimetype not in _JSON:
-        shown = request.mimetype or "none"
+        shown = request.mimetype[:100] or "none"
         raise WrongType(f"send the body as application/json or application/yaml, not {shown}")
+    limit.check_values(data)
     try:
         return data, orjson.loads(data)
     except orjson.JSONDecodeError as error:

@@ -11,6 +11,11 @@ from werkzeug.exceptions import HTTPException
 from longshore.api.connections.refusals import CODES, MEDIA_TYPE, detail_of, status_of
 from longshore.errors import InvalidRequest, LongshoreError
 
+MAX_TEXT = 1000
+"""Characters of a sentence or a pointer in a problem."""
+MAX_ERRORS = 50
+"""Errors that a problem names."""
+
 # pydantic's words are for programmers; these are for whoever wrote the request.
 _SENTENCES = {
     "extra_forbidden": "there is no such field",
@@ -46,12 +51,17 @@ def problem(
 ) -> Response:  # fmt: skip
     """A problem document."""
     body: dict[str, object] = {
-        "type": f"/problems/{code}", "title": code.replace("-", " "), "status": status, "detail": detail,
+        "type": f"/problems/{code}", "title": code.replace("-", " "), "status": status, "detail": short(detail),
         "requestId": g.get("request_id", ""),
     }  # fmt: skip
     if errors:
-        body["errors"] = [dict(error) for error in errors]
+        body["errors"] = [{name: short(text) for name, text in error.items()} for error in errors[:MAX_ERRORS]]
     return Response(orjson.dumps(body), status, headers, content_type=MEDIA_TYPE)
+
+
+def short(text: str) -> str:
+    """The text, cut where it is long: what was sent may be in it, and is not sent back at length."""
+    return text if len(text) <= MAX_TEXT else f"{text[:MAX_TEXT]}… ({len(text)} characters)"
 
 
 def invalid(error: ValidationError, prefix: str = "") -> InvalidRequest:

@@ -36,6 +36,8 @@ MAX_SECONDS = 10 * 365 * 86_400  # ten years: beyond it a number is a typing err
 
 _FIRST_SECOND, _LAST_SECOND = -62_135_596_800, 253_402_300_799  # of the years 1 and 9999
 
+_SHOWN = 100  # characters of what was sent that a message repeats
+
 _DNS_LABEL = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
 _DNS_SUBDOMAIN = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"
 _LABEL_KEY = re.compile(r"^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$")
@@ -109,10 +111,10 @@ def _small_items(value: tuple[dict[str, Any], ...]) -> tuple[dict[str, Any], ...
 
 def _label_map(value: dict[str, str]) -> dict[str, str]:
     for key, text in value.items():
-        if not _LABEL_KEY.match(key) or len(key) > 317:
-            raise ValueError(f"has a key {key!r} that is no label key")
-        if not _LABEL_VALUE.match(text):
-            raise ValueError(f"has a value {text!r} that is no label value (≤ 63 letters, digits, '-_.')")
+        if len(key) > 317 or not _LABEL_KEY.match(key):
+            raise ValueError(f"has a key {key[:_SHOWN]!r} that is no label key")
+        if len(text) > 63 or not _LABEL_VALUE.match(text):
+            raise ValueError(f"has a value {text[:_SHOWN]!r} that is no label value (≤ 63 letters, digits, '-_.')")
     return value
 
 

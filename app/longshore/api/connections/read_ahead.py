@@ -114,6 +114,8 @@ class ReadAheadWorker(gthread.ThreadWorker):  # type: ignore[misc]  # gunicorn s
         try:
             request = next(_Parser(self.cfg, _pieces(connection.request), connection.client))
             request._expected_100_continue = False  # answered when the body was waited for
+            if request.method not in refusals.METHODS:
+                raise refusals.UnknownMethod(request.method)
             if connection.request.cut or not _agrees(request, connection.request):
                 request.force_close()
             keep = self.handle_request(request, _Handover(connection))

@@ -15,6 +15,8 @@ CODES = {
 }  # fmt: skip
 """Codes of what the application did not refuse itself, by status."""
 
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"})
+"""What the application sees. Every other method would be a series of the metrics, and a caller can think of any number."""
 MAX_DETAIL = 200  # characters of what the parser says, which may quote what was sent
 DETAILS = {
     400: "the request is not HTTP as RFC 9112 writes it",
@@ -24,12 +26,19 @@ DETAILS = {
     431: "the request line and headers together, or the trailers, are too large",
     503: "too many bytes of requests are on their way; come again in a moment",
 }
+
+
+class UnknownMethod(errors.InvalidRequestMethod):  # type: ignore[misc]  # gunicorn ships no types
+    """A method that no route here has: 501, as RFC 9110 says."""
+
+
 # By class, the most special first; what is not here is 400, as RFC 9112 has it for a request that cannot be read.
 _STATUSES: tuple[tuple[type[Exception], int], ...] = (
     (errors.LimitRequestLine, 414),
     (errors.LimitRequestHeaders, 431),
     (errors.ExpectationFailed, 417),
     (errors.UnsupportedTransferCoding, 501),
+    (UnknownMethod, 501),
     (errors.ForbiddenProxyRequest, 403),
     (errors.ConfigurationProblem, 500),
     (errors.InvalidResponseHeader, 500),
