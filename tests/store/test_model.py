@@ -88,8 +88,8 @@ class Model:
         """In the order that ``Batch`` names; what is refused changes nothing."""
         for row in batch.jobs:
             self.jobs[row.uid] = Known(row.array)
-        refused: Refused = {(row.uid, None, 0) for row in batch.changes if not self.change(row)}
-        refused |= {(row.uid, row.idx, row.number) for row in batch.ends if not self.end(row)}
+        refused: Refused = {(row.uid, row.idx, row.number) for row in batch.ends if not self.end(row)}
+        refused |= {(row.uid, None, 0) for row in batch.changes if not self.change(row)}
         refused |= {(row.uid, row.idx, row.number) for row in batch.claims if not self.claim(row)}
         for uid, id, _ in batch.removed:
             del self.jobs[uid]

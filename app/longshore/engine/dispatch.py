@@ -52,11 +52,11 @@ class Dispatcher:
             self._board.take_back(live, key, spec, now)
 
         row = ClaimRow(live.uid, pick.index, pick.number, self._worker, now)
-        self._turn.claim(row, attempt, undo, committed=committed)
         data: dict[str, object] = {"attempt": pick.number, "worker": self._worker}
         if pick.index is not None:
             data["index"] = pick.index
-        self._events.add("started", live.uid, live.id, now, data)
+        event = self._events.row("started", live.uid, live.id, now, data)
+        self._turn.claim(row, attempt, event, undo, committed=committed)
         self._waited(live.row.handler, max(0.0, now - live.ready_at))
 
     def _attempt(self, live: Live, spec: Spec, key: AttemptKey) -> Attempt:

@@ -29,7 +29,7 @@ from longshore.job.status import Phase, Reason, disrupted
 from longshore.job.waiting import Held
 from longshore.settings import Settings
 from longshore.store.document import document
-from longshore.store.ledger import AttemptRow, Batch, DeliveryRow, Ledger, StoredJob
+from longshore.store.ledger import AttemptRow, Batch, DeliveryRow, Ledger, StoredJob, kept_of
 from longshore.store.port import JobDoc
 
 CLOCK_SECONDS = 30.0  # while a job waits for a time of day, the clock is looked at so often: somebody may set it
@@ -124,8 +124,8 @@ class Engine(SlotHost):
         return bool(self.turn) and time.monotonic() >= self.turn.failing_until
 
     def _dispatch(self) -> None:
-        if time.monotonic() < self.turn.failing_until:
-            return
+        if self.turn.failing:
+            return  # what is waiting may stand on what was taken back, until that is looked at again
         free = self.free_slots()
         now = self.now()
         if free > 0:
@@ -163,6 +163,7 @@ class Engine(SlotHost):
         self._stirred = True
         for uid, index, number in refused:
             self.journal("store_refused", level="error", uid=uid, index=index, attempt=number)
+        batch = kept_of(batch, refused)
         for row in batch.ends:
             if (live := self.board.by_uid.get(row.uid)) is not None:
                 live.dirty = False
@@ -206,6 +207,13 @@ class Engine(SlotHost):
     def taken_back(self) -> None:
         """What had ended by a wish has not."""
         self._ended_now = [live for live in self._ended_now if Phase(live.standing.phase).terminal]
+        if not self.turn.failing:  # a request broke, not the disk
+            self.loop.after(0.0, self.store_works)
+
+    def store_works(self) -> None:
+        """What follows by itself from what is kept, and was taken back, follows now."""
+        if not self.turn.failing:
+            self.intake.look_again(self.now())
 
     # -- what the pool calls ---------------------------------------------------------------------------------
 
@@ -226,6 +234,8 @@ class Engine(SlotHost):
 
     def ended(self, ended: Ended) -> None:
         """An attempt is over."""
+        if self.turn.after_wish(ended.key.uid, lambda: self.ended(ended)):
+            return
         live = self.recorder.attempt_ended(ended, self.now())
         if live is None:
             self._echoed.pop(ended.key, None)
@@ -242,7 +252,7 @@ class Engine(SlotHost):
         if row.next_at is None:
             self.turn.batch.delivered.append(row.id)
         else:
-            self.turn.batch.deliveries.append(row)
+            self.turn.deliver(row, fact=True)
 
     # -- time ------------------------------------------------------------------------------------------------
 
@@ -258,7 +268,11 @@ class Engine(SlotHost):
             if self.now() < when:
                 self._watch_start(live, when)
                 return
+            if self.turn.failing:  # nothing starts meanwhile, and nothing can be decided
+                self.intake.again(lambda _now: look())
+                return
             text = f"it had not started {when - live.ready_at:g} seconds after it could have"
+            self.turn.undo(lambda: self.intake.again(lambda _now: look()))
             self.recorder.fail(live, Reason.STARTED_TOO_LATE, text, self.now())
             self.turn.urgent()
 
@@ -301,7 +315,7 @@ class Engine(SlotHost):
         self.intake.closed = self.draining
 
     def _settled(self) -> bool:
-        return not self.turn.batch.ends
+        return not self.turn.unsettled
 
     # -- what it says of itself ------------------------------------------------------------------------------
 

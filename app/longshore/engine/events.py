@@ -25,11 +25,16 @@ class Events:
         self._forgotten = self._seq
         """Events up to this number are in the store alone."""
 
-    def add(self, kind: str, uid: str, id: str, at: float, data: Mapping[str, object] | None = None) -> None:
-        """Part of the current turn."""
+    def add(
+        self, kind: str, uid: str, id: str, at: float, data: Mapping[str, object] | None = None, *, fact: bool = False
+    ) -> None:
+        """Part of the current turn; a ``fact`` stays in it when the disk refuses."""
+        self._turn().event(self.row(kind, uid, id, at, data), fact=fact)
+
+    def row(self, kind: str, uid: str, id: str, at: float, data: Mapping[str, object] | None = None) -> EventRow:
+        """The next event of the sequence, for whoever puts it into the turn with what it tells of."""
         self._seq += 1
-        body = orjson.dumps(data) if data else b""
-        self._turn().batch.events.append(EventRow(self._seq, uid, id, kind, at, body))
+        return EventRow(self._seq, uid, id, kind, at, orjson.dumps(data) if data else b"")
 
     def committed(self, rows: list[EventRow]) -> None:
         """They hold now: tell who follows."""

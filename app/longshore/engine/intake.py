@@ -34,6 +34,8 @@ class Intake:
         self.closed = False
         """Whether the service drains and takes nothing new."""
         self.pending_bytes = 0
+        self._again: list[Callable[[float], None]] = []
+        """What was decided about waiting jobs by itself, and was taken back with its turn: to be looked at again."""
 
     # -- submit ----------------------------------------------------------------------------------------------
 
@@ -120,6 +122,7 @@ class Intake:
         self._events.add("submitted", row.uid, row.id, now)
         self._submitted(row.handler, row.source)
         if live.standing.cancel or live.standing.suspend:
+            live.rev += 1
             self._turn.batch.changes.append(ChangeRow(row.uid, Phase.PENDING.value, live.standing))
         return live
 
@@ -190,7 +193,12 @@ class Intake:
 
     def dependency_ended(self, ended: Live, now: float) -> None:
         """Jobs that waited for this one may go on, or never will."""
-        for live in self._board.dependents(ended.id):
+        if ended.id in self._board.by_id:
+            return  # it was redriven meanwhile: they wait for how that ends
+        dependents = self._board.dependents(ended.id)
+        if dependents and ended.standing.phase != Phase.SUCCEEDED:
+            self._turn.undo(lambda: self.again(lambda now: self.dependency_ended(ended, now)))
+        for live in dependents:
             if ended.standing.phase == Phase.SUCCEEDED:
                 self._board.prerequisites.met(live.uid, ended.id)
                 if not self._board.prerequisites.of(live.uid) and not live.running:
@@ -201,6 +209,16 @@ class Intake:
             elif not Phase(live.standing.phase).terminal:
                 text = obstruction(ended.id, Phase(ended.standing.phase))
                 self._recorder.fail(live, Reason.DEPENDENCY_FAILED, text, now)
+
+    def again(self, decide: Callable[[float], None]) -> None:
+        """Call ``decide(now)`` as soon as the disk works; it was taken back, or could not be decided meanwhile."""
+        self._again.append(decide)
+
+    def look_again(self, now: float) -> None:
+        """Decide anew what a refused turn took back and nobody asks for a second time."""
+        again, self._again = self._again, []
+        for decide in again:
+            decide(now)
 
     # -- redrive ---------------------------------------------------------------------------------------------
 
@@ -219,8 +237,7 @@ class Intake:
             live.standing = live.standing._replace(items=self._reopen_items(live, live.array, old))
         self._board.add(live)
         self.pending_bytes += len(live.row.spec)
-        self._turn.batch.changes.append(ChangeRow(live.uid, Phase.FAILED.value, live.standing))
-        self._turn.undo(lambda: self.forget(live))
+        self._turn.change(ChangeRow(live.uid, Phase.FAILED.value, live.standing), lambda: self.forget(live))
         self._events.add("redriven", live.uid, live.id, now)
         self._enter(live, spec, now)
         return live
@@ -259,8 +276,16 @@ class Intake:
             live.running[key] = None  # type: ignore[assignment]  # it runs nowhere any more; the end takes it out
             self._recorder.attempt_ended(lost(live, key, now, Reason.WORKER_LOST, _LOST), now)
             return 1
-        self._enter(live, spec, now, resumed=True)
+        self._take_up(live, spec, now)
         return 0
+
+    def _take_up(self, live: Live, spec: Spec, now: float) -> None:
+        """Put a job of before the restart where it belongs; when that is its end, and the disk refuses it, once more."""
+        if self._board.by_uid.get(live.uid) is not live or Phase(live.standing.phase).terminal:
+            return
+        self._enter(live, spec, now, resumed=True)
+        if Phase(live.standing.phase).terminal:
+            self._turn.undo(lambda: self.again(lambda now: self._take_up(live, spec, now)))
 
     def _resume_array(self, live: Live, array: ArrayState, spec: Spec, now: float) -> int:
         array.restore(ItemsStatus.model_validate_json(live.standing.items or b"{}", by_alias=True))
@@ -280,7 +305,7 @@ class Intake:
         for key in running:
             self._recorder.attempt_ended(lost(live, key, now, Reason.WORKER_LOST, _LOST), now)
         if not running:
-            self._enter(live, spec, now, resumed=True)
+            self._take_up(live, spec, now)
         return len(running)
 
 

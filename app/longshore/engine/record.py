@@ -85,13 +85,13 @@ class Recorder:
             items=array.status().model_dump_json(exclude_defaults=True).encode() if array is not None else None,
         )  # fmt: skip
         if phase.terminal:
-            self._close(live, spec, now)
+            live.standing = self._closed(live.standing, spec, now)
         live.rev += 1
         live.dirty = True
         self._turn.batch.ends.append(self._end_row(live, ended, item))
         self._announce(live, ended, item, now)
         if phase.terminal:
-            self._finish(live, spec, now)
+            self._finish(live, spec, now, fact=True)
         else:
             live.ready_at = max(now, verdict.not_before or 0.0)
             self._board.queue(live, spec, now)
@@ -110,33 +110,34 @@ class Recorder:
         if ended.key.index is not None:
             data["index"] = ended.key.index
         if state == "pending":
-            self._events.add("retrying", live.uid, live.id, now, data | {"reason": ended.reason})
+            self._events.add("retrying", live.uid, live.id, now, data | {"reason": ended.reason}, fact=True)
         elif item is not None:
-            self._events.add(f"item-{state}", live.uid, live.id, now, data)
+            self._events.add(f"item-{state}", live.uid, live.id, now, data, fact=True)
 
     # -- jobs ------------------------------------------------------------------------------------------------
 
     def change(self, live: Live, standing: Standing, event: str, now: float) -> None:
         """A change without an attempt; an end if the new phase is one."""
         before, spec = live.standing, live.spec()
-        live.standing = standing
         phase = Phase(standing.phase)
         if phase.terminal:
-            self._close(live, spec, now)
+            standing = self._closed(standing, spec, now)
+        was_dirty = live.dirty
+        live.standing, live.dirty = standing, True
         live.rev += 1
-        was_dirty, live.dirty = live.dirty, True
-        self._turn.batch.changes.append(ChangeRow(live.uid, before.phase, live.standing))
-        self._turn.undo(lambda: self._restore(live, before, dirty=was_dirty, spec=spec, now=now))
+        self._turn.change(
+            ChangeRow(live.uid, before.phase, standing),
+            lambda: self._restore(live, before, dirty=was_dirty, spec=spec, now=now),
+        )
         if phase.terminal:
-            self._finish(live, spec, now)
+            self._finish(live, spec, now, fact=False)
         else:
             self._events.add(event, live.uid, live.id, now)
 
     def _restore(self, live: Live, before: Standing, *, dirty: bool, spec: Spec, now: float) -> None:
         live.standing, live.dirty = before, dirty
         live.rev -= 1
-        if before.phase == Phase.PENDING:
-            self._board.add(live)
+        if before.phase == Phase.PENDING or live.array is not None:
             self._board.queue(live, spec, now)
 
     def fail(self, live: Live, reason: str, message: str, now: float) -> None:
@@ -144,19 +145,17 @@ class Recorder:
         standing = live.standing._replace(phase=Phase.FAILED.value, reason=reason, message=message)
         self.change(live, standing, "failed", now)
 
-    def _close(self, live: Live, spec: Spec, now: float) -> None:
-        live.standing = live.standing._replace(
-            finished_at=now, not_before=None, expires_at=self._policies.expires_at(spec, now)
-        )
+    def _closed(self, standing: Standing, spec: Spec, now: float) -> Standing:
+        return standing._replace(finished_at=now, not_before=None, expires_at=self._policies.expires_at(spec, now))
 
-    def _finish(self, live: Live, spec: Spec, now: float) -> None:
+    def _finish(self, live: Live, spec: Spec, now: float, *, fact: bool) -> None:
         phase = Phase(live.standing.phase)
         self._board.line(live).remove(live.uid)
         reason: Mapping[str, object] = {"reason": live.standing.reason} if live.standing.reason else {}
-        self._events.add(END_EVENT[phase], live.uid, live.id, now, reason)
+        self._events.add(END_EVENT[phase], live.uid, live.id, now, reason, fact=fact)
         row = delivery(live, spec, now)
         if row is not None:
-            self._turn.batch.deliveries.append(row)
+            self._turn.deliver(row, fact=fact)
         self._ended(live)
 
 

@@ -1,7 +1,9 @@
 """What one turn of the loop has decided and not yet made durable.
 
 Decisions are applied to memory at once, so that a job can be inserted, claimed and answered for in one
-transaction; each that somebody is waiting for brings the way back, in case the disk refuses.
+transaction. When the disk refuses, **facts** stay (an attempt has ended, a delivery was made) and are tried again;
+everything else was a **wish**: it is taken back in memory, and its rows, events and deliveries go with it. No fact is
+decided on top of a wish that is not on the disk (``after_wish``), so taking one back never takes a fact along.
 """
 
 import time
@@ -10,7 +12,7 @@ from typing import Protocol
 
 from longshore.engine.attempt import Attempt
 from longshore.errors import StoreUnavailable
-from longshore.store.ledger import Batch, ClaimRow, Ledger
+from longshore.store.ledger import Batch, ChangeRow, ClaimRow, DeliveryRow, EventRow, Ledger
 
 # Ends of attempts that nobody waits on share a commit: as long as other attempts run, whose results may come any
 # moment, for at most so long. The slots have new work meanwhile.
@@ -39,6 +41,10 @@ class TurnListener(Protocol):
         """Jobs stand as they stood before the turn, but for ended attempts."""
         ...
 
+    def store_works(self) -> None:
+        """The disk takes writes again after it refused one."""
+        ...
+
 
 class Turn:
     """Collects, commits, answers."""
@@ -46,9 +52,16 @@ class Turn:
     def __init__(self, ledger: Ledger, listener: TurnListener, observe: Callable[[float], None]) -> None:
         self._ledger, self._listener, self._observe = ledger, listener, observe
         self.batch = Batch()
+        self._facts = _facts_of(self.batch)
+        """Events and deliveries of the batch that stay when it is refused."""
         self._starts: list[Attempt] = []
+        self._started: list[EventRow] = []
         self._after: list[Callable[[StoreUnavailable | None], None]] = []
         self._undo: list[Callable[[], None]] = []
+        self._undo_claims: list[Callable[[], None]] = []
+        self._wished: set[str] = set()
+        """Jobs that a wish of this turn changed."""
+        self._deferred: list[Callable[[], None]] = []
         self._urgent = False
         self._since = 0.0
         self.failing_until = 0.0
@@ -78,13 +91,50 @@ class Turn:
         """Somebody waits for this turn: do not gather."""
         self._urgent = True
 
-    def claim(self, row: ClaimRow, attempt: Attempt, undo: Callable[[], None], *, committed: bool) -> None:
+    def claim(
+        self, row: ClaimRow, attempt: Attempt, event: EventRow, undo: Callable[[], None], *, committed: bool
+    ) -> None:
         """An attempt that starts as soon as its claim is kept; ``committed`` says that its job's row is up to date."""
         self.batch.claims.append(row)
+        self.batch.events.append(event)
         self._starts.append(attempt)
-        self._undo.append(undo)
+        self._started.append(event)
+        self._undo_claims.append(undo)
         if not committed:
             self._urgent = True
+
+    def change(self, row: ChangeRow, undo: Callable[[], None]) -> None:
+        """A wish that changes a job, and how to take it back in memory."""
+        self.batch.changes.append(row)
+        self._wished.add(row.uid)
+        self._undo.append(undo)
+
+    def event(self, row: EventRow, *, fact: bool) -> None:
+        """What followers are told after the commit; of a wish, it goes when the wish is taken back."""
+        self.batch.events.append(row)
+        if fact:
+            self._facts.events.append(row)
+
+    def deliver(self, row: DeliveryRow, *, fact: bool) -> None:
+        """A webhook that is sent after the commit, or how far one is; of a wish, it goes with the wish."""
+        self.batch.deliveries.append(row)
+        if fact:
+            self._facts.deliveries.append(row)
+
+    def after_wish(self, uid: str, call: Callable[[], None]) -> bool:
+        """Call once the job's wishes are settled, one way or the other; False when it has none, and nothing is called.
+
+        What an ended attempt means may depend on them: after a cancel it is not repeated.
+        """
+        if uid not in self._wished:
+            return False
+        self._deferred.append(call)
+        return True
+
+    @property
+    def unsettled(self) -> bool:
+        """Whether an ended attempt is not on the disk yet."""
+        return bool(self.batch.ends) or bool(self._deferred)
 
     def undo(self, call: Callable[[], None]) -> None:
         """How to take back what was just applied to memory."""
@@ -109,7 +159,12 @@ class Turn:
             self.failing_until = time.monotonic() + RETRY_SECONDS
             self._listener.store_failed(error)
         else:
+            self._works()
+
+    def _works(self) -> None:
+        if self.failing_until:
             self.failing_until = 0.0
+            self._listener.store_works()
 
     def settle(self, *, quiet: bool) -> None:
         """Commit what has to be: everything when it is urgent or nothing else is ready, else just the claims."""
@@ -125,8 +180,11 @@ class Turn:
         refused = self._write(claims, durable=False)
         if refused is None:
             return
+        # They hold, whatever becomes of the rest; what is told of them is written with the rest.
         self.batch.claims = []
-        self._undo.clear()
+        self._facts.events += self._started
+        self._started.clear()
+        self._undo_claims.clear()
         self._start(refused)
 
     def _commit_all(self) -> None:
@@ -135,14 +193,24 @@ class Turn:
         refused = self._write(batch, durable=True) if batch else set()
         if refused is None:
             return
-        self.failing_until = 0.0
-        self.batch, after = Batch(), self._after
-        self._after = []
-        self._undo.clear()
+        self._begin(Batch())
+        after, self._after = self._after, []
+        deferred, self._deferred = self._deferred, []
         self._start(refused)
         self._listener.committed(batch, refused)
+        self._works()
         for call in after:
             call(None)
+        for fact in deferred:
+            fact()
+
+    def _begin(self, batch: Batch) -> None:
+        """From here on decisions are collected in that batch; what is in it are facts."""
+        self.batch, self._facts = batch, _facts_of(batch)
+        self._undo.clear()
+        self._undo_claims.clear()
+        self._started.clear()
+        self._wished.clear()
 
     def _start(self, refused: Refused) -> None:
         starts, self._starts = self._starts, []
@@ -164,16 +232,24 @@ class Turn:
         return refused
 
     def _take_back(self, error: StoreUnavailable) -> None:
-        # Ends are facts and stay; wishes are taken back and their authors told.
-        kept = Batch(ends=self.batch.ends, delivered=self.batch.delivered, deliveries=self.batch.deliveries)
-        kept.events = [row for row in self.batch.events if row.type not in ("submitted", "started")]
-        self.batch = kept
+        facts = self._facts
+        kept = Batch(ends=self.batch.ends, delivered=self.batch.delivered, deliveries=facts.deliveries)
+        kept.events = sorted(facts.events)  # by number: those of claims came last
+        undo = [*self._undo, *self._undo_claims]  # claims are the last that a turn decides
+        self._begin(kept)
         self._starts.clear()
-        undo, self._undo = self._undo, []
         for back in reversed(undo):
             back()
         self._listener.taken_back()
         after, self._after = self._after, []
+        deferred, self._deferred = self._deferred, []
         self._since, self._urgent = 0.0, False
         for call in after:
             call(error)
+        for fact in deferred:
+            fact()
+
+
+def _facts_of(batch: Batch) -> Batch:
+    """The lists for what stays of it; ``ends`` and ``delivered`` of a batch are facts anyway."""
+    return Batch(events=list(batch.events), deliveries=list(batch.deliveries))

@@ -5,8 +5,8 @@ afterwards; the ledger refuses by itself (``WHERE attempts = ?``) whatever a lat
 Times are seconds since the epoch (float, UTC) here; ``None`` means not yet or none.
 """
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple, Protocol
 
 
@@ -151,9 +151,9 @@ class Batch:
 
     jobs: list[JobRow] = field(default_factory=list)
     keys: list[KeyRow] = field(default_factory=list)
+    ends: list[EndRow] = field(default_factory=list)
     changes: list[ChangeRow] = field(default_factory=list)
     items: list[ItemRow] = field(default_factory=list)  # opened again by a redrive; ends bring their own
-    ends: list[EndRow] = field(default_factory=list)
     claims: list[ClaimRow] = field(default_factory=list)
     events: list[EventRow] = field(default_factory=list)
     deliveries: list[DeliveryRow] = field(default_factory=list)
@@ -163,6 +163,17 @@ class Batch:
 
     def __bool__(self) -> bool:
         return any(getattr(self, name) for name in self.__slots__)
+
+
+def kept_of(batch: Batch, refused: Collection[tuple[str, int | None, int]]) -> Batch:
+    """The batch without events and deliveries of jobs of which the ledger refused something: they tell what is not so."""
+    if not refused:
+        return batch
+    uids = {uid for uid, _, _ in refused}
+    return replace(
+        batch, events=[row for row in batch.events if row.uid not in uids],
+        deliveries=[row for row in batch.deliveries if row.attempts or row.uid not in uids],
+    )  # fmt: skip
 
 
 class LiveRow(NamedTuple):

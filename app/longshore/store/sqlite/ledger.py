@@ -23,6 +23,7 @@ from longshore.store.ledger import (
     LogRow,
     Standing,
     StoredJob,
+    kept_of,
 )
 from longshore.store.sqlite import statements as sql
 from longshore.store.sqlite.files import (
@@ -42,6 +43,10 @@ MAX_EVENTS = 100_000
 
 # A damaged page is found at start up to this size; checking more would hold up a restart for seconds.
 CHECKED_BYTES = 256 * 1024 * 1024
+
+# Whoever else locks the file (a shell, a VACUUM) holds up the engine's only thread for so long; then the write is refused
+# as by a full disk, and tried again.
+BUSY_MILLISECONDS = 50
 
 _Row = TypeVar("_Row", EndRow, ClaimRow)
 # What one row is the cause of, and not the disk: a number beyond 64 bits, text that is no UTF-8, a value too large.
@@ -117,7 +122,10 @@ class SqliteLedger:
             self._insert_jobs(batch.jobs)
         if batch.keys:
             many(sql.INSERT_KEY, [(k.key, k.fingerprint, orjson.dumps(k.ids).decode(), k.at) for k in batch.keys])
-        refused: Refused = set()
+        # Ends first: a wish is decided on what the attempts before it came to, never the other way round.
+        refused = each(batch.ends, self._apply_ends)
+        if refused is None:
+            return None
         for change in batch.changes:
             done = self._db.execute(sql.CHANGE_JOB, (*_standing(change.standing), change.uid, change.from_phase,
                                                      change.standing.phase, change.standing.redrives)).rowcount  # fmt: skip
@@ -125,20 +133,23 @@ class SqliteLedger:
                 refused.add((change.uid, None, 0))
         if batch.items:
             many(sql.PUT_ITEM, batch.items)
-        ends, claims = each(batch.ends, self._apply_ends), each(batch.claims, self._apply_claims)
-        if ends is None or claims is None:
+        claims = each(batch.claims, self._apply_claims)
+        if claims is None:
             return None
-        refused |= ends | claims
-        if batch.events:
-            many(sql.INSERT_EVENT, batch.events)
-        for name, rows in ((sql.PUT_DELIVERY, batch.deliveries), (sql.PUT_QUEUE, batch.queues)):
+        refused |= claims
+        told = kept_of(batch, refused)
+        for name, rows in (
+            (sql.INSERT_EVENT, told.events),
+            (sql.PUT_DELIVERY, told.deliveries),
+            (sql.PUT_QUEUE, batch.queues),
+        ):
             if rows:
                 many(name, rows)
         if batch.delivered:
             many(sql.DELETE_DELIVERY, [(id,) for id in batch.delivered])
         if batch.removed:
             many(sql.DELETE_JOB, [(uid,) for uid, _, _ in batch.removed])
-            many(sql.INSERT_TOMBSTONE, [(id, uid, at) for uid, id, at in batch.removed])
+            many(sql.INSERT_TOMBSTONE, [(id, uid, at, uid) for uid, id, at in batch.removed])
         return refused
 
     def _insert_jobs(self, jobs: Sequence[JobRow]) -> None:
@@ -314,6 +325,7 @@ def _open(path: Path) -> tuple[sqlite3.Connection, str]:
         db.execute("PRAGMA journal_size_limit = 67108864")
         db.execute("PRAGMA temp_store = MEMORY")
         migrate(db)
+        db.execute(f"PRAGMA busy_timeout = {BUSY_MILLISECONDS}")
     except sqlite3.DatabaseError as error:
         db.close()
         if isinstance(error, sqlite3.OperationalError):

@@ -20,7 +20,8 @@ INSERT_EVENT = "INSERT OR REPLACE INTO events (seq, uid, id, type, at, data) VAL
 INSERT_ATTEMPT = """INSERT INTO attempts (uid, idx, number, worker, started_at, finished_at, outcome, reason, exit_code)
   VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"""
 INSERT_LOG = "INSERT OR REPLACE INTO logs (uid, idx, number, head, tail, total) VALUES (?, ?, ?, ?, ?, ?)"
-INSERT_TOMBSTONE = "INSERT OR REPLACE INTO tombstones (id, uid, at) VALUES (?, ?, ?)"
+INSERT_TOMBSTONE = """INSERT OR REPLACE INTO tombstones (id, uid, at) SELECT ?, ?, ?
+  WHERE NOT EXISTS (SELECT 1 FROM jobs WHERE uid = ?)"""  # not of one that a redrive has saved
 
 # The fences: a claim takes the next number of a waiting job, an end speaks for the attempt that runs, a change comes
 # from where it was decided. A terminal record gives way to a redrive alone.
