@@ -107,7 +107,9 @@ class Settings(BaseModel):
     retention_seconds: Seconds = 7 * 86_400.0
     """Ended jobs are kept so long, unless they say otherwise."""
     retention_jobs: Annotated[int, Field(ge=0)] = 100_000
-    """Ended jobs that are kept at most; the oldest go first."""
+    """Ended jobs that are kept at most; those that would expire first go first."""
+    retention_bytes: Bytes = 4 * 1024**3
+    """Results and output of jobs that are kept at most, in bytes; ended jobs that would expire first go first."""
     tokens_file: File = None
     """File of token hashes (`longshore token new` writes it); without one everybody who reaches the port is admin."""
     auth: Literal["tokens", "kubernetes"] = "tokens"

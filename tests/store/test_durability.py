@@ -13,7 +13,7 @@ import pytest
 
 from longshore.errors import StartError, StoreCorrupt, StoreUnavailable, StoreUnsupported
 from longshore.store.ledger import Batch, DeliveryRow, EventRow, KeyRow
-from longshore.store.sqlite import ledger as module
+from longshore.store.sqlite import retention as module
 from longshore.store.sqlite.files import mount_type
 from longshore.store.sqlite.ledger import SqliteLedger
 from longshore.store.sqlite.schema import APPLICATION_ID, MIGRATIONS, migrate

@@ -11,6 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from longshore.store.ledger import Batch, ChangeRow, ClaimRow, EndRow, EventRow, KeyRow, Standing
 from longshore.store.sqlite.ledger import SqliteLedger
+from longshore.store.sqlite.tally import Tally
 from store_rows import make_claim, make_end, make_item_end, make_job
 
 TERMINAL = ("Succeeded", "Failed", "Cancelled")
@@ -139,7 +140,17 @@ class TurnsAgainstModel(RuleBasedStateMachine):
                 rows.append(row._replace(standing=row.standing._replace(redrives=job.redrives)))
             else:
                 phase = data.draw(st.sampled_from([*TERMINAL, "Pending"]))
-                rows.append(make_end(uid, job.attempts - late, phase, log=bool(late), redrives=job.redrives))
+                result = b"[1, 2, 3]" if phase == "Succeeded" else None
+                rows.append(
+                    make_end(
+                        uid,
+                        job.attempts - late,
+                        phase,
+                        log=data.draw(st.booleans()),
+                        redrives=job.redrives,
+                        result=result,
+                    )
+                )
         return rows
 
     def some(self, data: st.DataObject) -> list[str]:
@@ -212,6 +223,11 @@ class TurnsAgainstModel(RuleBasedStateMachine):
         assert set(self.model.jobs) == {uid for (uid,) in db.execute("SELECT uid FROM labels JOIN jobs USING (seq)")}
         assert self.model.stones == {id for (id,) in db.execute("SELECT id FROM tombstones")}
         assert self.seq == self.ledger.last_seq() == db.execute("SELECT count(*) FROM keys").fetchone()[0]
+
+    @invariant()
+    def what_is_counted_is_what_a_recount_finds(self) -> None:
+        fresh = Tally(self.ledger._db)
+        assert (fresh.counts(), fresh.kept_bytes) == (self.ledger.counts(), self.ledger._tally.kept_bytes)
 
     @invariant()
     def live_jobs_come_oldest_first(self) -> None:

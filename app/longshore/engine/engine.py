@@ -20,6 +20,7 @@ from longshore.engine.loop import Loop, Timer
 from longshore.engine.metrics import gauge
 from longshore.engine.policies import Policies
 from longshore.engine.record import Recorder
+from longshore.engine.retention import Retention
 from longshore.engine.template import HandlerInfo
 from longshore.engine.turn import Refused, Turn
 from longshore.engine.webhooks import Outbox
@@ -33,8 +34,6 @@ from longshore.store.ledger import AttemptRow, Batch, DeliveryRow, Ledger, Store
 from longshore.store.port import JobDoc
 
 CLOCK_SECONDS = 30.0  # while a job waits for a time of day, the clock is looked at so often: somebody may set it
-SWEEP_SECONDS = 600.0  # old keys, tombstones and events go so often
-REMOVE_SECONDS = 0.05  # between two rounds of removing expired jobs
 
 
 class Engine(SlotHost):
@@ -76,8 +75,7 @@ class Engine(SlotHost):
         self._ended_now: list[Live] = []
         self._wake: Timer | None = None
         self._wake_at = 0.0
-        self._expiry: Timer | None = None
-        self._expiry_at = 0.0
+        self.retention = Retention(loop, self.turn, ledger, journal)
 
     def _policies_of_queues(self) -> dict[str, QueuePolicy]:
         policies = self.settings.queue_policies()
@@ -99,8 +97,7 @@ class Engine(SlotHost):
         self.outbox.add(self.ledger.deliveries())
         self.turn.urgent()
         self.turn.settle(quiet=True)
-        self._remove_expired()
-        self.loop.after(SWEEP_SECONDS, self._sweep)
+        self.retention.start()
         return lost
 
     def run(self, stop: Callable[[], bool]) -> None:
@@ -192,7 +189,7 @@ class Engine(SlotHost):
                 del self.just_ended[live.uid]
             self.waiters.wake(("change", live.uid))
             self.intake.dependency_ended(live, self.now())
-        self._plan_expiry(min((live.standing.expires_at or 0.0 for live in ended), default=None))
+        self.retention.ended(min((live.standing.expires_at or 0.0 for live in ended), default=None))
 
     def _attempts(self, live: Live, batch: Batch) -> list[AttemptRow]:
         if live.attempts == 1 and live.array is None:  # most jobs: the end that was just committed says it all
@@ -213,7 +210,7 @@ class Engine(SlotHost):
     def store_works(self) -> None:
         """What follows by itself from what is kept, and was taken back, follows now."""
         if not self.turn.failing:
-            self.intake.look_again(self.now())
+            self.intake.again.look(self.now())
 
     # -- what the pool calls ---------------------------------------------------------------------------------
 
@@ -269,43 +266,14 @@ class Engine(SlotHost):
                 self._watch_start(live, when)
                 return
             if self.turn.failing:  # nothing starts meanwhile, and nothing can be decided
-                self.intake.again(lambda _now: look())
+                self.intake.again.add(lambda _now: look())
                 return
             text = f"it had not started {when - live.ready_at:g} seconds after it could have"
-            self.turn.undo(lambda: self.intake.again(lambda _now: look()))
+            self.turn.undo(lambda: self.intake.again.add(lambda _now: look()))
             self.recorder.fail(live, Reason.STARTED_TOO_LATE, text, self.now())
             self.turn.urgent()
 
         self.loop.after(min(CLOCK_SECONDS, max(0.0, when - self.now())), look)
-
-    def _plan_expiry(self, when: float | None) -> None:
-        """Look at expired jobs at ``when``, unless that is planned for earlier."""
-        if when is None or (self._expiry is not None and self._expiry_at <= when):
-            return
-        if self._expiry is not None:
-            self._expiry.cancel()
-        self._expiry_at = when
-        self._expiry = self.loop.after(min(SWEEP_SECONDS, max(0.0, when - self.now())), self._remove_expired)
-
-    def _remove_expired(self) -> None:
-        self._expiry = None
-        now = self.now()
-        found = self.ledger.expired(now)
-        self.turn.batch.removed += [(uid, id, now) for uid, id in found]
-        if found:
-            self.turn.urgent()
-            self._plan_expiry(now + REMOVE_SECONDS)
-        else:
-            self._plan_expiry(self.ledger.next_expiry())
-
-    def _sweep(self) -> None:
-        try:
-            while self.ledger.trim(self.now()) >= 500:
-                pass
-        except StoreUnavailable as error:
-            self.journal("trim_failed", level="warning", detail=error.message)
-        self._remove_expired()
-        self.loop.after(SWEEP_SECONDS, self._sweep)
 
     # -- drain -----------------------------------------------------------------------------------------------
 

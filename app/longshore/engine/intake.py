@@ -5,10 +5,11 @@ from typing import cast
 
 import orjson
 
+from longshore.engine.again import Again
 from longshore.engine.attempt import AttemptKey
 from longshore.engine.board import Board, start_after_seconds
 from longshore.engine.events import Events
-from longshore.engine.live import Live, Spec, new_uid
+from longshore.engine.live import Live, Spec, new_row
 from longshore.engine.record import Recorder, lost
 from longshore.engine.turn import Turn
 from longshore.errors import Conflict, Draining, InvalidRequest, QueueFull, QuotaExceeded, UnknownQueue
@@ -34,8 +35,7 @@ class Intake:
         self.closed = False
         """Whether the service drains and takes nothing new."""
         self.pending_bytes = 0
-        self._again: list[Callable[[float], None]] = []
-        """What was decided about waiting jobs by itself, and was taken back with its turn: to be looked at again."""
+        self.again = Again()
 
     # -- submit ----------------------------------------------------------------------------------------------
 
@@ -51,7 +51,7 @@ class Intake:
         if len(self._board.by_uid) + len(jobs) > self._max_pending or self.pending_bytes > self._max_bytes:
             raise QueueFull(retry_after=FULL_RETRY_SECONDS)
         now = self._now()
-        rows = [_row(job, now) for job in jobs]
+        rows = [new_row(job, now) for job in jobs]
         known = [self._existing(row, named=bool(job[1])) for row, job in zip(rows, jobs, strict=True)]
         self._check_names(rows)
         self._check_queues([row for row, found in zip(rows, known, strict=True) if not found])
@@ -197,7 +197,7 @@ class Intake:
             return  # it was redriven meanwhile: they wait for how that ends
         dependents = self._board.dependents(ended.id)
         if dependents and ended.standing.phase != Phase.SUCCEEDED:
-            self._turn.undo(lambda: self.again(lambda now: self.dependency_ended(ended, now)))
+            self._turn.undo(lambda: self.again.add(lambda now: self.dependency_ended(ended, now)))
         for live in dependents:
             if ended.standing.phase == Phase.SUCCEEDED:
                 self._board.prerequisites.met(live.uid, ended.id)
@@ -209,16 +209,6 @@ class Intake:
             elif not Phase(live.standing.phase).terminal:
                 text = obstruction(ended.id, Phase(ended.standing.phase))
                 self._recorder.fail(live, Reason.DEPENDENCY_FAILED, text, now)
-
-    def again(self, decide: Callable[[float], None]) -> None:
-        """Call ``decide(now)`` as soon as the disk works; it was taken back, or could not be decided meanwhile."""
-        self._again.append(decide)
-
-    def look_again(self, now: float) -> None:
-        """Decide anew what a refused turn took back and nobody asks for a second time."""
-        again, self._again = self._again, []
-        for decide in again:
-            decide(now)
 
     # -- redrive ---------------------------------------------------------------------------------------------
 
@@ -285,7 +275,7 @@ class Intake:
             return
         self._enter(live, spec, now, resumed=True)
         if Phase(live.standing.phase).terminal:
-            self._turn.undo(lambda: self.again(lambda now: self._take_up(live, spec, now)))
+            self._turn.undo(lambda: self.again.add(lambda now: self._take_up(live, spec, now)))
 
     def _resume_array(self, live: Live, array: ArrayState, spec: Spec, now: float) -> int:
         array.restore(ItemsStatus.model_validate_json(live.standing.items or b"{}", by_alias=True))
@@ -307,19 +297,3 @@ class Intake:
         if not running:
             self._take_up(live, spec, now)
         return len(running)
-
-
-def _compact(data: bytes) -> bytes:
-    """A copy of its own size: orjson's buffer is 4 KiB at least, and waiting jobs are many."""
-    return bytes(memoryview(data))
-
-
-def _row(job: list[object], now: float) -> JobRow:
-    id, _named, spec, fingerprint, labels, traceparent, source = job
-    fields = cast("Spec", spec)
-    return JobRow(
-        uid=new_uid(), id=str(id), spec=_compact(orjson.dumps(fields)), queue=str(fields.get("queue") or "default"),
-        handler=str(fields.get("handler") or ""), priority=cast("int", fields.get("priority") or 0), created_at=now,
-        labels=cast("dict[str, str]", labels or {}), fingerprint=str(fingerprint), traceparent=str(traceparent),
-        source=str(source), array="items" in fields or "count" in fields,
-    )  # fmt: skip

@@ -1,6 +1,7 @@
 """A job that has not ended, as the engine holds it in memory."""
 
 import secrets
+from typing import cast
 
 import orjson
 
@@ -68,3 +69,20 @@ def new_uid() -> str:
     """A random UUID (version 4), as the API server gives to objects."""
     text = secrets.token_hex(16)
     return f"{text[:8]}-{text[8:12]}-4{text[13:16]}-a{text[17:20]}-{text[20:]}"
+
+
+def _compact(data: bytes) -> bytes:
+    """A copy of its own size: orjson's buffer is 4 KiB at least, and waiting jobs are many."""
+    return bytes(memoryview(data))
+
+
+def new_row(job: list[object], now: float) -> JobRow:
+    """The row of a job that comes in, as the api sends it: id, named, spec, fingerprint, labels, traceparent, source."""
+    id, _named, spec, fingerprint, labels, traceparent, source = job
+    fields = cast("Spec", spec)
+    return JobRow(
+        uid=new_uid(), id=str(id), spec=_compact(orjson.dumps(fields)), queue=str(fields.get("queue") or "default"),
+        handler=str(fields.get("handler") or ""), priority=cast("int", fields.get("priority") or 0), created_at=now,
+        labels=cast("dict[str, str]", labels or {}), fingerprint=str(fingerprint), traceparent=str(traceparent),
+        source=str(source), array="items" in fields or "count" in fields,
+    )  # fmt: skip

@@ -19,8 +19,9 @@ class Service(Parent):
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)
         self.ledger = SqliteLedger(
-            settings.database, synchronous=settings.synchronous, retention_jobs=settings.retention_jobs
-        )
+            settings.database, synchronous=settings.synchronous, retention_jobs=settings.retention_jobs,
+            retention_bytes=settings.retention_bytes,
+        )  # fmt: skip
         if self.ledger.exposed:
             self.journal("data_dir_open", level="warning", detail=self.ledger.exposed)
         self.engine = Engine(self.loop, settings, self.ledger, self.journal, self._children)

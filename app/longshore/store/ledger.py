@@ -254,16 +254,32 @@ class Ledger(Protocol):
     def deliveries(self) -> list[DeliveryRow]: ...
     def queues(self) -> dict[str, bytes]: ...
     def expired(self, now: float, *, limit: int = 500) -> list[tuple[str, str]]:
-        """(uid, id) of ended jobs past their time, or beyond the number that is kept."""
+        """(uid, id) of ended jobs past their time, or beyond the number or the bytes that are kept: the work of one round.
+
+        Those whose time comes first go first.
+        """
+        ...
+
+    @property
+    def overfull(self) -> bool:
+        """Whether more ended jobs, or more bytes of results and output, are kept than should be."""
+        ...
+
+    def lighten(self, now: float) -> bool:
+        """Drop a part of the output of the next job to go when it has more than a round can remove; False when it has not."""
         ...
 
     def next_expiry(self) -> float | None: ...
     def trim(self, now: float, *, limit: int = 500) -> int:
-        """Forget old idempotency keys, tombstones and events; how many rows went."""
+        """Forget old idempotency keys, tombstones and events, so many of each at most; how many rows went."""
+        ...
+
+    def shrink(self) -> bool:
+        """Give free pages back to the file system for a moment; whether there is more to give."""
         ...
 
     def counts(self) -> dict[str, int]:
-        """Number of kept jobs by phase."""
+        """Number of kept jobs by phase; costs nothing."""
         ...
 
     def close(self) -> None: ...

@@ -8,7 +8,6 @@ from typing import Any, Protocol, TypeVar
 
 import orjson
 
-from longshore.errors import StoreCorrupt, StoreUnavailable, StoreUnsupported
 from longshore.store.ledger import (
     AttemptRow,
     Batch,
@@ -26,27 +25,13 @@ from longshore.store.ledger import (
     kept_of,
 )
 from longshore.store.sqlite import statements as sql
-from longshore.store.sqlite.files import (
-    Lock,
-    close_to_others,
-    create_private,
-    refuse_foreign,
-    refuse_network,
-)
-from longshore.store.sqlite.schema import APPLICATION_ID, check, migrate
+from longshore.store.sqlite.files import Lock, refuse_foreign, refuse_network
+from longshore.store.sqlite.opening import open_database
+from longshore.store.sqlite.retention import Retention, unwritable
+from longshore.store.sqlite.schema import APPLICATION_ID
+from longshore.store.sqlite.tally import Tally
 
 NO_ITEM = -1  # `idx` of an attempt that belongs to no item: NULL would not do in a primary key
-KEY_SECONDS = 24 * 3600.0
-TOMBSTONE_SECONDS = 7 * 86_400.0
-MAX_TOMBSTONES = 200_000
-MAX_EVENTS = 100_000
-
-# A damaged page is found at start up to this size; checking more would hold up a restart for seconds.
-CHECKED_BYTES = 256 * 1024 * 1024
-
-# Whoever else locks the file (a shell, a VACUUM) holds up the engine's only thread for so long; then the write is refused
-# as by a full disk, and tried again.
-BUSY_MILLISECONDS = 50
 
 _Row = TypeVar("_Row", EndRow, ClaimRow)
 # What one row is the cause of, and not the disk: a number beyond 64 bits, text that is no UTF-8, a value too large.
@@ -62,21 +47,24 @@ class _Each(Protocol):
 Refused = set[tuple[str, int | None, int]]
 
 
-class SqliteLedger:
+class SqliteLedger(Retention):
     """``store.ledger.Ledger`` over a file. Raises StoreCorrupt, StoreLocked, StoreUnsupported when it cannot open it."""
 
-    def __init__(self, path: Path, *, synchronous: str = "full", retention_jobs: int = 100_000) -> None:
+    def __init__(self, path: Path, *, synchronous: str = "full", retention_jobs: int = 100_000,
+                 retention_bytes: int = 4 * 1024**3) -> None:  # fmt: skip
         self._path = path
-        self._retention_jobs = retention_jobs
+        self._retention_jobs, self._retention_bytes = retention_jobs, retention_bytes
         self._durable = synchronous.upper()
         refuse_network(path.parent)
         refuse_foreign(path)
         self._lock = Lock(path.with_name(path.name + ".lock"))
         try:
-            self._db, self.exposed = _open(path)
+            self._db, self.exposed = open_database(path)
+            self._tally = Tally(self._db)
         except BaseException:
             self._lock.release()
             raise
+        self._shrinks = self._pragma("auto_vacuum") == 2
         self._level = ""
 
     # -- writing ---------------------------------------------------------------------------------------------
@@ -94,10 +82,11 @@ class SqliteLedger:
                 self._db.execute("BEGIN IMMEDIATE")
                 refused = self._apply(batch, self._one_by_one) or set()
             self._db.execute("COMMIT")
+            self._tally.keep()
         except (sqlite3.Error, *_OF_A_ROW) as error:
             with contextlib.suppress(sqlite3.Error):  # nothing was begun, or SQLite has rolled back by itself
                 self._db.execute("ROLLBACK")
-            raise _unwritable(error) from error
+            raise unwritable(error) from error
         return refused
 
     def probe(self) -> None:
@@ -107,7 +96,7 @@ class SqliteLedger:
             # The page is written, whatever it said before.
             self._db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         except sqlite3.Error as error:
-            raise _unwritable(error) from error
+            raise unwritable(error) from error
 
     def _synchronous(self, level: str) -> None:
         # Claims may skip the fsync; the next full commit brings the whole log to the disk, claims included.
@@ -117,9 +106,11 @@ class SqliteLedger:
 
     def _apply(self, batch: Batch, each: "_Each") -> Refused | None:
         """Write the batch; what was refused, or None when ``each`` cannot tell."""
-        many = self._db.executemany
+        many, tally = self._db.executemany, self._tally
+        tally.begin()
         if batch.jobs:
             self._insert_jobs(batch.jobs)
+            tally.move("", "Pending", len(batch.jobs))
         if batch.keys:
             many(sql.INSERT_KEY, [(k.key, k.fingerprint, orjson.dumps(k.ids).decode(), k.at) for k in batch.keys])
         # Ends first: a wish is decided on what the attempts before it came to, never the other way round.
@@ -129,7 +120,9 @@ class SqliteLedger:
         for change in batch.changes:
             done = self._db.execute(sql.CHANGE_JOB, (*_standing(change.standing), change.uid, change.from_phase,
                                                      change.standing.phase, change.standing.redrives)).rowcount  # fmt: skip
-            if not done:
+            if done:
+                tally.move(change.from_phase, change.standing.phase)
+            else:
                 refused.add((change.uid, None, 0))
         if batch.items:
             many(sql.PUT_ITEM, batch.items)
@@ -148,7 +141,7 @@ class SqliteLedger:
         if batch.delivered:
             many(sql.DELETE_DELIVERY, [(id,) for id in batch.delivered])
         if batch.removed:
-            many(sql.DELETE_JOB, [(uid,) for uid, _, _ in batch.removed])
+            self._remove([uid for uid, _, _ in batch.removed])
             many(sql.INSERT_TOMBSTONE, [(id, uid, at, uid) for uid, id, at in batch.removed])
         return refused
 
@@ -159,6 +152,13 @@ class SqliteLedger:
         labels = [(key, value, job.uid) for job in jobs for key, value in job.labels.items()]
         if labels:
             self._db.executemany(sql.INSERT_LABEL, labels)
+
+    def _remove(self, uids: Sequence[str]) -> None:
+        for uid in uids:
+            found = self._db.execute(sql.WEIGH_JOB, (uid,)).fetchone()
+            if found is not None and self._db.execute(sql.DELETE_JOB, (uid,)).rowcount:
+                self._tally.move(found[0], "")
+                self._tally.weigh(-found[1])
 
     @staticmethod
     def _at_once(rows: list[_Row], apply: Callable[[list[_Row]], bool]) -> Refused | None:
@@ -180,10 +180,16 @@ class SqliteLedger:
             return False
         items = [c for c in claims if c.idx is not None]
         if not items:
+            self._tally.move("Pending", "Running", len(plain))
             return True
+        uids = tuple({c.uid for c in items})
+        new = self._db.execute(sql.COUNT_PENDING.format(", ".join("?" * len(uids))), uids).fetchone()[0]
         jobs = self._db.executemany(sql.CLAIM_ARRAY, [(c.worker, c.at, c.uid) for c in items]).rowcount
         done = self._db.executemany(sql.CLAIM_ITEM, [(c.uid, c.idx, c.number) for c in items]).rowcount
-        return jobs == done == len(items)
+        if not jobs == done == len(items):
+            return False
+        self._tally.move("Pending", "Running", len(plain) + new)
+        return True
 
     def _apply_ends(self, ends: list[EndRow]) -> bool:
         plain = [(*_standing(e.standing), e.uid, e.number) for e in ends if e.idx is None]
@@ -199,6 +205,11 @@ class SqliteLedger:
         logs = [(e.log.uid, _idx(e.log.idx), *e.log[2:]) for e in ends if e.log is not None]
         if logs:
             self._db.executemany(sql.INSERT_LOG, logs)
+        for e in ends:
+            self._tally.move("Running", e.standing.phase)
+            kept = e.standing.result if e.item is None else e.item.result
+            if kept is not None or e.log is not None:
+                self._tally.weigh(len(kept or b"") + (len(e.log.head) + len(e.log.tail) if e.log is not None else 0))
         return True
 
     def _apply_item_ends(self, ends: list[EndRow]) -> bool:
@@ -271,31 +282,13 @@ class SqliteLedger:
         """Run-time overrides by queue."""
         return {name: bytes(body) for name, body in self._db.execute("SELECT name, overrides FROM queues")}
 
-    def expired(self, now: float, *, limit: int = 500) -> list[tuple[str, str]]:
-        """See ``Ledger.expired``."""
-        found = self._db.execute(sql.SELECT_EXPIRED, (now, limit)).fetchall()
-        if len(found) < limit:
-            found += self._db.execute(sql.SELECT_SURPLUS, (self._retention_jobs, limit - len(found))).fetchall()
-        return list(dict.fromkeys((uid, id) for uid, id in found))
-
     def next_expiry(self) -> float | None:
         """When the next ended job may be removed."""
         return self._db.execute("SELECT min(expires_at) FROM jobs WHERE expires_at IS NOT NULL").fetchone()[0]  # type: ignore[no-any-return]  # REAL or NULL
 
-    def trim(self, now: float, *, limit: int = 500) -> int:
-        """See ``Ledger.trim``."""
-        try:
-            gone = self._db.execute(sql.TRIM_KEYS, (now - KEY_SECONDS, limit)).rowcount
-            gone += self._db.execute(sql.TRIM_TOMBSTONES, (now - TOMBSTONE_SECONDS, MAX_TOMBSTONES, limit)).rowcount
-            gone += self._db.execute(sql.TRIM_EVENTS, (MAX_EVENTS, limit)).rowcount
-            self._db.execute("PRAGMA incremental_vacuum(200)").fetchall()
-        except sqlite3.Error as error:
-            raise _unwritable(error) from error
-        return gone
-
     def counts(self) -> dict[str, int]:
-        """Number of kept jobs by phase."""
-        return dict(self._db.execute("SELECT phase, count(*) FROM jobs GROUP BY phase").fetchall())
+        """See ``Ledger.counts``."""
+        return self._tally.counts()
 
     def close(self) -> None:
         """Write the log back into the file and let go of it."""
@@ -304,39 +297,6 @@ class SqliteLedger:
             self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         self._db.close()
         self._lock.release()
-
-
-def _open(path: Path) -> tuple[sqlite3.Connection, str]:
-    """The connection, and what others can still reach of the files (``close_to_others``)."""
-    create_private(path)
-    try:
-        db = sqlite3.connect(path, isolation_level=None, timeout=5.0, cached_statements=256)
-    except sqlite3.Error as error:
-        raise StoreUnsupported(f"cannot open {path}: {error}") from error
-    try:
-        if not path.stat().st_size:
-            db.execute("PRAGMA auto_vacuum = INCREMENTAL")
-        elif path.stat().st_size <= CHECKED_BYTES and db.execute("PRAGMA quick_check(1)").fetchone() != ("ok",):
-            raise sqlite3.DatabaseError("its check fails")
-        check(db)  # before anything is written to a file that may be somebody else's
-        exposed = close_to_others(path)
-        db.execute("PRAGMA journal_mode = WAL")
-        db.execute("PRAGMA foreign_keys = ON")
-        db.execute("PRAGMA journal_size_limit = 67108864")
-        db.execute("PRAGMA temp_store = MEMORY")
-        migrate(db)
-        db.execute(f"PRAGMA busy_timeout = {BUSY_MILLISECONDS}")
-    except sqlite3.DatabaseError as error:
-        db.close()
-        if isinstance(error, sqlite3.OperationalError):
-            raise StoreUnsupported(f"cannot use {path}: {error}") from error
-        raise StoreCorrupt(
-            f"{path} is damaged ({error}); it was left as it is. Restore a copy or move it away to begin anew"
-        ) from error
-    except BaseException:
-        db.close()
-        raise
-    return db, exposed
 
 
 def _standing(standing: Standing) -> tuple[object, ...]:
@@ -366,7 +326,3 @@ def _applied(apply: Callable[[list[_Row]], bool], row: _Row) -> bool:
         return apply([row])
     except _OF_A_ROW:
         return False
-
-
-def _unwritable(error: Exception) -> StoreUnavailable:
-    return StoreUnavailable(f"the store does not take writes now: {error}", retry_after=5)

@@ -59,9 +59,21 @@ SELECT_LOG = """SELECT number, head, tail, total FROM logs WHERE uid = ? AND idx
 SELECT_EVENTS = "SELECT seq, uid, id, type, at, data FROM events WHERE seq > ? ORDER BY seq LIMIT ?"
 SELECT_EVENTS_OF = "SELECT seq, uid, id, type, at, data FROM events WHERE uid = ? AND seq > ? ORDER BY seq LIMIT ?"
 SELECT_DELIVERIES = "SELECT id, uid, url, secret_ref, body, attempts, next_at, last_error FROM outbox ORDER BY next_at"
-SELECT_EXPIRED = "SELECT uid, id FROM jobs WHERE expires_at <= ? ORDER BY expires_at LIMIT ?"
-SELECT_SURPLUS = """SELECT uid, id FROM jobs WHERE expires_at IS NOT NULL AND seq <= (
-  SELECT seq FROM jobs WHERE expires_at IS NOT NULL ORDER BY seq DESC LIMIT 1 OFFSET ?) ORDER BY seq LIMIT ?"""
+_WEIGHT = """coalesce(length(result), 0)
+  + (SELECT coalesce(sum(length(head) + length(tail)), 0) FROM logs WHERE logs.uid = jobs.uid)
+  + (SELECT coalesce(sum(length(items.result)), 0) FROM items WHERE items.uid = jobs.uid)"""
+SELECT_OLDEST = f"""SELECT uid, id, expires_at, {_WEIGHT} FROM jobs WHERE expires_at IS NOT NULL
+  ORDER BY expires_at LIMIT ?"""
+WEIGH_JOB = f"SELECT phase, {_WEIGHT} FROM jobs WHERE uid = ?"
+DELETE_LOGS = "DELETE FROM logs WHERE rowid IN (SELECT rowid FROM logs WHERE uid = ? LIMIT ?)"
+CLEAR_RESULTS = """UPDATE items SET result = NULL WHERE (uid, idx) IN (
+  SELECT uid, idx FROM items WHERE uid = ? AND result IS NOT NULL LIMIT ?)"""
+COUNT_PHASES = "SELECT phase, count(*) FROM jobs GROUP BY phase"
+COUNT_PENDING = "SELECT count(*) FROM jobs WHERE uid IN ({}) AND phase = 'Pending'"
+# Lengths stand in the heads of rows: no page of a result or an output is read for them.
+COUNT_BYTES = """SELECT (SELECT coalesce(sum(length(result)), 0) FROM jobs)
+  + (SELECT coalesce(sum(length(head) + length(tail)), 0) FROM logs)
+  + (SELECT coalesce(sum(length(result)), 0) FROM items)"""
 
 TRIM_KEYS = "DELETE FROM keys WHERE key IN (SELECT key FROM keys WHERE at < ? ORDER BY at LIMIT ?)"
 TRIM_TOMBSTONES = """DELETE FROM tombstones WHERE seq IN (SELECT seq FROM tombstones WHERE at < ?
