@@ -11,6 +11,7 @@ from longshore.job.status import Outcome
 from longshore_operator import gauges, overview, recover
 from longshore_operator.attempts_client import AttemptsClient
 from longshore_operator.collect import Collector
+from longshore_operator.contain import one_object
 from longshore_operator.desk import Desk
 from longshore_operator.dispatch import Dispatcher
 from longshore_operator.errors import KubeError, KubeUnavailable
@@ -61,7 +62,7 @@ class Operator:
         self.pools = Pools(self.desk, self.client, self.workers_client, self.metrics.registry, on=settings.scaling, coming=self.schedules.coming, log=self.journal)  # fmt: skip
         self.workers = Workers(self.desk, self.workers_client, self.recorder, now=time.time, stir=self._stir, ran=self.pools.ran, log=self.journal)  # fmt: skip
         self.dispatcher = Dispatcher(self.desk, self.workers_client, now=time.time, started=self._started, returned=self._returned,
-                                     long=self.recorder.running_for_long, log=self.journal)  # fmt: skip
+                                     long=self.recorder.running_for_long, refused=self._refused, log=self.journal)  # fmt: skip
         self.overdue = Overdue(self.desk, self.recorder, grace_seconds=settings.unknown_handler_seconds, now=time.time)
         self.jobs = Jobs(self.desk, self.client, self.recorder, self.workers, self.overdue, now=time.time,
                          stir=self._stir, log=self.journal)  # fmt: skip
@@ -168,7 +169,8 @@ class Operator:
         await self.workers.all_heard(ADOPT_SECONDS)
         self.jobs.leading = self.queues.leading = True
         for job, attempt in list(self.desk.unplaced()):
-            self.recorder.attempt_lost(job, attempt, "no worker knows it")
+            with one_object("job", job.namespace, job.name):
+                self.recorder.attempt_lost(job, attempt, "no worker knows it")
         for job in list(self.desk.jobs.values()):
             self.jobs.take_up(job)
         for line in self.desk.lines.values():
@@ -261,8 +263,12 @@ class Operator:
         else:
             self.metrics.retried()
 
+    def _refused(self, job: Job, why: str) -> None:
+        self.jobs.refuse(job, why)
+
     def _ended(self, job: Job) -> None:
-        self.collector.ended(job.resource())
+        with one_object("job", job.namespace, job.name):
+            self.collector.ended(job.resource())
         self.jobs.ended(job)
 
     def _overtaken(self, job: Job, resource: Json | None) -> None:

@@ -15,6 +15,7 @@ from datetime import datetime
 from typing import Final, NamedTuple
 
 from longshore.job.status import TERMINAL, Phase
+from longshore_operator.contain import named, one_object
 from longshore_operator.errors import KubeError, KubeUnavailable
 from longshore_operator.kube.client import Json, KubeClient, path_of
 
@@ -76,8 +77,10 @@ class Collector:
 
     def ended(self, job: Json) -> None:
         """A Job resource with its end, on record just now or found by a sweep."""
-        self._finished(job)
-        self._consider(job)
+        with one_object("job", *named(job)):
+            self._finished(job)
+        with one_object("job", *named(job)):
+            self._consider(job)
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -135,7 +138,8 @@ class Collector:
     async def _settle(self, expiry: Expiry) -> None:
         job = None
         try:
-            job = await self._patiently(lambda: self._delete(expiry))
+            with one_object("job", expiry.namespace, expiry.name):
+                job = await self._patiently(lambda: self._delete(expiry))
         except KubeError as error:
             # Not again before the next sweep finds it.
             log.error("%s/%s cannot be deleted: %s", expiry.namespace, expiry.name, error,
@@ -144,7 +148,8 @@ class Collector:
             self._places.release()
             self._known.discard(expiry.uid)
         if job is not None:
-            self._consider(job)
+            with one_object("job", expiry.namespace, expiry.name):
+                self._consider(job)
 
     async def _patiently(self, step: Callable[[], Awaitable[Json | None]]) -> Json | None:
         while True:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 from longshore.job.dependencies import Prospect, obstruction, prospect
 from longshore.job.status import Phase, Reason
+from longshore_operator.contain import one_object
 from longshore_operator.desk import Desk
 from longshore_operator.errors import KubeError, KubeUnavailable
 from longshore_operator.job import Job, seconds
@@ -58,7 +59,15 @@ class Dependencies:
                 spawn(self._look(dependent, (job.name,)))
 
     async def _look(self, job: Job, names: tuple[str, ...]) -> None:
-        """Names that are not on the desk are read once."""
+        """Names that are not on the desk are read once; what cannot be read at all fails the job that waits for it."""
+
+        def refuse(why: str) -> None:
+            self._recorder.end(job, Phase.FAILED, Reason.DEPENDENCY_FAILED, why)
+
+        with one_object("job", job.namespace, job.name, refuse=refuse):
+            await self._look_at(job, names)
+
+    async def _look_at(self, job: Job, names: tuple[str, ...]) -> None:
         for name in names:
             other = self._desk.named(job.namespace, name)
             if other is not None and (not other.phase.terminal or other.redriving):

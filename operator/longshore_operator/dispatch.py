@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections import defaultdict
 from collections.abc import Callable
+from functools import partial
 
 from pydantic import ValidationError
 
@@ -11,6 +12,7 @@ from longshore.job.attempts import MAX_ATTEMPTS, HandlerDefaults, Offer, Taken, 
 from longshore.job.spec import item_args
 from longshore.job.status import Phase
 from longshore_operator.attempts_client import AttemptsClient, WorkerRefused, readable
+from longshore_operator.contain import one_object
 from longshore_operator.desk import Busy, Desk, Worker
 from longshore_operator.errors import WorkerUnreachable
 from longshore_operator.job import Attempt, Job
@@ -28,9 +30,10 @@ class Dispatcher:
 
     def __init__(self, desk: Desk, client: AttemptsClient, *, now: Callable[[], float],
                  started: Callable[[Job, Attempt], None], returned: Callable[[Job], None], long: Callable[[Job], None],
-                 log: Callable[..., None]) -> None:  # fmt: skip
+                 refused: Callable[[Job, str], None], log: Callable[..., None]) -> None:  # fmt: skip
         self._desk, self._client, self._now = desk, client, now
         self._started, self._returned, self._long, self._log = started, returned, long, log
+        self._refused = refused
         self._stirred = asyncio.Event()
         self.on = False
         """Whether attempts are started: only the leader does, after it has asked all workers what they hold."""
@@ -59,14 +62,19 @@ class Dispatcher:
         busy: Busy = defaultdict(set)
         while free and (picked := self._desk.pick(now, busy, lambda job: self._choose(job, free))) is not None:
             job, worker = picked
-            free[worker] -= 1
-            if not free[worker]:
-                del free[worker]
-            batches.setdefault(worker, []).append(self._place(job, worker, now, clock))
+            with one_object("job", job.namespace, job.name, refuse=partial(self._refuse, job)):
+                batches.setdefault(worker, []).append(self._place(job, worker, now, clock))
+                free[worker] -= 1
+                if not free[worker]:
+                    del free[worker]
         for worker, placed in batches.items():
             for at in range(0, len(placed), MAX_ATTEMPTS):
                 spawn(self._offer(worker, placed[at : at + MAX_ATTEMPTS]))
         return self._desk.next_wake(now, busy) if free else None  # a slot that becomes free stirs
+
+    def _refuse(self, job: Job, why: str) -> None:
+        self._desk.leave(job)  # before anything else, or it would be picked again at once
+        self._refused(job, why)
 
     @staticmethod
     def _choose(job: Job, free: dict[Worker, int]) -> Worker | None:
@@ -76,11 +84,12 @@ class Dispatcher:
 
     def _place(self, job: Job, worker: Worker, now: float, clock: float) -> tuple[Job, Attempt, Offer]:
         index = job.array.next_index(now) if job.array is not None else None
-        job.attempts += 1
-        attempt = Attempt(job.attempts, index, now)
+        attempt = Attempt(job.attempts + 1, index, now)
         attempt.offered_at = clock
+        offer = _offer(job, attempt, self._timeout(job, worker))
+        job.attempts = attempt.number
         self._desk.begin(job, attempt, worker, now)
-        return job, attempt, _offer(job, attempt, self._timeout(job, worker))
+        return job, attempt, offer
 
     def _timeout(self, job: Job, worker: Worker) -> float | None:
         """Where the job is silent its handler's word holds, then its queue's."""
@@ -110,7 +119,8 @@ class Dispatcher:
         for (job, attempt, offer), said in zip(placed, answer.results, strict=False):
             if said.result in (Taken.ACCEPTED, Taken.KNOWN):
                 attempt.confirmed_at = clock
-                self._began(job, attempt)
+                with one_object("job", job.namespace, job.name):
+                    self._began(job, attempt)
             elif job.running.get(attempt.index) is attempt:
                 refused.append((job, attempt, offer))
                 if said.result is Taken.STALE:

@@ -1,6 +1,7 @@
 """A job as the operator holds it: what was asked for, what has been decided, what runs."""
 
 import re
+from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
@@ -97,13 +98,18 @@ class Job:
 
     @classmethod
     def unreadable(cls, resource: Json, error: Exception) -> "Job":
-        """One that can only fail, because its specification is refused; raises ValueError when even that is impossible."""
-        kept = {
-            name: value for name, value in resource["spec"].items() if name in ("cancel", "redrive", "webhook", TTL)
-        }
-        job = cls({**resource, "spec": {"handler": "none", **kept}})
-        job.invalid = refusal(error)
-        return job
+        """One that can only fail, because what it says is refused. As much of it is kept as can be read."""
+        spec, status = resource.get("spec") or {}, resource.get("status") or {}
+        plain = {name: status[name] for name in ("phase", "attempts", "redrives") if name in status}
+        for fields, state in (
+            (("cancel", "redrive", "webhook", TTL), status), (("cancel", "redrive", TTL), status), (("redrive",), plain),
+        ):  # fmt: skip
+            kept = {name: spec[name] for name in fields if name in spec}
+            with suppress(Exception):  # the webhook was it, or the status, which somebody wrote by hand
+                job = cls({**resource, "spec": {"handler": "none", **kept}, "status": state})
+                job.invalid = refusal(error)
+                return job
+        raise error
 
     def _take(self, status: Json) -> None:
         self.phase = Phase(status.get("phase", "Pending"))

@@ -5,6 +5,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 
 from longshore.job.status import Phase, Reason
+from longshore_operator.contain import named, one_object
 from longshore_operator.dependencies import Dependencies
 from longshore_operator.desk import Desk
 from longshore_operator.job import Attempt, Job, Json, grace
@@ -33,7 +34,22 @@ class Jobs:
     # -- events ----------------------------------------------------------------------------------------------
 
     def seen(self, resource: Json) -> bool:
-        """A Job that is there, as a watch or a list shows it; whether that is news."""
+        """A Job that is there, as a watch or a list shows it; whether that is news. One that cannot be handled is failed."""
+        with one_object("job", *named(resource), refuse=lambda why: self._refused(resource, why)):
+            return self._seen(resource)
+        return False
+
+    def _refused(self, resource: Json, why: str) -> None:
+        job = self._desk.jobs.get(resource["metadata"]["uid"])
+        if job is not None and self.leading:
+            self.refuse(job, why)
+
+    def refuse(self, job: Job, why: str) -> None:
+        """Something in it cannot be handled: it ends, whatever it waits for."""
+        if not job.phase.terminal:
+            self._recorder.end(job, Phase.FAILED, Reason.INVALID_SPEC, why)
+
+    def _seen(self, resource: Json) -> bool:
         meta = resource["metadata"]
         if meta["uid"] in self._over:  # an event, or a page of a list, from before its end
             return False
@@ -53,7 +69,7 @@ class Jobs:
             return False
         try:
             job = Job(resource)
-        except (ValueError, TypeError) as error:  # pydantic's refusals, and what is too deep even to be written
+        except Exception as error:  # pydantic's refusals, what is too deep to be written, and what nobody thought of
             job = Job.unreadable(resource, error)
         job.seen = version
         self._desk.add(job)
@@ -68,6 +84,10 @@ class Jobs:
 
     def take_up(self, job: Job) -> None:
         """Put a job where it belongs; the leader does so for every job that it sees first."""
+        with one_object("job", job.namespace, job.name, refuse=lambda why: self.refuse(job, why)):
+            self._take_up(job)
+
+    def _take_up(self, job: Job) -> None:
         if job.phase is Phase.FAILED:
             if not job.redriving:
                 return
@@ -174,7 +194,8 @@ class Jobs:
 
     def ended(self, job: Job) -> None:
         """Its end is on record."""
-        self._dependencies.ended(job)
+        with one_object("job", job.namespace, job.name):
+            self._dependencies.ended(job)
         if job.phase is not Phase.FAILED:
             self._remember(job.uid)
             self._desk.drop(job)

@@ -11,6 +11,7 @@ from typing import Any
 
 import kopf
 
+from longshore_operator.contain import named, one_object
 from longshore_operator.job import Json
 from longshore_operator.kube.client import GROUP, VERSION
 from longshore_operator.kube.config import KubeConfig
@@ -84,7 +85,9 @@ class Watches:
         async def handle(event: Any, **_: Any) -> None:
             self.heard_at[kind] = time.monotonic()
             self.missed_at.pop(kind, None)
-            edge(event["type"], dict(event["object"]))
+            resource = dict(event["object"])
+            with one_object(kind, *named(resource)):
+                edge(event["type"], resource)
 
         if kind == PODS:
             kopf.on.event("", "v1", PODS, registry=registry, id=kind)(handle)

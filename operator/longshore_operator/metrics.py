@@ -21,6 +21,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from longshore.job.status import Outcome, Reason
+from longshore_operator.contain import CONTAINED
 
 MAX_QUEUES: Final = 200
 MAX_REASONS: Final = 32
@@ -67,6 +68,7 @@ class OperatorMetrics:
         PlatformCollector(registry=self.registry)
         GCCollector(registry=self.registry)
         self.registry.register(_Desk(snapshot, max_queues))
+        self.registry.register(CONTAINED)
         self._reasons: set[str] = {
             Reason.WORKER_LOST,
             Reason.DRAINED,

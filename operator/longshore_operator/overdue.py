@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from longshore.job.status import Phase, Reason
 from longshore.job.waiting import Held
+from longshore_operator.contain import one_object
 from longshore_operator.desk import Desk
 from longshore_operator.job import Job
 from longshore_operator.record import Recorder
@@ -43,11 +44,15 @@ class Overdue:
             job = self._desk.jobs.get(heapq.heappop(self._starts)[1])
             if job is None or job.phase.terminal or job.attempts or job.redrives or self._desk.waits_for(job):
                 continue
-            if _deadline(job) > now:  # it has become able to start later than it seemed
-                self.watch(job)
-                continue
-            text = f"it had not started {job.start_deadline:g} seconds after it could have"
-            self._recorder.end(job, Phase.FAILED, Reason.STARTED_TOO_LATE, text)
+            with one_object("job", job.namespace, job.name):
+                self._look_at_start(job, now)
+
+    def _look_at_start(self, job: Job, now: float) -> None:
+        if _deadline(job) > now:  # it has become able to start later than it seemed
+            self.watch(job)
+            return
+        text = f"it had not started {job.start_deadline:g} seconds after it could have"
+        self._recorder.end(job, Phase.FAILED, Reason.STARTED_TOO_LATE, text)
 
     def _look_at_handlers(self, elapsed: float) -> None:
         held = [self._desk.jobs[uid] for line in self._desk.lines.values() for uid in line.held(Held.HANDLER)]
@@ -61,7 +66,8 @@ class Overdue:
                 job = self._desk.jobs[uid]
                 what = f"knows the handler {job.handler}" if job.handler else "runs commands"
                 text = f"no worker of queue {job.queue} {what}"
-                self._recorder.end(job, Phase.FAILED, Reason.UNKNOWN_HANDLER, text)
+                with one_object("job", job.namespace, job.name):
+                    self._recorder.end(job, Phase.FAILED, Reason.UNKNOWN_HANDLER, text)
 
 
 def _deadline(job: Job) -> float:

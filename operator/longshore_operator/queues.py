@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from longshore.job.limits import QueuePolicy
 from longshore.job.spec import rfc3339_at
+from longshore_operator.contain import one_object
 from longshore_operator.desk import Desk, LineKey
 from longshore_operator.errors import KubeError, KubeUnavailable
 from longshore_operator.job import Json, refusal
@@ -44,7 +45,16 @@ class Queues:
 
     def seen(self, resource: Json) -> None:
         """A Queue that is there; one that cannot be read leaves the policy as it was."""
-        key, generation = _key(resource), int(resource["metadata"].get("generation", 0))
+        key = _key(resource)
+        with one_object("queue", *key, refuse=lambda why: self._refused(key, why)):
+            self._seen(key, resource)
+
+    def _refused(self, key: LineKey, why: str) -> None:
+        if (known := self._known.get(key)) is not None:
+            known.refusal = why
+
+    def _seen(self, key: LineKey, resource: Json) -> None:
+        generation = int(resource["metadata"].get("generation", 0))
         known = self._known.get(key)
         if known is None:
             known = self._known[key] = _Known(0, "", resource.get("status") or {})
@@ -89,13 +99,15 @@ class Queues:
                 continue
             clock = time.monotonic()
             for key, known in list(self._known.items()):
-                status = self._status(key, known)
-                told = status["conditions"] == known.status.get(
-                    "conditions"
-                )  # people wait for this, so it goes at once
-                due = not told or clock - known.written_at >= WRITE_SECONDS
-                if due and _differs(status, known.status):
-                    await self._write(key, known, status)
+                with one_object("queue", *key):
+                    await self._write_due(key, known, clock)
+
+    async def _write_due(self, key: LineKey, known: _Known, clock: float) -> None:
+        status = self._status(key, known)
+        told = status["conditions"] == known.status.get("conditions")  # people wait for this, so it goes at once
+        due = not told or clock - known.written_at >= WRITE_SECONDS
+        if due and _differs(status, known.status):
+            await self._write(key, known, status)
 
     def _status(self, key: LineKey, known: _Known) -> Json:
         now = self._now()

@@ -16,6 +16,7 @@ from longshore.job.schedule import ConcurrencyPolicy, ScheduleSpec
 from longshore.job.spec import rfc3339
 from longshore.job.status import TERMINAL
 from longshore_operator import ticks
+from longshore_operator.contain import named, one_object
 from longshore_operator.errors import KubeError, KubeUnavailable
 from longshore_operator.kube.client import MERGE_PATCH, Json, KubeClient, path_of
 
@@ -132,16 +133,26 @@ class Schedules:
 
     async def _guarded(self, entry: _Entry) -> None:
         async with self._places:
+            broken: list[str] = []
             try:
                 entry.changed = False
-                await self._pass(entry)
+                with one_object("schedule", *named(entry.schedule), refuse=broken.append):
+                    await self._pass(entry)
+                if broken:
+                    entry.look_at = self._now() + REFUSED_AGAIN
+                    with one_object("schedule", *named(entry.schedule)):
+                        await self._mark(entry, broken[0])
             except KubeUnavailable as error:
                 entry.look_at = self._now() + max(timedelta(seconds=error.retry_after), AGAIN)
                 log.warning("%s waits: %s", entry.name, error, extra={"action": "schedule_unavailable"})
-            except Exception:
-                # One schedule that nobody thought of must not keep the others from their time.
+            except KubeError as error:
                 entry.look_at = self._now() + REFUSED_AGAIN
-                log.exception("%s failed", entry.name, extra={"action": "schedule_failed"})
+                log.error("%s is refused: %s", entry.name, error, extra={"action": "schedule_failed"})
+
+    async def _mark(self, entry: _Entry, why: str) -> None:
+        """Say in its condition that it is not in force."""
+        problem = ticks.Problem(ticks.INVALID, why)
+        await self._write(entry, ticks.condition(entry.schedule, None, problem, None, self._now()))
 
     async def _pass(self, entry: _Entry) -> None:
         now, entry.look_at, schedule = self._now(), NEVER, entry.schedule

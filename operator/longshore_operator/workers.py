@@ -10,6 +10,7 @@ from longshore.job.attempts import EndedEntry, Feed
 from longshore.job.waiting import Held
 from longshore_operator import recover
 from longshore_operator.attempts_client import WAIT_SECONDS, AttemptsClient, readable
+from longshore_operator.contain import named, one_object
 from longshore_operator.desk import Desk, Worker
 from longshore_operator.errors import WorkerUnreachable
 from longshore_operator.job import Attempt, Job
@@ -73,7 +74,8 @@ class Workers:
         async for page in kube.pages(path_of("pods", namespace, api="/api/v1"), label_selector=recover.POOL):
             for resource in page["items"]:
                 found.add(resource["metadata"]["uid"])
-                self.pod_seen(recover.pod(resource))
+                with one_object("pod", *named(resource)):
+                    self.pod_seen(recover.pod(resource))
         for uid in known - found:
             self.pod_gone(uid)
 
@@ -105,32 +107,38 @@ class Workers:
             for worker in list(self._desk.workers.values()):
                 if slept > 2 * LOOK_SECONDS and worker.due_at:
                     worker.due_at += slept  # it was us who stood still, and could not listen
-                self._look(worker)
+                with one_object("worker", worker.pod.namespace, worker.pod.name):
+                    self._look(worker)
 
     # -- feeds -----------------------------------------------------------------------------------------------
 
     async def _follow(self, worker: Worker) -> None:
         pause = FIRST_PAUSE_SECONDS
         while self._desk.workers.get(worker.pod.uid) is worker:
-            asked_at, wait = time.monotonic(), _patience(worker)
-            worker.due_at = worker.due_at or asked_at + wait
-            try:
-                feed = await self._client.feed(worker.pod.address, worker.cursor, _recorded(worker), wait)
-            except (WorkerUnreachable, ValidationError) as error:
-                self._unheard(worker, error)
+            again = LONGEST_PAUSE_SECONDS  # unless the step comes to its end
+            with one_object("worker", worker.pod.namespace, worker.pod.name):
+                again = await self._ask(worker, pause)
+            if again:
                 await asyncio.sleep(pause)
-                starts = worker.pod.starting and not worker.boot
-                pause = min(2 * pause, STARTING_PAUSE_SECONDS if starts else LONGEST_PAUSE_SECONDS)
-                continue
-            if self._desk.workers.get(worker.pod.uid) is not worker:
-                return
-            # It answers at once and has no news, or is another one every time: do not ask it in a circle.
-            at_once = time.monotonic() - asked_at < wait / 2
-            circles = at_once and (feed.cursor == worker.cursor or feed.boot != worker.boot)
-            self._heard(worker, feed, asked_at)
-            if circles:
-                await asyncio.sleep(pause)
-            pause = min(2 * pause, LONGEST_PAUSE_SECONDS) if circles else FIRST_PAUSE_SECONDS
+            pause = again or FIRST_PAUSE_SECONDS
+
+    async def _ask(self, worker: Worker, pause: float) -> float:
+        """Read its feed once. Returns 0 to go on at once, or how long the pause after the next one would be."""
+        asked_at, wait = time.monotonic(), _patience(worker)
+        worker.due_at = worker.due_at or asked_at + wait
+        try:
+            feed = await self._client.feed(worker.pod.address, worker.cursor, _recorded(worker), wait)
+        except (WorkerUnreachable, ValidationError) as error:
+            self._unheard(worker, error)
+            starts = worker.pod.starting and not worker.boot
+            return min(2 * pause, STARTING_PAUSE_SECONDS if starts else LONGEST_PAUSE_SECONDS)
+        if self._desk.workers.get(worker.pod.uid) is not worker:
+            return 0.0
+        # It answers at once and has no news, or is another one every time: do not ask it in a circle.
+        at_once = time.monotonic() - asked_at < wait / 2
+        circles = at_once and (feed.cursor == worker.cursor or feed.boot != worker.boot)
+        self._heard(worker, feed, asked_at)
+        return min(2 * pause, LONGEST_PAUSE_SECONDS) if circles else 0.0
 
     def _unheard(self, worker: Worker, error: WorkerUnreachable | ValidationError) -> None:
         refused = isinstance(error, WorkerUnreachable) and error.refused
@@ -171,8 +179,14 @@ class Workers:
         if attempt is None or attempt.worker != worker.pod.uid:
             self._log("outcome_stale", level="warning", job=job.name, attempt=entry.number, worker=worker.pod.name)
             return None
-        self._ran(worker, job, entry)
-        return self._recorder.attempt_ended(job, attempt, entry)
+
+        def refuse(why: str) -> None:
+            self._recorder.attempt_lost(job, attempt, f"what its worker says of its end cannot be kept: {why}")
+
+        with one_object("job", job.namespace, job.name, refuse=refuse):
+            self._ran(worker, job, entry)
+            return self._recorder.attempt_ended(job, attempt, entry)
+        return None
 
     def _claimed(self, worker: Worker, job: Job, number: int, index: int | None) -> Attempt | None:
         """The attempt that a worker names, which it has from now on unless another one has it; None if it is stale."""
@@ -198,7 +212,8 @@ class Workers:
         runs = {(run.uid, run.index, run.number) for run in feed.running}
         clock = time.monotonic()
         for key in runs - worker.held.keys():
-            self._unexpected(worker, *key)
+            with one_object("job", worker.pod.namespace, key[0]):
+                self._unexpected(worker, *key)
         for key, (job, attempt) in list(worker.held.items()):
             if key in runs:
                 attempt.confirmed_at = attempt.confirmed_at or clock
@@ -266,7 +281,8 @@ class Workers:
         how = recover.container_end(worker.pod, worker.heard_at)
         why += f" ({how})" if how and not worker.pod.ended else ""
         for job, attempt in list(worker.held.values()):
-            self._recorder.attempt_lost(job, attempt, why, out_of_memory=how == recover.OUT_OF_MEMORY)
+            with one_object("job", job.namespace, job.name):
+                self._recorder.attempt_lost(job, attempt, why, out_of_memory=how == recover.OUT_OF_MEMORY)
         if worker.held or worker.boot:
             self._log("worker_lost", level="warning", worker=worker.pod.name, detail=why)
         worker.held.clear()

@@ -5,6 +5,7 @@ import random
 from collections.abc import Callable
 
 from longshore.job.status import Phase
+from longshore_operator.contain import one_object
 from longshore_operator.errors import KubeError, KubeUnavailable
 from longshore_operator.job import Job, Json
 from longshore_operator.kube.client import JSON_PATCH, KubeClient, path_of
@@ -48,11 +49,22 @@ class Writer:
         written = 0
         while written < job.version:
             version = job.version
-            await self._once(job)
+            await self._safely(job)
             written = version
             self._tell(job, written)
         del self._writing[job]
         self._tried.pop(job, None)
+
+    async def _safely(self, job: Job) -> None:
+        """A status that cannot even be made is tried once more without its free parts; those who wait for it are told anyway."""
+        for _ in range(2):
+            written = False
+            with one_object("job", job.namespace, job.name):
+                await self._once(job)
+                written = True
+            if written:
+                return
+            job.result, job.history, job.log_tail, job.error = None, [], "", None
 
     def _tell(self, job: Job, version: int) -> None:
         waiting = self._waiting.pop(job, [])

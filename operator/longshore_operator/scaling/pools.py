@@ -13,6 +13,7 @@ from prometheus_client import CollectorRegistry
 
 from longshore.job.attempts import EndedEntry
 from longshore_operator.attempts_client import AttemptsClient
+from longshore_operator.contain import named, one_object
 from longshore_operator.desk import Desk, Worker
 from longshore_operator.errors import KubeError, KubeUnavailable
 from longshore_operator.job import Job, Json
@@ -97,7 +98,8 @@ class Pools:
         async for page in self._client.pages(path_of("deployments", namespace, api=APPS), label_selector=POOL):
             for resource in page["items"]:
                 found.add(resource["metadata"]["uid"])
-                self.seen(resource)
+                with one_object("pool", *named(resource)):
+                    self.seen(resource)
         for uid in known - found:
             self.states.pop(uid)
 
@@ -122,7 +124,8 @@ class Pools:
         while True:
             begun = self._clock()
             try:
-                await self.look()
+                with one_object("pools", "", "all"):  # what the demand of all is made of is many people's
+                    await self.look()
             except (KubeError, KubeUnavailable) as error:
                 self._log("scaling_failed", level="error", detail=str(error))
             took = self._clock() - begun
@@ -145,17 +148,24 @@ class Pools:
             *(state.victims.take_back(state.victims.tidy(by_pool.get(state.pool.key, {}), now)) for state in states)
         )
         for state in states:
-            workers = by_pool.get(state.pool.key, {})
-            if now - self._began < ADOPT_SECONDS:
-                state.victims.adopt(workers, now)
-            state.measure(workers, now)
-            state.refused = await self._refusal(state, now)
-            self._verify(state, workers, now)
+            with one_object("pool", state.pool.namespace, state.pool.deployment):
+                await self._measure(state, by_pool.get(state.pool.key, {}), now)
         found = demands(self._desk, [state.offer() for state in states], self.times, self._now(), self._coming())
         for state in states:
             waiting = found.get(state.pool.key, Demand())
             state.demand = replace(waiting, running=state.running, used_slots=state.busy.slots(now))
-        await asyncio.gather(*(self._scale(state, by_pool.get(state.pool.key, {}), now) for state in states))
+        await asyncio.gather(*(self._guarded(state, by_pool.get(state.pool.key, {}), now) for state in states))
+
+    async def _measure(self, state: State, workers: dict[str, Worker], now: float) -> None:
+        if now - self._began < ADOPT_SECONDS:
+            state.victims.adopt(workers, now)
+        state.measure(workers, now)
+        state.refused = await self._refusal(state, now)
+        self._verify(state, workers, now)
+
+    async def _guarded(self, state: State, workers: dict[str, Worker], now: float) -> None:
+        with one_object("pool", state.pool.namespace, state.pool.deployment):
+            await self._scale(state, workers, now)
 
     async def _refusal(self, state: State, now: float) -> tuple[str, str] | None:
         found = state.pool

@@ -35,7 +35,11 @@ def connect(settings: Settings, handlers: Mapping[str, Handler]) -> tuple[Kubern
     measures, history, own = Measures(), History(), namespace_of(settings)
     client = KubeClient(settings.kubeconfig, measures)
     watch = JobWatch(
-        client, longshore("jobs", "" if settings.all_namespaces else own), history, measures.watch_events.inc
+        client,
+        longshore("jobs", "" if settings.all_namespaces else own),
+        history,
+        measures.watch_events.inc,
+        measures.contained.inc,
     )
     watch.start()
     results = open_results(settings.results_dir)

@@ -23,6 +23,8 @@ class Measures:
                                      registry=self.registry)  # fmt: skip
         self.watch_events = Counter("longshore_kube_watch_events", "Changes of jobs that the watch told.",
                                     registry=self.registry)  # fmt: skip
+        self.contained = Counter("longshore_kube_contained_errors", "Jobs that the watch could not tell of.",
+                                 registry=self.registry)  # fmt: skip
         self.waiting = Gauge("longshore_waiting_requests", "Requests that wait for a job.", registry=self.registry)
         info = Gauge("longshore_build_info", "Release.", ("version",), registry=self.registry)
         info.labels(__version__).set(1)

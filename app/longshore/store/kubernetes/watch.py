@@ -62,9 +62,10 @@ class Changes:
 class JobWatch:
     """The thread, and who waits for it."""
 
-    def __init__(self, client: KubeClient, jobs: Target, history: History, told: Callable[[], None]) -> None:
-        """``told`` is called with each change that the API server tells."""
-        self._client, self._jobs, self._history, self._told = client, jobs, history, told
+    def __init__(self, client: KubeClient, jobs: Target, history: History, told: Callable[[], None],
+                 broken: Callable[[], None]) -> None:  # fmt: skip
+        """``told`` is called with each change that the API server tells, ``broken`` with each that cannot be passed on."""
+        self._client, self._jobs, self._history, self._told, self._broken = client, jobs, history, told, broken
         self._lock = threading.Lock()
         self._followers: dict[tuple[str, str], list[Changes]] = defaultdict(list)
         self._stopping = threading.Event()
@@ -154,7 +155,7 @@ class JobWatch:
                         raise Gone("the watch was away for too long")
                     raise LongshoreError(f"the watch of jobs: {resource.get('message')}")
                 if event["type"] != "BOOKMARK":
-                    self._tell(event["type"], resource)
+                    self._contained(event["type"], resource)
                 with self._moved:
                     self._since = str(resource["metadata"]["resourceVersion"])
                     self._moved.notify_all()
@@ -168,6 +169,20 @@ class JobWatch:
             waiting = [changes for followers in self._followers.values() for changes in followers]
         for changes in waiting:
             changes.tell(what)
+
+    def _contained(self, kind: str, resource: Resource) -> None:
+        """One job that cannot be told of is left out, and whoever waits for it looks for himself: the next one counts as much."""
+        try:
+            self._tell(kind, resource)
+        except Exception:
+            self._broken()
+            metadata = resource.get("metadata") or {}
+            key = str(metadata.get("namespace")), str(metadata.get("name"))
+            _log.exception("job %s/%s cannot be told of", *key, extra={"action": "object_contained", "object": key[1]})
+            with self._lock:
+                followers = list(self._followers.get(key, ()))
+            for changes in followers:
+                changes.tell(Told.LOOK)
 
     def _tell(self, kind: str, resource: Resource) -> None:
         metadata = resource["metadata"]
