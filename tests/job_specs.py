@@ -30,7 +30,7 @@ RETRY = st.fixed_dictionaries(
     },
 )  # fmt: skip
 WEBHOOK = st.fixed_dictionaries(
-    {"url": st.sampled_from(["http://a", "https://example.com:8443/x?y=%20#z", "https://[::1]/ü"])},
+    {"url": st.sampled_from(["http://a", "https://example.com:8443/x?y=%20[z]", "https://[::1]/%C3%BC"])},
     optional={"secretRef": LABEL, "on": st.lists(st.sampled_from(["Succeeded", "Failed", "Cancelled"]), min_size=1, unique=True)},
 )  # fmt: skip
 COMMON: dict[str, st.SearchStrategy[Any]] = {

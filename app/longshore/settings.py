@@ -6,6 +6,7 @@ A field ``foo_bar`` is ``--foo-bar`` on the command line of ``serve``, ``LONGSHO
 
 import codecs
 import difflib
+import ipaddress
 import os
 import tomllib
 from collections.abc import Mapping
@@ -26,7 +27,7 @@ DEFAULT_FILE = Path("longshore.toml")
 _UNITS = {"": 1, "B": 1, "k": 10**3, "M": 10**6, "G": 10**9, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30,
           "KB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}  # fmt: skip
 _MARKS = ((codecs.BOM_UTF8, "UTF-8"), (codecs.BOM_UTF16_LE, "UTF-16"), (codecs.BOM_UTF16_BE, "UTF-16"))
-_LOOPBACK = ("127.", "::1", "localhost")
+_LOOPBACK_NAMES = ("localhost", "ip6-localhost")
 
 
 def _size(value: object) -> object:
@@ -169,7 +170,7 @@ class Settings(BaseModel):
     max_connections_per_address: Annotated[int, Field(ge=1, le=100_000)] = 250
     """The same for one address (IPv6: a /64); loopback and trusted proxies are exempt, because they speak for many."""
     webhook_allow_local: bool = False
-    """Whether webhooks may go to loopback and link-local addresses."""
+    """Whether webhooks may go to loopback and link-local addresses and to this machine's own."""
     secrets_dir: File = None
     """Folder of webhook secrets, a file each, named as in `webhook.secretRef`."""
     log_format: Literal["auto", "json", "text"] = "auto"
@@ -204,7 +205,11 @@ class Settings(BaseModel):
     @property
     def loopback(self) -> bool:
         """Whether only this machine can reach the api."""
-        return self.host.startswith(_LOOPBACK)
+        host = self.host.strip("[]").lower()
+        try:
+            return host in _LOOPBACK_NAMES or ipaddress.ip_address(host).is_loopback
+        except ValueError:  # a name, whose address somebody else may choose: 127.example.com
+            return False
 
     @property
     def slot_count(self) -> int:

@@ -30,6 +30,7 @@ def job_crd() -> dict[str, Any]:
     """Jobs: what was asked for cannot change, and an end is an end."""
     spec, status = structural(JobSpec), _status(structural(JobStatus))
     _refuse_twins(spec)
+    _say_urls(spec)
     _freeze(spec)
     status["default"] = dict(STATUS_DEFAULT)
     for name, value in STATUS_DEFAULT.items():
@@ -76,6 +77,7 @@ def schedule_crd() -> dict[str, Any]:
     spec = structural(ScheduleSpec)
     job = spec["properties"]["jobTemplate"]["properties"]["spec"]
     _refuse_twins(job)
+    _say_urls(job)
     job["x-kubernetes-validations"] = _job_shape()
     schema = _resource("A schedule: jobs created by the clock.", spec, _status(structural(ScheduleStatus)), ["spec"])
     columns = [
@@ -150,6 +152,14 @@ def _refuse_twins(spec: dict[str, Any]) -> None:
     retry, webhook = fields["retry"]["properties"], fields["webhook"]["properties"]
     for twinless in (fields["after"], retry["on"], retry["except"], webhook["on"]):
         twinless["x-kubernetes-list-type"] = "set"
+
+
+def _say_urls(spec: dict[str, Any]) -> None:
+    """The pattern as a rule, which has a message: nobody wants to read that pattern. What is stored is not looked at again."""
+    url = spec["properties"]["webhook"]["properties"]["url"]
+    rule = f"oldSelf.hasValue() || self.matches(r'{url.pop('pattern')}')"
+    message = "must be an absolute http or https URL in ASCII (RFC 3986), without credentials and without a fragment"
+    url["x-kubernetes-validations"] = [{"optionalOldSelf": True, "rule": rule, "message": message}]
 
 
 def _job_shape() -> list[Rule]:

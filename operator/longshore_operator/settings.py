@@ -54,7 +54,7 @@ class OperatorSettings(BaseModel):
     secrets_dir: Path | None = None
     """Folder of webhook secrets: one folder for each namespace, in it a file for each `webhook.secretRef`."""
     webhook_allow_local: bool = False
-    """Whether webhooks may go to loopback and link-local addresses."""
+    """Whether webhooks may go to loopback and link-local addresses and to this machine's own."""
     scaling: bool = True
     """Whether pools are scaled that have `longshore.dev/max-workers`; without it no right on Deployments is needed."""
     retention_seconds: Annotated[float, Field(ge=0)] = 7 * 86_400.0

@@ -9,6 +9,8 @@ from typing import Any, Final
 
 from pydantic import BaseModel
 
+from longshore.job.patterns import portable
+
 # For what a model leaves open. The longest such text are the index ranges of an array job: 5,000 numbers of 4 digits.
 FALLBACK_LENGTH: Final = 32_768
 FALLBACK_ITEMS: Final = 1_000
@@ -30,6 +32,8 @@ def structural(model: type[BaseModel]) -> dict[str, Any]:
 def _convert(given: dict[str, Any], defs: dict[str, Any], path: str) -> dict[str, Any]:
     schema = _resolved(given, defs, path)
     found: dict[str, Any] = {name: schema[name] for name in _KEPT if name in schema}
+    if "pattern" in found:
+        portable(found["pattern"])
     if schema.get("nullable"):
         found["nullable"] = True
     if "const" in schema:

@@ -1,5 +1,7 @@
 """Tells receivers of the ends of jobs, after the record; what came of it becomes a condition of the job.
 
+A delivery that fails says so at once, in the log and in the condition, and is tried again for three days.
+
 The record is the outbox: a sweep over ended jobs brings what a former leader has left. So a job that is removed
 before its delivery succeeded (a short time to live) takes the delivery with it when the leader changes.
 """
@@ -9,23 +11,28 @@ import random
 import socket
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from weakref import WeakValueDictionary
 
 import aiohttp
 from yarl import URL
 
+from longshore.addresses import is_own
 from longshore.job import webhook
+from longshore.job.receiver import Refused, check_address, receiver
 from longshore.job.spec import rfc3339_at
 from longshore.job.status import TERMINAL
-from longshore.job.webhook import Delivered, Refused
+from longshore.job.webhook import Delivered
+from longshore_operator.contain import named, one_object
 from longshore_operator.errors import KubeError, KubeUnavailable
 from longshore_operator.job import Json
 from longshore_operator.kube.client import JSON_PATCH, KubeClient, path_of
 from longshore_operator.tasks import spawn
 
 CONDITION = "WebhookDelivered"
+RETRYING, GIVEN_UP = "Retrying", "GivenUp"  # reasons of the condition, beside those of a settled try
+REASONS = {Delivered.DELIVERED: "Delivered", Delivered.REFUSED: "Refused"}
 MAX_PENDING = 5000  # more wait for the next sweep: their bodies take 20 KB each at most
 AGENT = "longshore-operator"
 COPIED = ("phase", "reason", "message", "attempts", "finishedAt", "result")
@@ -43,6 +50,10 @@ class _Hook:
     url: str
     secret: str
     body: bytes
+    told: str = ""
+    """Reason of the condition that the job has already."""
+    place: int | None = None
+    """Where in the list of conditions that stands."""
 
     @property
     def message(self) -> str:
@@ -65,57 +76,75 @@ class Webhooks:
 
     def ended(self, job: Json) -> None:
         """A Job resource with its end; nothing happens when nobody asked, or when it has been told."""
-        hook = _hook(job)
+        hook = None
+        with one_object("webhook", *named(job)):
+            hook = _hook(job)
         if hook is None or hook.message in self._pending or len(self._pending) >= MAX_PENDING:
             return
         self._pending.add(hook.message)
         spawn(self._tell(hook))
 
     async def _tell(self, hook: _Hook) -> None:
+        """Whatever happens here is this one delivery's own trouble; the next sweep finds the job again."""
+        try:
+            with one_object("webhook", hook.namespace, hook.name):
+                await self._until_settled(hook)
+        finally:
+            self._pending.discard(hook.message)
+
+    async def _until_settled(self, hook: _Hook) -> None:
         host, attempts = webhook.receiver_of(hook.url), 0
-        receiver = self._receivers.setdefault(host, asyncio.Semaphore(webhook.MAX_PER_RECEIVER))
+        receivers = self._receivers.setdefault(host, asyncio.Semaphore(webhook.MAX_PER_RECEIVER))
         while True:
-            async with receiver, self._places:
-                result, detail = await self._try(hook)
+            async with receivers, self._places:
+                result, detail, asked = await self._try(hook)
             attempts += 1
-            pause = webhook.next_attempt(attempts, 0.0, random.random) if result is Delivered.FAILED else None
+            failed = result is Delivered.FAILED
+            pause = webhook.next_attempt(attempts, 0.0, random.random, asked=asked) if failed else None
             if pause is None:
                 break
+            if attempts == 1:
+                self._log("webhook_failed", level="warning", job=hook.name, namespace=hook.namespace, detail=detail)
+                hook = await self._settle(hook, RETRYING, detail)
             await asyncio.sleep(pause)
         if result is not Delivered.DELIVERED:
             self._log("webhook_given_up", level="warning", job=hook.name, namespace=hook.namespace, detail=detail)
-        await self._settle(hook, result, detail)
-        self._pending.discard(hook.message)
+        await self._settle(hook, REASONS.get(result, GIVEN_UP), detail)
 
-    async def _try(self, hook: _Hook) -> tuple[Delivered, str]:
+    async def _try(self, hook: _Hook) -> tuple[Delivered, str, float]:
+        """What came of it, in words too, and for how many seconds the receiver asked to be left alone."""
         try:
             async with asyncio.timeout(webhook.TIMEOUT_SECONDS):
-                status = await self._post(hook)
+                status, asked = await self._post(hook)
         except Refused as error:
-            return Delivered.REFUSED, str(error)
-        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
-            return Delivered.FAILED, f"{type(error).__name__}: {error}"
-        return webhook.outcome(status), f"HTTP {status}"
+            return Delivered.REFUSED, str(error), 0.0
+        except Exception as error:  # a receiver is a stranger; what it makes a library raise is in no list
+            return Delivered.FAILED, f"{type(error).__name__}: {error}", 0.0
+        return webhook.outcome(status), f"HTTP {status}", asked
 
-    async def _post(self, hook: _Hook) -> int:
-        """Connects to the very address that was checked, and follows no redirect."""
-        url = URL(hook.url).with_user(None)
-        host, port = url.host or "", url.port or 80
-        found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    async def _post(self, hook: _Hook) -> tuple[int, float]:
+        """Connects to the very address that was checked, and follows no redirect; of the answer only the headers are read."""
+        try:
+            to = receiver(hook.url)
+        except ValueError as error:  # the API server took it under an older definition
+            raise Refused(f"the url {error}") from None
+        keys = self._keys(hook)
+        found = await asyncio.get_running_loop().getaddrinfo(to.host, to.port, type=socket.SOCK_STREAM)
         addresses = [str(entry[4][0]).partition("%")[0] for entry in found]
         for address in addresses:  # all that the name stands for, so that none can be slipped in
-            webhook.check_address(address, allow_local=self._allow_local)
-        headers = webhook.headers(hook.message, int(time.time()), hook.body, self._keys(hook), AGENT)
-        headers["Host"] = url.host_port_subcomponent or host
+            check_address(address, allow_local=self._allow_local, own=is_own)
+        headers = webhook.headers(hook.message, int(time.time()), hook.body, keys, AGENT)
+        host = f"[{addresses[0]}]" if ":" in addresses[0] else addresses[0]
         connector = aiohttp.TCPConnector(force_close=True)
         async with (
             aiohttp.ClientSession(connector=connector, auto_decompress=False) as session,
             session.post(
-                url.with_host(addresses[0]), data=hook.body, headers=headers, allow_redirects=False,
-                server_hostname=host if url.scheme == "https" else None,
+                URL(f"{to.scheme}://{host}:{to.port}{to.target}", encoded=True), data=hook.body,
+                headers=headers | {"Host": to.origin}, allow_redirects=False,
+                server_hostname=to.host if to.scheme == "https" else None,
             ) as answer,
         ):  # fmt: skip
-            return answer.status
+            return answer.status, webhook.retry_after(answer.headers.get("Retry-After", ""), time.time())
 
     def _keys(self, hook: _Hook) -> list[bytes]:
         if not hook.secret:
@@ -123,41 +152,57 @@ class Webhooks:
         if self._secrets_dir is None:
             raise Refused("the job names a secret, but secrets_dir is not set")
         try:
-            text = (self._secrets_dir / hook.namespace / hook.secret).read_text()
+            with (self._secrets_dir / hook.namespace / hook.secret).open(encoding="utf-8") as file:
+                text = file.read(webhook.MAX_SECRET_BYTES)
         except (OSError, ValueError) as error:
             raise Refused(f"secret {hook.secret} cannot be read: {type(error).__name__}") from error
         return webhook.signing_keys(hook.secret, text)
 
-    async def _settle(self, hook: _Hook, result: Delivered, detail: str) -> None:
-        """Write the condition, unless the job is gone or sent round again."""
-        reason = {Delivered.DELIVERED: "Delivered", Delivered.REFUSED: "Refused"}.get(result, "GivenUp")
+    async def _settle(self, hook: _Hook, reason: str, detail: str) -> _Hook:
+        """Write the condition, unless the job is gone or sent round again; the hook as it stands then."""
+        if hook.told == reason == RETRYING:
+            return hook
         condition = {
-            "type": CONDITION, "status": "True" if result is Delivered.DELIVERED else "False", "reason": reason,
+            "type": CONDITION, "status": "True" if reason == REASONS[Delivered.DELIVERED] else "False", "reason": reason,
             "message": detail[:1024], "lastTransitionTime": rfc3339_at(time.time()),
         }  # fmt: skip
-        patch = [
+        patch: list[Json] = [
             {"op": "test", "path": "/metadata/uid", "value": hook.uid},
             {"op": "test", "path": "/status/phase", "value": hook.phase},
             {"op": "test", "path": "/status/redrives", "value": hook.redrives},
-            {"op": "add", "path": "/status/conditions/-", "value": condition},
         ]
+        if hook.place is not None:
+            at = f"/status/conditions/{hook.place}"
+            patch += [
+                {"op": "test", "path": f"{at}/type", "value": CONDITION},
+                {"op": "replace", "path": at, "value": condition},
+            ]
+        else:
+            patch.append({"op": "add", "path": "/status/conditions/-", "value": condition})
         path = path_of("jobs", hook.namespace, hook.name, "status")
         while True:
             try:
-                await self._client.request("PATCH", path, patch, kind="webhook", content_type=JSON_PATCH)
-                return
+                found = await self._client.request("PATCH", path, patch, kind="webhook", content_type=JSON_PATCH)
+                return replace(hook, told=reason, place=_place(found))
             except KubeUnavailable as error:
                 await asyncio.sleep(max(1.0, error.retry_after))
             except KubeError as error:
                 self._log("condition_refused", level="info", job=hook.name, detail=error.message)
-                return
+                return hook
+
+
+def _place(job: Json) -> int | None:
+    conditions = (job.get("status") or {}).get("conditions") or ()
+    return next((place for place, condition in enumerate(conditions) if condition["type"] == CONDITION), None)
 
 
 def _hook(job: Json) -> _Hook | None:
     spec, status, meta = job["spec"].get("webhook"), job.get("status") or {}, job["metadata"]
     if spec is None or status.get("phase") not in (spec.get("on") or TERMINAL):
         return None
-    if any(condition["type"] == CONDITION for condition in status.get("conditions") or ()):
+    place = _place(job)
+    told = str(status["conditions"][place]["reason"]) if place is not None else ""
+    if told not in ("", RETRYING):
         return None
     about = {"id": meta["name"], "namespace": meta["namespace"], "uid": meta["uid"], "labels": meta.get("labels") or {}}
     data = about | {"reason": "", "message": "", "result": None} | {k: status[k] for k in COPIED if k in status}
@@ -165,4 +210,4 @@ def _hook(job: Json) -> _Hook | None:
         data["resultOmitted"] = True
     body = webhook.body(status["phase"], status.get("finishedAt") or rfc3339_at(time.time()), data)
     return _Hook(meta["namespace"], meta["name"], meta["uid"], status["phase"], int(status.get("redrives", 0)),
-                 spec["url"], spec.get("secretRef") or "", body)  # fmt: skip
+                 str(spec["url"]), spec.get("secretRef") or "", body, told, place)  # fmt: skip

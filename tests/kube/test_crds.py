@@ -8,10 +8,12 @@ from typing import Any
 import pytest
 import yaml
 from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from job_specs import job_specs
 from kube.control_plane import ControlPlane
+from longshore.job.patterns import CRON_SHAPE, WEB_ADDRESS, matches
 from longshore.job.queues import QueueSpec, QueueStatus
 from longshore.job.schedule import ScheduleSpec, ScheduleStatus
 from longshore.job.spec import API_VERSION, parse_spec, spec_json
@@ -111,6 +113,58 @@ def test_what_the_model_takes_the_api_server_takes(cluster: ControlPlane, spec: 
         status, answer = post(cluster, "default", resource("Job", "tried", form), dry=True)
         assert 201 == status, answer
     assert parse_spec(json.dumps(spec)).model_dump() == parse_spec(json.dumps(answer["spec"])).model_dump()
+
+
+# What engines disagree about: spaces, digits, letters and ends of line beyond ASCII, and what URL libraries forgive.
+ODD = st.text(
+    st.sampled_from("\u00a0\u2003\u0085\x1c\v\f\n\r\t \u00b2\u0663\u0130\u017f\u212aa1Z-_.:/?#@[]\\%*0,5x"), max_size=12
+)
+FIELDS: dict[str, tuple[st.SearchStrategy[str], Callable[[str], tuple[str, dict[str, Any]]]]] = {
+    "webhook.url": (
+        st.one_of(ODD.map("http://{}".format), ODD.map("https://[::1]{}".format), ODD.map("http://h{}".format),
+                  st.from_regex(WEB_ADDRESS.removesuffix("$") + r"\Z").filter(lambda url: len(url) < 250)),
+        lambda text: ("Job", {"handler": "a", "webhook": {"url": text}}),
+    ),
+    "handler": (st.one_of(ODD, ODD.map("a{}".format)), lambda text: ("Job", {"handler": text})),
+    "queue": (st.one_of(ODD, ODD.map("a{}a".format)), lambda text: ("Job", {"handler": "a", "queue": text})),
+    "fairnessKey": (ODD, lambda text: ("Job", {"handler": "a", "fairnessKey": text})),
+    "resources.memory": (st.one_of(ODD, ODD.map("1{}".format)), lambda text: ("Job", {"handler": "a", "resources": {"memory": text}})),
+    "after": (st.one_of(ODD, ODD.map("a{}".format)), lambda text: ("Job", {"handler": "a", "after": [text]})),
+    "env": (st.one_of(ODD, ODD.map("A{}".format)), lambda text: ("Job", {"command": ["a"], "env": {text: ""}})),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("field", FIELDS)
+@settings(
+    max_examples=40,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.filter_too_much],
+)
+@given(data=st.data())
+def test_a_text_is_taken_by_both_or_by_none(cluster: ControlPlane, field: str, data: st.DataObject) -> None:
+    """Go's classes and those of pydantic, on the texts that they differ about."""
+    texts, of = FIELDS[field]
+    kind, spec = of(data.draw(texts))
+    try:
+        parse_spec(json.dumps(spec))
+        ours = ""
+    except ValidationError as error:
+        ours = str(error)
+    status, answer = post(cluster, "default", resource(kind, "tried", spec), dry=True)
+
+    assert (status == 201) == (not ours), (spec, answer.get("message"), ours)
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(text=st.one_of(ODD, ODD.map("* * * * {}".format), st.lists(ODD, min_size=5, max_size=5).map(" ".join)))
+def test_what_the_schedule_model_takes_the_api_server_takes_and_its_shape_is_the_same(
+    cluster: ControlPlane, text: str
+) -> None:
+    """The fields themselves are beyond a pattern; the shape, blanks included, is not."""
+    spec = {"cron": text, "jobTemplate": {"spec": {"handler": "a"}}}
+    status, answer = post(cluster, "default", resource("Schedule", "tried", spec), dry=True)
+
+    assert (status == 201) == matches(CRON_SHAPE, text), (text, answer.get("message"))
 
 
 BAD: dict[str, tuple[dict[str, Any], str]] = {

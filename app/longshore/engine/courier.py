@@ -1,8 +1,8 @@
 """Sends webhooks: a process of its own, so that a slow or hostile receiver can never hold up the engine.
 
 Reads one JSON line per delivery from the socket that is its standard input and answers with one line each:
-``{"id", "url", "secret_ref", "body"}`` → ``{"id", "result", "detail"}`` where result is delivered, refused (never
-try again) or failed. Signs as Standard Webhooks 1.0 says. Ends by itself when its parent does or has nothing to send.
+``{"id", "url", "secret_ref", "body"}`` → ``{"id", "result", "detail", "after"}`` where result is delivered, refused (never
+try again) or failed, and after says for how many seconds the receiver asked to be left alone. Signs as Standard Webhooks 1.0 says. Ends by itself when its parent does or has nothing to send.
 """
 
 import http.client
@@ -12,24 +12,26 @@ import ssl
 import sys
 import threading
 import time
-import urllib.parse
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import orjson
 
+from longshore.addresses import is_own
+from longshore.job.receiver import Refused, check_address, receiver
 from longshore.job.webhook import (
     MAX_IN_FLIGHT,
+    MAX_SECRET_BYTES,
     TIMEOUT_SECONDS,
-    Refused,
-    check_address,
     headers,
     outcome,
+    retry_after,
     signing_keys,
 )
 from longshore.version import __version__
 
 IDLE_SECONDS = 60.0
+MAX_DETAIL = 1024
 
 
 def resolve(host: str, port: int, *, allow_local: bool) -> str:
@@ -37,7 +39,7 @@ def resolve(host: str, port: int, *, allow_local: bool) -> str:
     found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     addresses = [str(entry[4][0]).split("%")[0] for entry in found]
     for address in addresses:
-        check_address(address, allow_local=allow_local)
+        check_address(address, allow_local=allow_local, own=is_own)
     return addresses[0]
 
 
@@ -46,7 +48,8 @@ def secrets(directory: str, name: str) -> list[bytes]:
     if not directory:
         raise Refused("the job names a secret, but secrets_dir is not set")
     try:
-        text = (Path(directory) / name).read_text()
+        with (Path(directory) / name).open(encoding="utf-8") as file:
+            text = file.read(MAX_SECRET_BYTES)
     except (OSError, ValueError) as error:
         raise Refused(f"secret {name} cannot be read: {type(error).__name__}") from error
     return signing_keys(name, text)
@@ -54,25 +57,26 @@ def secrets(directory: str, name: str) -> list[bytes]:
 
 def post(
     url: str, body: bytes, headers: dict[str, str], *, allow_local: bool, timeout: float = TIMEOUT_SECONDS
-) -> int:  # fmt: skip
-    """POST and return the status; connects to the very address that was checked, follows no redirect."""
-    parts = urllib.parse.urlsplit(url)
-    host = parts.hostname or ""
-    port = parts.port or (443 if parts.scheme == "https" else 80)
-    address = resolve(host, port, allow_local=allow_local)
-    sock = socket.create_connection((address, port), timeout=timeout)
+) -> tuple[int, float]:
+    """POST; status, and the seconds of its Retry-After. Connects to the very address that was checked, follows no redirect."""
+    try:
+        to = receiver(url)
+    except ValueError as error:  # stored by a release that knew less
+        raise Refused(f"the url {error}") from None
+    address = resolve(to.host, to.port, allow_local=allow_local)
+    sock = socket.create_connection((address, to.port), timeout=timeout)
     # Each byte starts a socket's own time-out anew. This handle on the connection ends all of it, wherever it is.
     handle = sock.dup()
     ends = threading.Timer(timeout, _hang_up, [handle])
     ends.start()
     try:
-        if parts.scheme == "https":
-            sock = ssl.create_default_context().wrap_socket(sock, server_hostname=host)
-        connection = http.client.HTTPConnection(host, port, timeout=timeout)
+        if to.scheme == "https":
+            sock = ssl.create_default_context().wrap_socket(sock, server_hostname=to.host)
+        connection = http.client.HTTPConnection(to.host, to.port, timeout=timeout)
         connection.sock = sock
-        path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-        connection.request("POST", path, body, headers)
-        return connection.getresponse().status
+        connection.request("POST", to.target, body, {**headers, "Host": to.origin})
+        answer = connection.getresponse()  # at most a hundred header lines; the body is not read
+        return answer.status, retry_after(answer.headers.get("Retry-After", ""), time.time())
     finally:
         ends.cancel()
         ends.join()
@@ -87,18 +91,20 @@ def _hang_up(handle: socket.socket) -> None:
         pass  # the other side was first
 
 
-def deliver(delivery: dict[str, str], *, secrets_dir: str, allow_local: bool) -> dict[str, str]:
-    """Send one and say how it went: ``{id, result, detail}``."""
+def deliver(delivery: dict[str, str], *, secrets_dir: str, allow_local: bool) -> dict[str, object]:
+    """Send one and say how it went: ``{id, result, detail, after}``. Whatever happens is this delivery's own trouble."""
+    result, detail, after = "failed", "", 0.0
     try:
-        status = _send(delivery, secrets_dir=secrets_dir, allow_local=allow_local)
+        status, after = _send(delivery, secrets_dir=secrets_dir, allow_local=allow_local)
+        result, detail = outcome(status).value, f"HTTP {status}"
     except Refused as error:
-        return {"id": delivery["id"], "result": "refused", "detail": str(error)}
-    except (OSError, http.client.HTTPException, ValueError) as error:
-        return {"id": delivery["id"], "result": "failed", "detail": f"{type(error).__name__}: {error}"}
-    return {"id": delivery["id"], "result": outcome(status).value, "detail": f"HTTP {status}"}
+        result, detail = "refused", str(error)
+    except Exception as error:  # a receiver is a stranger; what it makes a library raise is in no list
+        detail = f"{type(error).__name__}: {error}"
+    return {"id": delivery["id"], "result": result, "detail": detail[:MAX_DETAIL], "after": after}
 
 
-def _send(delivery: dict[str, str], *, secrets_dir: str, allow_local: bool) -> int:
+def _send(delivery: dict[str, str], *, secrets_dir: str, allow_local: bool) -> tuple[int, float]:
     body = delivery["body"].encode()
     name = delivery["secret_ref"]
     keys = secrets(secrets_dir, name) if name else []

@@ -9,7 +9,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable
-from typing import cast
+from typing import Any, cast
 
 import orjson
 
@@ -138,12 +138,12 @@ class Outbox:
             del self._in[: end + 1]
         self._send_due()
 
-    def _result(self, answer: dict[str, str]) -> None:
+    def _result(self, answer: dict[str, Any]) -> None:
         row = self._sent.pop(answer["id"])
         self._sent_to[receiver_of(row.url)] -= 1
         attempts = row.attempts + 1
         failed = answer["result"] == "failed"
-        again = next_attempt(attempts, time.time(), random.random) if failed else None
+        again = next_attempt(attempts, time.time(), random.random, asked=answer["after"]) if failed else None
         row = row._replace(attempts=attempts, next_at=again, last_error=answer["detail"])
         if again is not None:
             self._wait(row)

@@ -8,13 +8,11 @@ from pydantic import AfterValidator, Field
 
 from longshore.job.conditions import Conditions
 from longshore.job.cron import Cron
+from longshore.job.patterns import CRON_SHAPE
 from longshore.job.spec import INTEGRAL, Delay, Frozen, JobSpec, Labels, Name, Time
 
 SCHEDULE_KIND = "Schedule"
 MAX_ACTIVE = 100
-
-# What an API server can check: five words or a macro. The fields themselves are checked here and by the operator.
-_CRON_SHAPE = r"^\s*(@[A-Za-z]+|[^\s@]+(\s+[^\s@]+){4})\s*$"
 
 
 def _cron(value: str) -> str:
@@ -55,7 +53,7 @@ class JobTemplate(Frozen):
 class ScheduleSpec(Frozen):
     """When jobs are created, and which."""
 
-    cron: Annotated[str, Field(max_length=256, pattern=_CRON_SHAPE), AfterValidator(_cron)]
+    cron: Annotated[str, Field(max_length=256, pattern=CRON_SHAPE), AfterValidator(_cron)]
     """Five fields (minute, hour, day of month, month, day of week) or a macro such as `@hourly`."""
     time_zone: Annotated[str, Field(max_length=64, pattern=r"^[A-Za-z][A-Za-z0-9_+/-]*$"), AfterValidator(_zone)] = (
         "UTC"

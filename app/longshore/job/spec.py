@@ -24,6 +24,9 @@ from pydantic import (
 )
 from pydantic.alias_generators import to_camel
 
+from longshore.job import patterns
+from longshore.job.receiver import MAX_URL, check_url
+
 API_VERSION = "longshore.dev/v1alpha1"
 KIND = "Job"
 
@@ -38,8 +41,6 @@ _FIRST_SECOND, _LAST_SECOND = -62_135_596_800, 253_402_300_799  # of the years 1
 
 _SHOWN = 100  # characters of what was sent that a message repeats
 
-_DNS_LABEL = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
-_DNS_SUBDOMAIN = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"
 _LABEL_KEY = re.compile(r"^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$")
 _LABEL_VALUE = re.compile(r"^([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?$")
 _ENV_NAME = re.compile(r"^[A-Za-z_][A-Za-z0-9_]{0,254}$")
@@ -111,16 +112,16 @@ def _small_items(value: tuple[dict[str, Any], ...]) -> tuple[dict[str, Any], ...
 
 def _label_map(value: dict[str, str]) -> dict[str, str]:
     for key, text in value.items():
-        if len(key) > 317 or not _LABEL_KEY.match(key):
+        if len(key) > 317 or not _LABEL_KEY.fullmatch(key):
             raise ValueError(f"has a key {key[:_SHOWN]!r} that is no label key")
-        if len(text) > 63 or not _LABEL_VALUE.match(text):
+        if len(text) > 63 or not _LABEL_VALUE.fullmatch(text):
             raise ValueError(f"has a value {text[:_SHOWN]!r} that is no label value (≤ 63 letters, digits, '-_.')")
     return value
 
 
 def _env_names(value: dict[str, str]) -> dict[str, str]:
     for key in value:
-        if not _ENV_NAME.match(key):
+        if not _ENV_NAME.fullmatch(key):
             raise ValueError(f"has a name {key!r} that is no environment variable name")
         if "\0" in value[key]:
             raise ValueError(f"has a zero byte in the value of {key!r}")
@@ -147,8 +148,8 @@ Int = Annotated[int, INTEGRAL]
 Seconds = Annotated[float, Field(gt=0, le=MAX_SECONDS, allow_inf_nan=False)]
 Delay = Annotated[float, Field(ge=0, le=MAX_SECONDS, allow_inf_nan=False)]
 Time = Annotated[AwareDatetime, Field(strict=False), BeforeValidator(_rfc3339)]
-Name = Annotated[str, Field(min_length=1, max_length=253, pattern=_DNS_SUBDOMAIN)]
-QueueName = Annotated[str, Field(min_length=1, max_length=63, pattern=_DNS_LABEL)]
+Name = Annotated[str, Field(min_length=1, max_length=253, pattern=patterns.DNS_SUBDOMAIN)]
+QueueName = Annotated[str, Field(min_length=1, max_length=63, pattern=patterns.DNS_LABEL)]
 HandlerName = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[A-Za-z_][A-Za-z0-9_.:-]*$")]
 Key = Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[^\x00-\x1f\x7f]+$")]
 Labels = Annotated[dict[str, str], Field(max_length=64), AfterValidator(_label_map)]
@@ -159,6 +160,12 @@ CommandLine = Annotated[
     AfterValidator(_no_zero_bytes),
 ]
 Env = Annotated[dict[str, Annotated[str, Field(max_length=8192)]], Field(max_length=64), AfterValidator(_env_names)]
+# Checked by hand, because it is worth a message that says what is wrong; the pattern is for whoever reads the schema.
+WebAddress = Annotated[
+    str,
+    Field(max_length=MAX_URL, json_schema_extra={"pattern": patterns.portable(patterns.WEB_ADDRESS)}),
+    AfterValidator(check_url),
+]
 Pattern = Annotated[str, Field(min_length=1, max_length=200)]
 
 
@@ -190,8 +197,8 @@ class Retry(Frozen):
 class Webhook(Frozen):
     """Where to report the end of the job (Standard Webhooks 1.0 headers, retried, never blocking the job)."""
 
-    url: Annotated[str, Field(max_length=2048, pattern=r"^https?://[^\s/?#]+[^\s]*$")]
-    """Absolute http or https address."""
+    url: WebAddress
+    """Absolute http or https address (RFC 3986), without credentials and without a fragment."""
     secret_ref: QueueName | None = None
     """Name of the secret that signs the delivery; unsigned without one."""
     on: Annotated[tuple[End, ...], Field(min_length=1, max_length=3), AfterValidator(_unique)] = tuple(End)

@@ -7,23 +7,27 @@ import base64
 import binascii
 import hashlib
 import hmac
-import ipaddress
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import UTC
+from email.utils import parsedate_to_datetime
 from enum import StrEnum
 from typing import Any
 
 import orjson
 
+from longshore.job.receiver import Refused
+
 # Standard Webhooks 1.0, "Deliverability and reliability": seconds before each attempt.
 SCHEDULE_SECONDS = (0, 5, 300, 1800, 7200, 18_000, 36_000, 50_400, 72_000, 86_400)
+# Standard Webhooks 1.0, "Signature scheme": between 24 bytes (192 bits) and 64 bytes (512 bits).
+MIN_KEY_BYTES, MAX_KEY_BYTES = 24, 64
+_URL_SAFE = str.maketrans("-_", "+/")
 TIMEOUT_SECONDS = 20.0  # of one delivery in all; Standard Webhooks recommends 15 to 30
+MAX_SECRET_BYTES = 64 * 1024  # of a secret's file; beyond it is no key
 MAX_BODY_BYTES = 20_000  # as the standard asks
 MAX_IN_FLIGHT = 64
+MAX_ASKED_SECONDS = 86_400.0  # of a Retry-After; as long as the longest pause of the schedule
 MAX_PER_RECEIVER = 8  # one that hangs keeps only so many senders waiting
-
-
-class Refused(Exception):
-    """This delivery can never work; trying again is useless."""
 
 
 class Delivered(StrEnum):
@@ -42,11 +46,26 @@ def outcome(status: int) -> Delivered:
     return Delivered.REFUSED if status == 410 else Delivered.FAILED
 
 
-def next_attempt(attempts: int, now: float, random: Callable[[], float]) -> float | None:
-    """When to try again after so many attempts, up to a tenth later at random; ``None`` means give up."""
+def next_attempt(attempts: int, now: float, random: Callable[[], float], *, asked: float = 0.0) -> float | None:
+    """When to try again after so many attempts, up to a tenth later at random; ``None`` means give up.
+
+    ``asked``: seconds for which the receiver asked to be left alone, which counts when it is longer than ours.
+    """
     if attempts >= len(SCHEDULE_SECONDS):
         return None
-    return now + SCHEDULE_SECONDS[attempts] * (1 + 0.1 * random())
+    return now + max(SCHEDULE_SECONDS[attempts], min(asked, MAX_ASKED_SECONDS)) * (1 + 0.1 * random())
+
+
+def retry_after(text: str, now: float) -> float:
+    """Seconds that a ``Retry-After`` asks for, written as seconds or as a date (RFC 9110, section 10.2.3); 0 for no sense."""
+    text = text.strip()[:64]
+    if text.isascii() and text.isdigit():
+        return float(text[:10])
+    try:
+        when = parsedate_to_datetime(text)
+        return max(0.0, (when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp() - now)
+    except (TypeError, ValueError, OverflowError):
+        return 0.0
 
 
 def message_id(uid: str, redrives: int) -> str:
@@ -55,8 +74,8 @@ def message_id(uid: str, redrives: int) -> str:
 
 
 def receiver_of(url: str) -> str:
-    """Whose share of the senders a delivery takes."""
-    return url.split("/")[2].lower()  # whatever stands there: not every URL that is accepted can be parsed
+    """Whose share of the senders a delivery takes; never fails, because what was stored once may be anything."""
+    return url.lower().partition("://")[2].partition("/")[0]
 
 
 def body(phase: str, at: str, data: Mapping[str, Any]) -> bytes:
@@ -85,21 +104,24 @@ def sign(keys: Iterable[bytes], message: str, timestamp: int, data: bytes) -> st
 
 
 def signing_keys(name: str, text: str) -> list[bytes]:
-    """Keys of a secret, one per line (several while they are being rotated); raises Refused."""
-    try:
-        keys = [base64.b64decode(line.removeprefix("whsec_"), validate=True) for line in text.split()]
-    except (ValueError, binascii.Error) as error:
-        raise Refused(f"secret {name} cannot be read: {type(error).__name__}") from error
+    """Keys of a secret, one per line (several while they are being rotated); raises Refused, which names the line.
+
+    Base64 with or without its padding, in either alphabet; ``whsec_`` before it, empty lines, ``#`` comments and a byte order
+    mark are passed over. What is too short to be a key is refused: a signature with it proves nothing.
+    """
+    lines = [line.partition("#")[0].strip() for line in text.removeprefix("\ufeff").splitlines()]
+    keys = [_key(f"secret {name}, line {number}", line) for number, line in enumerate(lines, 1) if line]
     if not keys:
         raise Refused(f"secret {name} has no key")
     return keys
 
 
-def check_address(text: str, *, allow_local: bool) -> None:
-    """Refuse an address that only this machine or this link can reach; raises Refused."""
-    address = ipaddress.ip_address(text)
-    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped:
-        address = address.ipv4_mapped
-    local = address.is_loopback or address.is_link_local
-    if address.is_multicast or address.is_unspecified or (local and not allow_local):
-        raise Refused(f"{address} is a loopback, link-local or multicast address")
+def _key(where: str, line: str) -> bytes:
+    letters = line.removeprefix("whsec_").rstrip("=")
+    try:
+        key = base64.b64decode(letters.translate(_URL_SAFE) + "=" * (-len(letters) % 4), validate=True)
+    except (ValueError, binascii.Error):
+        raise Refused(f"{where}: is no base64") from None
+    if not MIN_KEY_BYTES <= len(key) <= MAX_KEY_BYTES:
+        raise Refused(f"{where}: a key of {len(key)} bytes; from {MIN_KEY_BYTES} to {MAX_KEY_BYTES} are allowed")
+    return key
