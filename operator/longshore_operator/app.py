@@ -62,7 +62,7 @@ class Operator:
         self.pools = Pools(self.desk, self.client, self.workers_client, self.metrics.registry, on=settings.scaling, coming=self.schedules.coming, log=self.journal)  # fmt: skip
         self.workers = Workers(self.desk, self.workers_client, self.recorder, now=time.time, stir=self._stir, ran=self.pools.ran, log=self.journal)  # fmt: skip
         self.dispatcher = Dispatcher(self.desk, self.workers_client, now=time.time, started=self._started, returned=self._returned,
-                                     long=self.recorder.running_for_long, refused=self._refused, log=self.journal)  # fmt: skip
+                                     long=self.recorder.running_for_long, refused=lambda job, why: self.jobs.refuse(job, why), log=self.journal)  # fmt: skip
         self.overdue = Overdue(self.desk, self.recorder, grace_seconds=settings.unknown_handler_seconds, now=time.time)
         self.jobs = Jobs(self.desk, self.client, self.recorder, self.workers, self.overdue, now=time.time,
                          stir=self._stir, log=self.journal)  # fmt: skip
@@ -262,9 +262,6 @@ class Operator:
             self.metrics.disrupted(detail)
         else:
             self.metrics.retried()
-
-    def _refused(self, job: Job, why: str) -> None:
-        self.jobs.refuse(job, why)
 
     def _ended(self, job: Job) -> None:
         with one_object("job", job.namespace, job.name):

@@ -141,18 +141,14 @@ class Schedules:
                 if broken:
                     entry.look_at = self._now() + REFUSED_AGAIN
                     with one_object("schedule", *named(entry.schedule)):
-                        await self._mark(entry, broken[0])
+                        problem = ticks.Problem(ticks.INVALID, broken[0])
+                        await self._write(entry, ticks.condition(entry.schedule, None, problem, None, self._now()))
             except KubeUnavailable as error:
                 entry.look_at = self._now() + max(timedelta(seconds=error.retry_after), AGAIN)
                 log.warning("%s waits: %s", entry.name, error, extra={"action": "schedule_unavailable"})
             except KubeError as error:
                 entry.look_at = self._now() + REFUSED_AGAIN
                 log.error("%s is refused: %s", entry.name, error, extra={"action": "schedule_failed"})
-
-    async def _mark(self, entry: _Entry, why: str) -> None:
-        """Say in its condition that it is not in force."""
-        problem = ticks.Problem(ticks.INVALID, why)
-        await self._write(entry, ticks.condition(entry.schedule, None, problem, None, self._now()))
 
     async def _pass(self, entry: _Entry) -> None:
         now, entry.look_at, schedule = self._now(), NEVER, entry.schedule

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable
+from functools import partial
 
 from pydantic import ValidationError
 
@@ -179,11 +180,7 @@ class Workers:
         if attempt is None or attempt.worker != worker.pod.uid:
             self._log("outcome_stale", level="warning", job=job.name, attempt=entry.number, worker=worker.pod.name)
             return None
-
-        def refuse(why: str) -> None:
-            self._recorder.attempt_lost(job, attempt, f"what its worker says of its end cannot be kept: {why}")
-
-        with one_object("job", job.namespace, job.name, refuse=refuse):
+        with one_object("job", job.namespace, job.name, refuse=partial(self._recorder.attempt_lost, job, attempt)):
             self._ran(worker, job, entry)
             return self._recorder.attempt_ended(job, attempt, entry)
         return None
