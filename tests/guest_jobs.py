@@ -17,6 +17,7 @@ import subprocess
 import sys
 import threading
 import time
+import tracemalloc
 import warnings
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context, shared_memory
@@ -98,6 +99,7 @@ def state() -> dict[str, object]:
         "gc": [gc.isenabled(), *gc.get_threshold()], "files": resource.getrlimit(resource.RLIMIT_NOFILE),
         "core": resource.getrlimit(resource.RLIMIT_CORE), "affinity": sorted(os.sched_getaffinity(0)),
         "trace": sys.gettrace() is None, "profile": threading.getprofile() is None, "mask": len(signal.pthread_sigmask(signal.SIG_BLOCK, ())),
+        "tracing": tracemalloc.is_tracing(), "stdout": [sys.stdout.encoding, sys.stdout.errors],
         "timer": signal.getitimer(signal.ITIMER_REAL)[0],
     }  # fmt: skip
 
@@ -144,6 +146,10 @@ def changes_everything() -> int:
     threading.setprofile(lambda *_: None)
     os.chdir("/")
     os.umask(0)
+    sys.stdout.reconfigure(encoding="ascii", errors="strict")  # type: ignore[union-attr]
+    tracemalloc.start()
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})
+    os.kill(os.getpid(), signal.SIGUSR1)
     signal.setitimer(signal.ITIMER_REAL, 600)
     return os.getpid()
 
@@ -294,6 +300,30 @@ def forks_and_is_told(number: int) -> int:
     time.sleep(0.05)
     os.kill(pid, number)
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+@handler
+def child_leaves(code: int) -> int:
+    """The child leaves as programs do."""
+    if (pid := os.fork()) == 0:
+        sys.exit(code)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+@handler
+def detaches_stdout() -> str:
+    """Take the stream apart, as some do to change its encoding."""
+    sys.stdout.detach()  # type: ignore[attr-defined]
+    return "done"
+
+
+@handler
+def seeds() -> list[int]:
+    """Seed what everybody draws from, for the sake of a repeatable run."""
+    random.seed(1)
+    if numpy := sys.modules.get("numpy"):
+        numpy.random.seed(1)
+    return draws()
 
 
 @handler

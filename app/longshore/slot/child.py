@@ -158,6 +158,7 @@ class Slot:
         if overtaken:
             # The job had told its own end, and the engine has sent another: that one must not begin here.
             os._exit(1)
+        generators.refresh()  # here, because nobody waits for it
 
     def _call(self, name: str, args: dict[str, object], context: Context, max_result: int) -> Frame:
         taint = None
@@ -172,7 +173,7 @@ class Slot:
                     self._leave_child(sys.exc_info()[1])
                 self._nonce = ""
                 self._leftovers.end()
-                taint = self._state.restore()
+                taint = self._restored()
         except JobCancelled as error:
             done = ends.stopped(error)
         except ValidationError as error:
@@ -186,6 +187,12 @@ class Slot:
         done["rss"] = self._leftovers.resident_pages() * _PAGE
         return done
 
+    def _restored(self) -> Taint | None:
+        try:
+            return self._state.restore()
+        except Exception:  # whatever the job has put in the place of what is read here
+            return Taint.STATE
+
     def _handle(self, name: str, args: dict[str, object], context: Context, max_result: int) -> Frame:
         self._state.enter()
         handler = REGISTRY.get(name)
@@ -196,14 +203,17 @@ class Slot:
     @staticmethod
     def _leave_child(error: BaseException | None) -> NoReturn:
         """A child that the job forked came back from the handler: it is no slot, and says nothing."""
-        if error is not None:
+        code = 0 if error is None else 1
+        if isinstance(error, SystemExit) and isinstance(error.code, int | None):
+            code = error.code or 0
+        elif error is not None:
             traceback.print_exception(error)
         for stream in (sys.stdout, sys.stderr):
             try:
                 stream.flush()
             except Exception:
                 pass  # closed
-        os._exit(0 if error is None else 1)
+        os._exit(code & 0xFF)
 
     def _reporter(self, nonce: str) -> Callable[[float, str], None]:
         def report(percent: float, message: str) -> None:

@@ -29,6 +29,7 @@ class Taint(StrEnum):
     SIGNALS = "signals"  # a signal's disposition that cannot be set from here
     DESCRIPTORS = "descriptors"  # closed ones of the slot's own, or more open ones than a bound
     LIMITS = "limits"  # a resource limit, lowered for good
+    STATE = "state"  # something of the interpreter's own that cannot even be read any more
     USER = "user"  # another user or group
     PROCESSES = "processes"  # a child that does not die
     COMMAND = "command"  # the slot had made ready to become a command

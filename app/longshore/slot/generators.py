@@ -5,8 +5,10 @@ of ``random.Random``, ``numpy.random.Generator`` and ``numpy.random.RandomState`
 application seeded on purpose keeps its seed; the two that everybody shares never do.
 """
 
+import array
 import contextlib
 import gc
+import os
 import random
 import sys
 from collections.abc import Iterator
@@ -53,11 +55,17 @@ def _seeded_by_hand(generator: Any) -> bool:
     return not isinstance(entropy, int) or entropy < _BY_HAND
 
 
+def refresh() -> None:
+    """New seeds for the generators that everybody shares: a job may have given them one, for itself."""
+    random.seed(int.from_bytes(os.urandom(16)))
+    if (numpy := sys.modules.get("numpy.random")) is not None:
+        # Four words of entropy: numpy's own way costs as much as a job.
+        numpy.seed(list(array.array("I", os.urandom(16))))
+
+
 def reseed() -> None:
     """New seeds from the system, in a new slot."""
-    random.seed()
-    if (numpy := sys.modules.get("numpy.random")) is not None:
-        numpy.seed()
+    refresh()
     for each in _found:
         if isinstance(each, random.Random):
             each.seed()

@@ -6,6 +6,7 @@ replaced. docs/handlers.md has the list for people.
 """
 
 import _signal  # type: ignore[import-not-found]  # that of the signal module makes an enum of each answer
+import _tracemalloc
 import decimal
 import gc
 import locale
@@ -30,6 +31,7 @@ COUNT_EVERY = 32  # jobs: the cheap look at descriptors misses holes below the l
 
 _SIGNALS = sorted(signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP})
 _LIMITS = sorted({value for name, value in vars(resource).items() if name.startswith("RLIMIT_")})
+_FORMAT = attrgetter("encoding", "errors", "line_buffering", "write_through")
 _DECIMAL = attrgetter("prec", "rounding", "Emin", "Emax", "capitals", "clamp", "traps")
 # Replaced as a whole by those who replace them.
 _SYS = (
@@ -101,7 +103,10 @@ class Snapshot:
                 if _signal.getsignal(number) != handler:
                     # None: not set by Python before; then it was as the kernel has it.
                     signal.signal(number, signal.SIG_DFL if handler is None else handler)
-        signal.pthread_sigmask(signal.SIG_SETMASK, self._mask)
+        if signal.pthread_sigmask(signal.SIG_BLOCK, ()) != self._mask:
+            while waiting := signal.sigpending():  # for the job that blocked them
+                signal.sigtimedwait(waiting, 0)
+            signal.pthread_sigmask(signal.SIG_SETMASK, self._mask)
 
     def _restore_streams(self) -> Taint | None:
         replaced = (sys.stdout, sys.stderr) if (sys.stdout, sys.stderr) != self._streams else ()
@@ -180,6 +185,11 @@ def _parts() -> list[Part]:
         (lambda: locale.setlocale(locale.LC_ALL), lambda saved: locale.setlocale(locale.LC_ALL, saved)),
         (lambda: time.tzname, lambda _saved: time.tzset()),
         (gc.isenabled, lambda on: gc.enable() if on else gc.disable()),
+        (gc.get_debug, gc.set_debug),
+        (_tracemalloc.is_tracing, lambda _saved: _tracemalloc.stop()),
+        (lambda: getattr(sys.modules.get("tempfile"), "tempdir", None), _set_temporary_folder),
+        (lambda: _FORMAT(sys.stdout), lambda saved: _reconfigure(sys.stdout, saved)),
+        (lambda: _FORMAT(sys.stderr), lambda saved: _reconfigure(sys.stderr, saved)),
         (gc.get_threshold, lambda saved: gc.set_threshold(*saved)),
         (lambda: os.getpriority(os.PRIO_PROCESS, 0), lambda saved: os.setpriority(os.PRIO_PROCESS, 0, saved)),
         (lambda: os.sched_getaffinity(0), lambda saved: os.sched_setaffinity(0, saved)),
@@ -220,6 +230,16 @@ def _set_decimal(saved: tuple[Any, ...]) -> None:
     context = decimal.DefaultContext
     context.prec, context.rounding, context.Emin, context.Emax, context.capitals, context.clamp = saved[:6]
     context.traps.update(saved[6])
+
+
+def _set_temporary_folder(saved: str | None) -> None:
+    if (tempfile := sys.modules.get("tempfile")) is not None:
+        vars(tempfile)["tempdir"] = saved
+
+
+def _reconfigure(stream: Any, saved: tuple[Any, ...]) -> None:
+    encoding, errors, line_buffering, write_through = saved
+    stream.reconfigure(encoding=encoding, errors=errors, line_buffering=line_buffering, write_through=write_through)
 
 
 def _set_filters(saved: list[Any]) -> None:
