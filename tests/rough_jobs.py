@@ -202,3 +202,25 @@ def holds(folder: str, ctx: Context) -> None:
     print(f"item {ctx.index} waits", flush=True)
     while not ctx.cancelled and not (Path(folder) / f"go-{ctx.index}").exists():
         time.sleep(0.02)
+
+
+@handler
+def varied_luck(ctx: Context) -> None:
+    """Fail twice, each time of something else."""
+    if ctx.attempt < 3:
+        kind = ValueError if ctx.attempt == 1 else OSError
+        raise kind(f"bad luck {ctx.attempt} " + 246 * "x")
+
+
+@handler
+def reports_twice(folder: str, ctx: Context) -> None:
+    """Report, and again when the first report was seen; end when the second was."""
+    for number, (percent, message) in enumerate([(10, "begun"), (60, "more")], start=1):
+        ctx.progress(percent, message)
+        while not ctx.cancelled and not (Path(folder) / f"seen-{number}").exists():
+            time.sleep(0.25)  # longer than what is between two reports that leave the process
+
+
+@handler(priority=7, memory="512Mi", concurrency_key="one", ttl_seconds=60)
+def particular() -> None:
+    """Want a lot."""

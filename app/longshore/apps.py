@@ -14,6 +14,8 @@ from longshore.handlers import HEALTH_CHECKS, REGISTRY, Handler, HealthCheck
 if TYPE_CHECKING:
     from flask import Blueprint
 
+MAX_PLACES = 5  # an import error is to be read at a glance
+
 
 @dataclass(frozen=True, slots=True)
 class Apps:
@@ -26,7 +28,7 @@ class Apps:
 
 
 def load(modules: Sequence[str]) -> Apps:
-    """Import the modules; raises AppError with the traceback of the one that does not import."""
+    """Import the modules; raises AppError that says in a few lines where the one that does not import broke."""
     blueprints = []
     for name in modules:
         try:
@@ -34,11 +36,28 @@ def load(modules: Sequence[str]) -> Apps:
         except BaseException as error:
             if isinstance(error, KeyboardInterrupt):
                 raise
-            text = "".join(traceback.format_exception(error)).rstrip()
-            raise AppError(f"application {name!r} does not import:\n{text}") from error
+            raise AppError(f"application {name!r} does not import: {_where(name, error)}") from error
         # An application without routes never imports Flask, and then has no blueprints to find.
         if (flask := sys.modules.get("flask")) is not None:
             blueprints += [(name, value) for value in vars(module).values() if isinstance(value, flask.Blueprint)]
     if wrong := error_names.unknown(REGISTRY.values()):
         raise AppError(wrong)
     return Apps(dict(REGISTRY), dict(HEALTH_CHECKS), tuple(blueprints))
+
+
+def _where(name: str, error: BaseException) -> str:
+    """What broke, and the places of the application's own code on the way there: at most eight lines."""
+    words = str(error).strip().splitlines() or [""]
+    what = f"{type(error).__name__}: {words[0]}"
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not _is_machinery(frame.filename)]
+    places = [
+        f'  File "{frame.filename}", line {frame.lineno}, in {frame.name}: {frame.line}'[:200] for frame in frames
+    ]
+    if len(places) > MAX_PLACES:
+        places = [places[0], f"  ... {len(places) - MAX_PLACES + 1} more ...", *places[2 - MAX_PLACES :]]
+    hint = f"  `python -c 'import {name}'` shows the whole traceback"
+    return "\n".join([what[:500], *places, hint])
+
+
+def _is_machinery(file: str) -> bool:
+    return file == __file__ or file.startswith("<frozen ") or file == importlib.__file__

@@ -47,6 +47,8 @@ class ApiError(ClientError):
         self.code = str(problem.get("type", "")).rpartition("/")[2]
         self.errors: list[dict[str, str]] = list(problem.get("errors", ()))
         self.retry_after = retry_after
+        self.hint = ""
+        """What to do next, where whoever made the request knows it."""
 
 
 class Client:
@@ -168,6 +170,10 @@ class Client:
     def explain(self, id: str) -> Json:
         """Why the job stands where it stands."""
         return self.call("GET", f"/v1/jobs/{_quoted(id)}/explain")
+
+    def result(self, id: str) -> Any:
+        """What the handler of a job that has succeeded returned."""
+        return self.call("GET", f"/v1/jobs/{_quoted(id)}/result")
 
     def items(self, id: str) -> Iterator[Json]:
         """Items of an array job that were ever started, by index (in a cluster: those that have ended)."""

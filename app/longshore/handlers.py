@@ -16,17 +16,20 @@ import time
 import typing
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
-from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal, overload
+from dataclasses import dataclass, field, replace
+from typing import Annotated, Any, Literal, TypeVar, overload
 
+import orjson
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, create_model
 
 from longshore import json_form
 from longshore.job.limits import Defaults
-from longshore.job.spec import HandlerName, Retry
+from longshore.job.spec import HandlerName, JobSpec, Retry
+from longshore.job.wording import sentence
 
 Runner = Literal["slot", "process"]
 Function = Callable[..., Any]
+F = TypeVar("F", bound=Function)
 HealthCheck = Callable[[], object]
 SlotHook = Callable[[], object]
 
@@ -107,6 +110,8 @@ class Handler:
     context_parameter: str | None
     defaults: Defaults = field(default_factory=Defaults)
     runner: Runner = "slot"
+    spec: Mapping[str, object] = field(default_factory=dict)
+    """Fields of the specification, by their outside names, that a job gets when it is submitted without them."""
 
     def bind(self, args: Mapping[str, object]) -> dict[str, object]:
         """Arguments as the function gets them; raises ``pydantic.ValidationError``."""
@@ -138,7 +143,7 @@ class Handler:
             "name": self.name, "description": self.description, "module": self.module, "runner": self.runner,
             "args": self.schema(), "timeoutSeconds": self.defaults.timeout_seconds,
             "maxRetries": self.defaults.max_retries,
-            "retry": retry.model_dump(mode="json", exclude_unset=True) if retry else None,
+            "retry": retry.model_dump(mode="json", exclude_unset=True) if retry else None, **self.spec,
         }  # fmt: skip
 
     def schema(self) -> dict[str, object]:
@@ -169,26 +174,40 @@ HEALTH_CHECKS: dict[str, HealthCheck] = {}
 
 
 @overload
-def handler(function: Function, /) -> Function: ...
+def handler(function: F, /) -> F: ...
 @overload
 def handler(
     *, name: str = ..., timeout_seconds: float | None = ..., max_retries: int | None = ..., retry: Retry | None = ...,
-    runner: Runner = ...,
-) -> Callable[[Function], Function]: ...  # fmt: skip
+    runner: Runner = ..., queue: str | None = ..., priority: int | None = ..., memory: str | None = ...,
+    fairness_key: str | None = ..., concurrency_key: str | None = ..., ttl_seconds: float | None = ...,
+) -> Callable[[F], F]: ...  # fmt: skip
 def handler(
-    function: Function | None = None, /, *, name: str = "", timeout_seconds: float | None = None,
-    max_retries: int | None = None, retry: Retry | None = None, runner: Runner = "slot",
-) -> Function | Callable[[Function], Function]:  # fmt: skip
+    function: F | None = None, /, *, name: str = "", timeout_seconds: float | None = None,
+    max_retries: int | None = None, retry: Retry | None = None, runner: Runner = "slot", queue: str | None = None,
+    priority: int | None = None, memory: str | None = None, fairness_key: str | None = None,
+    concurrency_key: str | None = None, ttl_seconds: float | None = None,
+) -> F | Callable[[F], F]:  # fmt: skip
     """Register a plain or ``async`` function as a handler; it stays callable as it is.
 
-    ``name`` defaults to the function's; the rest are defaults for jobs that say nothing themselves. ``runner`` is
-    "slot" (a warm process that runs many jobs) or "process" (a fresh fork for each). Raises ValueError for a name
-    that is taken or no handler name.
+    ``name`` defaults to the function's. ``runner`` is "slot" (a warm process that runs many jobs) or "process" (a fresh fork
+    for each). The rest are defaults for jobs that say nothing themselves: ``timeout_seconds``, ``max_retries`` and ``retry``
+    hold for every job, by whatever door it came; ``queue``, ``priority``, ``memory`` (such as "512Mi"),
+    ``fairness_key``, ``concurrency_key`` and ``ttl_seconds`` (from its end until a job is removed) are put into the job when a
+    service that knows the handler takes it. Raises ValueError for a name that is taken or no handler name, and for a default
+    that no job could have.
     """
 
-    def register(function: Function) -> Function:
+    spec = {
+        "queue": queue, "priority": priority, "fairnessKey": fairness_key, "concurrencyKey": concurrency_key,
+        "ttlSecondsAfterFinished": ttl_seconds, "resources": {"memory": memory} if memory is not None else None,
+    }  # fmt: skip
+
+    def register(function: F) -> F:
         defaults = Defaults(timeout_seconds, max_retries, retry)
         found = _describe(name or function.__name__, function, defaults, runner)
+        found = replace(
+            found, spec=_checked(found.name, {key: value for key, value in spec.items() if value is not None})
+        )
         taken = REGISTRY.get(found.name)
         if taken is not None and (taken.module, taken.function.__qualname__) != (found.module, function.__qualname__):
             raise ValueError(f"handler {found.name!r} is defined in {taken.module} and again in {found.module}")
@@ -196,6 +215,19 @@ def handler(
         return function
 
     return register if function is None else register(function)
+
+
+def _checked(name: str, spec: dict[str, object]) -> Mapping[str, object]:
+    """The fields as a job has them; raises ValueError that names the one which no job could have."""
+    if not spec:
+        return spec
+    try:
+        JobSpec.model_validate_json(orjson.dumps({"handler": name, **spec}), by_alias=True, by_name=False)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        field = ".".join(map(str, first["loc"]))
+        raise ValueError(f"handler {name!r}: {field}: {sentence(first['type'], first['msg'])}") from None
+    return spec
 
 
 def health_check(function: HealthCheck) -> HealthCheck:

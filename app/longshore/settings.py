@@ -19,6 +19,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from longshore.errors import SettingsError
 from longshore.job.limits import QueuePolicy
+from longshore.job.wording import sentence
 
 PREFIX = "LONGSHORE_"
 # Variables of ours that are no settings of the service: the client's, and what the engine hands to its children.
@@ -157,6 +158,8 @@ class Settings(BaseModel):
     """Last bytes of an attempt's output that are kept; what lies between is counted."""
     log_echo_bytes: Bytes = 1024**2
     """Bytes of an attempt's output that also go to the service's own log."""
+    tracebacks: Literal["output", "log"] = "output"
+    """Where the traceback of a failed attempt goes: to the end of the attempt's own output, or to the service's log alone."""
     max_result_bytes: Bytes = 1024**2
     """Largest result, as JSON; a larger one fails the job with `ResultTooLarge`."""
     results_dir: File = None
@@ -316,7 +319,7 @@ def _must_be_known(name: str, shown: str, source: str) -> None:
 
 def _explain(error: dict[str, object], sources: Mapping[str, str]) -> str:
     location = [str(part) for part in error["loc"]]  # type: ignore[attr-defined]  # pydantic's own tuple
-    message = str(error["msg"]).removeprefix("Value error, ")
+    message = sentence(str(error["type"]), str(error["msg"]))
     if not location:
         return message
     name = location[0]

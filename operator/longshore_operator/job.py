@@ -13,6 +13,7 @@ from longshore.job.items import ArrayState
 from longshore.job.lifecycle import Course, conditions
 from longshore.job.spec import JobSpec, parse_spec, rfc3339_at
 from longshore.job.status import MAX_HISTORY, ItemsStatus, Phase
+from longshore.job.wording import sentence
 
 Json = dict[str, Any]
 MAX_GRACE_SECONDS = 3600.0  # as a worker takes it
@@ -213,7 +214,7 @@ def refusal(error: Exception) -> str:
         return f"spec: {error}"
     first = error.errors(include_url=False, include_context=False, include_input=False)[0]
     field = ".".join(["spec", *map(str, first["loc"])])
-    return f"{field} {first['msg'].removeprefix('Value error, ')}"
+    return f"{field} {sentence(first['type'], first['msg'])}"
 
 
 def grace(metadata: Json) -> float | None:

@@ -12,7 +12,7 @@ from longshore.job.lifecycle import End, Verdict, finish
 from longshore.job.limits import Defaults, Policy, QueuePolicy, resolve
 from longshore.job.results import MAX_STATUS_RESULT_BYTES, parse
 from longshore.job.spec import rfc3339_at
-from longshore.job.status import MAX_LOG_TAIL_BYTES, JobError, Outcome, Phase, Reason
+from longshore.job.status import MAX_HISTORY_MESSAGE, MAX_LOG_TAIL_BYTES, JobError, Outcome, Phase, Reason
 from longshore_operator.desk import Desk
 from longshore_operator.job import Attempt, Job, Json
 from longshore_operator.write import Writer
@@ -235,8 +235,8 @@ def _deeper(value: object, levels: int) -> bool:
     return any(levels == 0 or _deeper(part, levels - 1) for part in inner)
 
 
-def _error(end: End) -> Json:
-    return {"type": (end.error_type or end.reason or "Error")[:200], "message": end.error_message[:1024]}
+def _error(end: End, longest: int = 1024) -> Json:
+    return {"type": (end.error_type or end.reason or "Error")[:200], "message": end.error_message[:longest]}
 
 
 def _history(attempt: Attempt, end: End, entry: EndedEntry | None, now: float) -> Json:
@@ -250,5 +250,6 @@ def _history(attempt: Attempt, end: End, entry: EndedEntry | None, now: float) -
         "reason": end.reason[:200],
         "exitCode": end.exit_code,
         "index": attempt.index,
+        "error": _error(end, MAX_HISTORY_MESSAGE) if end.outcome is not Outcome.SUCCEEDED else None,
     }
     return whole | {name: value for name, value in optional.items() if value not in (None, "")}

@@ -17,6 +17,7 @@ from longshore.job.cron import Cron, job_name
 from longshore.job.schedule import MAX_ACTIVE, SCHEDULE_KIND, ScheduleSpec, zone
 from longshore.job.spec import API_VERSION, KIND, rfc3339
 from longshore.job.status import TERMINAL, Phase
+from longshore.job.wording import sentence
 
 Json = dict[str, Any]
 
@@ -62,7 +63,7 @@ def parse(schedule: Json) -> ScheduleSpec | Problem:
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(str(part) for part in first["loc"])
-        return Problem(INVALID, f"spec.{where}: {first['msg'].removeprefix('Value error, ')}")
+        return Problem(INVALID, f"spec.{where}: {sentence(first['type'], first['msg'])}")
 
 
 def due(spec: ScheduleSpec, since: datetime, now: datetime) -> Ticks:

@@ -1,5 +1,6 @@
 """Requests to a real service: what it takes, and how it says no."""
 
+import contextlib
 import http.client
 import json
 import re
@@ -443,6 +444,44 @@ def test_output_of_any_bytes_survives(shared_service: Service) -> None:
     assert b"\xff\0\n" == shared_service.request("GET", f"/v1/jobs/{id}/logs").body
 
 
+def test_a_stream_has_progress_as_it_is_reported(start_service: Callable[..., Service]) -> None:
+    """It had none, so that a page had to ask for the job again and again."""
+    service = start_service()
+    id = submit(service, {"handler": "reports_twice", "args": {"folder": str(service.folder)}}).json()["id"]
+    seen: list[tuple[bool, dict[str, Any]]] = []
+    with contextlib.closing(http.client.HTTPConnection("127.0.0.1", service.port, timeout=30)) as connection:
+        connection.request("GET", f"/v1/jobs/{id}/events", headers={"Accept": "text/event-stream"})
+        stream = connection.getresponse()
+        for block in iter(lambda: b"".join(iter(stream.readline, b"\n")) if not stream.isclosed() else b"", b""):
+            lines = dict(line.split(": ", 1) for line in block.decode().splitlines() if ": " in line)
+            if lines.get("event") != "progress":
+                continue
+            seen.append(("id" in lines, orjson.loads(lines["data"])["data"]))
+            (service.folder / f"seen-{len(seen)}").touch()
+
+    assert [False, False] == [numbered for numbered, _ in seen]
+    assert [(10.0, "begun"), (60.0, "more")] == [(data["percent"], data["message"]) for _, data in seen]
+    polled = service.request("GET", f"/v1/jobs/{id}/events").json()["items"]
+    assert ["submitted", "started", "succeeded"] == [event["type"] for event in polled], "it is kept nowhere"
+
+
+def test_a_job_gets_what_its_handler_wants_for_it(start_service: Callable[..., Service]) -> None:
+    service = start_service()
+    service.request("POST", "/v1/queues/default:pause")
+    bare = submit(service, {"handler": "particular", "name": "bare"}).json()["spec"]
+    own = submit(service, {"handler": "particular", "priority": 1, "resources": {"memory": "1Gi"}}).json()["spec"]
+    again = submit(service, {"handler": "particular", "name": "bare"})
+    (told,) = [
+        found for found in service.request("GET", "/v1/handlers").json()["items"] if found["name"] == "particular"
+    ]
+
+    assert {"handler": "particular", "priority": 7, "resources": {"memory": "512Mi"}, "concurrencyKey": "one",
+            "ttlSecondsAfterFinished": 60.0} == bare  # fmt: skip
+    assert (1, {"memory": "1Gi"}, "one") == (own["priority"], own["resources"], own["concurrencyKey"])
+    assert (202, "true") == (again.status, again.headers["Idempotent-Replayed"])
+    assert 7 == told["priority"]
+
+
 def test_events_are_streamed_and_resumed(shared_service: Service) -> None:
     id = ran(shared_service, "flaky", retry={"initialSeconds": 0.01})["id"]
     headers = {"Accept": "text/event-stream"}
@@ -464,13 +503,41 @@ def test_progress_is_seen_while_the_job_runs(shared_service: Service, eventually
     shared_service.request("POST", f"/v1/jobs/{id}:cancel", {})
 
 
-def test_a_failure_shows_its_class_and_last_lines_but_no_traceback(shared_service: Service) -> None:
+def test_a_failure_shows_its_class_and_its_traceback_ends_its_output(shared_service: Service) -> None:
+    """The traceback was in the service's log alone."""
     answer = submit(shared_service, {"handler": "fail", "args": {"times": 9}}, Prefer="wait=10")
     status = answer.json()["status"]
 
     assert ("longshore_samples.fail.Unlucky", "as you wished") == (status["error"]["type"], status["error"]["message"])
-    assert "attempt 1" in status["logTail"]
-    assert b"Traceback" not in answer.body
+    assert status["logTail"].startswith("attempt 1 of ")
+    assert "\nTraceback (most recent call last):\n" in status["logTail"]
+    assert status["logTail"].endswith("longshore_samples.fail.Unlucky: as you wished\n")
+    assert status["logTail"].encode() == shared_service.request("GET", f"/v1/jobs/{answer.json()['id']}/logs").body
+
+
+def test_tracebacks_go_to_the_log_alone_where_the_setting_says_so(start_service: Callable[..., Service]) -> None:
+    service = start_service(tracebacks="log")
+    job = ran(service, "fail")
+
+    assert f"attempt 1 of {job['id']}\n".encode() == service.request("GET", f"/v1/jobs/{job['id']}/logs").body
+    assert "raise Unlucky(message)" in service.log.read_text()
+
+
+def test_each_attempt_keeps_its_error(shared_service: Service) -> None:
+    """Errors of attempts that were retried were in the service's log alone."""
+    job = ran(shared_service, "varied_luck", maxRetries=3, retry={"initialSeconds": 0.01})
+    array = ran(shared_service, "varied_luck", count=2, maxRetries=3, retry={"initialSeconds": 0.01})
+    (listed,) = [
+        found for found in shared_service.request("GET", "/v1/jobs").json()["items"] if found["id"] == job["id"]
+    ]
+    errors = [
+        {"type": kind, "message": f"bad luck {n} {'x' * 246}"[:256]} for n, kind in ((1, "ValueError"), (2, "OSError"))
+    ]
+
+    assert [*errors, None] == [entry.get("error") for entry in job["status"]["history"]]
+    assert job["status"]["history"] == listed["status"]["history"]
+    assert "error" not in job["status"]
+    assert 4 == sum("error" in entry for entry in array["status"]["history"])
 
 
 # -- queues ------------------------------------------------------------------------------------------------------------
@@ -572,6 +639,21 @@ def test_the_service_tells_about_itself(shared_service: Service, path: str) -> N
 
     assert 200 == answer.status
     assert orjson.loads(answer.body)
+
+
+def test_the_page_where_a_token_is_entered_needs_none(start_service: Callable[..., Service], tmp_path: Any) -> None:
+    """It was 401, so that its *Authorize* button was never reached."""
+    file = tmp_path / "tokens"
+    file.write_text("")
+    service = start_service(tokens_file=file)
+    page = service.request("GET", "/docs").body.decode()
+    wanted = {f"/docs/{name}" for name in re.findall(r'(?:src|href)="/docs/([^"]+)"', page)}
+
+    assert {"/docs/start.js", "/docs/swagger-ui-bundle.js"} <= wanted
+    assert {200} == {service.request("GET", path).status for path in ("/docs", "/openapi.json", *wanted)}
+    closed = ("/", "/v1/", "/v1/handlers", "/v1/jobs", "/healthz")
+    assert {401} == {service.request("GET", path).status for path in closed}
+    assert "rough_jobs" not in service.request("GET", "/openapi.json").body.decode(), "nothing of this service is in it"
 
 
 def test_tokens_open_as_much_as_their_role(start_service: Callable[..., Service], tmp_path: Any) -> None:

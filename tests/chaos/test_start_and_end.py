@@ -78,6 +78,21 @@ def test_an_application_that_cannot_be_served_ends_the_start(
     assert [] == [words for words in says if words not in ended.stdout], ended.stdout[-3000:]
 
 
+def test_an_import_error_is_said_once_in_ten_lines(tmp_path: Path, apps: Callable[..., Path]) -> None:
+    """There were 129, with the same error four times."""
+    steps = {f"step{n}": f"import step{n + 1}\n" for n in range(9)}
+    last = {
+        "step9": "def load():\n    return configure()\n\ndef configure():\n    import not_installed_here\n\nload()\n"
+    }
+    ended = serve(tmp_path / "data", path=apps(**steps, **last), apps="step0")
+
+    assert 1 == ended.returncode
+    assert 1 == ended.stdout.count("No module named 'not_installed_here'"), ended.stdout
+    assert len(ended.stdout.splitlines()) <= 10, ended.stdout
+    assert 'step0.py", line 1, in <module>: import step1' in ended.stdout
+    assert 'step9.py", line 5, in configure: import not_installed_here' in ended.stdout
+
+
 def test_an_application_without_flask_never_loads_it_where_jobs_run(
     start_service: Callable[..., Service], apps: Callable[..., Path]
 ) -> None:

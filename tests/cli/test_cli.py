@@ -367,7 +367,7 @@ def test_an_explanation_is_a_sentence(longshore: Cli) -> None:
 def test_a_job_is_suspended_resumed_and_deleted(longshore: Cli) -> None:
     id = longshore.id("echo", "--delay", "4")  # time enough for the commands that follow, on a busy machine
 
-    assert f"{id}: Pending\n" == longshore.ok("suspend", id)
+    assert f"{id}: suspended\n" == longshore.ok("suspend", id)
     assert "Suspended" == json.loads(longshore.ok("explain", id, "-o", "json"))["reason"]
     assert REFUSED == longshore("delete", id).code
     longshore.ok("resume", id)
@@ -380,7 +380,8 @@ def test_a_running_job_is_cancelled(longshore: Cli, eventually: Callable[..., An
     id = longshore.id("naps")
     eventually(lambda: json.loads(longshore.ok("get", id, "-o", "json"))["status"]["phase"] == "Running")
 
-    longshore.ok("cancel", id, "--grace", "0")
+    told = longshore.ok("cancel", id, "--grace", "0")
+    assert told in (f"{id}: Cancelled\n", f"{id}: asked to end; `longshore wait {id}` waits until nothing of it runs\n")
     assert CANCELLED == longshore("wait", id, "--timeout", "20").code
     assert REFUSED == longshore("cancel", id).code
 
@@ -588,3 +589,101 @@ def test_logs_of_an_array_are_those_of_all_items_with_their_index(longshore: Cli
     assert [f"[{index}] attempt 1 of cli-array" for index in range(3)] == longshore.ok("logs", "cli-array").splitlines()
     assert "attempt 1 of cli-array\n" == longshore.ok("logs", "cli-array", "--index", "2")
     assert (USAGE, True) == (followed.code, "--index, 0 to 2" in followed.err)
+
+
+# -- output ------------------------------------------------------------------------------------------------------------
+
+
+def test_output_that_nobody_reads_is_no_error(longshore: Cli, tmp_path: Path) -> None:
+    """The command itself ended with 1, which `set -o pipefail` sees."""
+    longshore.id("echo")
+    for words in (["list", "--all"], ["list", "-o", "json"], ["config", "-o", "wide"], ["openapi"]):
+        assert OK == longshore.unread(*words), words
+
+
+def test_a_list_that_is_cut_says_so(longshore: Cli) -> None:
+    label = ("--label", "cut=yes")
+    ids = [longshore.id("echo", *label) for _ in range(3)]
+    cut, whole, exact = (
+        longshore("list", *label, "-o", "json", *n) for n in (["--limit", "2"], ["--all"], ["--limit", "3"])
+    )
+
+    assert (ids[:0:-1], ids[::-1], ids[::-1]) == tuple([job["id"] for job in ran.json()] for ran in (cut, whole, exact))
+    assert "only the newest 2 are shown; --all shows all" in cut.err
+    assert "" == whole.err == exact.err
+
+
+def test_a_wait_prints_the_result_and_nothing_else(longshore: Cli) -> None:
+    """It printed a table."""
+    array = {"handler": "echo", "items": [{"x": 1}, {"x": 2}]}
+    done = longshore("submit", "echo", "x=1", "--wait")
+    many = longshore("submit", "-f", "-", "--wait", stdin=json.dumps(array))
+    failed = longshore("submit", "fail", "--wait", "--name", "cli-no-result")
+    watched = longshore("submit", "echo", "x=2", "--watch")
+
+    assert ({"x": 1}, {"x": 2}) == (done.json(), watched.json())
+    assert re.fullmatch(r"longshore: job \S+ Succeeded\n", done.err)
+    assert [{"index": n, "result": {"x": n + 1}} for n in range(2)] == [
+        json.loads(line) for line in many.out.splitlines()
+    ]
+    assert (FAILED, "") == (failed.code, failed.out)
+    assert "job cli-no-result Failed: HandlerError: longshore_samples.fail.Unlucky: as you wished" in failed.err
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("submit prim", "primes"),
+        ("list --phase suc", "Succeeded"),
+        ("list --handler wordc", "wordcount"),
+        ("list --queue def", "default"),
+        ("queues pause def", "default"),
+        ("logs cli-compl", "cli-completed"),
+        ("cancel cli-compl", "cli-completed"),
+    ],
+)
+def test_a_shell_completes_what_the_service_has(longshore: Cli, words: str, expected: str) -> None:
+    longshore("submit", "echo", "--name", "cli-completed")
+    line = {"COMP_WORDS": f"longshore {words}", "COMP_CWORD": str(len(words.split()))}
+    found = longshore(_LONGSHORE_COMPLETE="bash_complete", **line)
+
+    assert [expected] == re.findall(r"plain,(\S+)", found.out)
+
+
+def test_a_shell_completes_nothing_without_a_service(tmp_path: Path) -> None:
+    line = {"COMP_WORDS": "longshore submit pri", "COMP_CWORD": "2"}
+    found = Cli(f"http://127.0.0.1:{free_port()}", tmp_path)(_LONGSHORE_COMPLETE="bash_complete", **line)
+
+    assert ("", "") == (found.out.strip(), found.err)
+
+
+def test_a_refusal_says_what_is_wrong_before_the_details(longshore: Cli) -> None:
+    fields = {"handler": "echo", "priority": "high", "args": [], "colour": 1}
+    refused = longshore("submit", "-f", "-", stdin=json.dumps(fields))
+    first, *details = refused.err.splitlines()
+
+    assert REFUSED == refused.code
+    assert first.startswith("longshore: /")
+    assert {
+        "  /priority: should be a whole number",
+        "  /args: should be an object",
+        "  /colour: there is no such field",
+    } > set(details)
+    assert 2 == len(details), "the headline is not said again"
+
+
+def test_a_queue_that_is_not_there_names_the_command_that_lists_them(longshore: Cli) -> None:
+    refused = longshore("queues", "set", "nowhere", "concurrency=1")
+
+    assert NOT_FOUND == refused.code
+    assert "`longshore queues` shows what there is" in refused.err
+
+
+@pytest.mark.parametrize(("kind", "instead"), [("Queue", "longshore queues set"), ("Schedule", "systemd timer")])
+def test_a_manifest_that_is_for_a_cluster_says_so(longshore: Cli, kind: str, instead: str) -> None:
+    manifest = f"apiVersion: longshore.dev/v1alpha1\nkind: {kind}\nmetadata: {{name: x}}\nspec: {{}}\n"
+    refused = longshore("submit", "-f", "-", stdin=manifest)
+
+    assert REFUSED == refused.code
+    assert f"{kind} is a resource of a cluster, for `kubectl apply`" in refused.err
+    assert instead in refused.err

@@ -18,6 +18,8 @@ _LOOPBACK = frozenset({"127.0.0.1", "localhost", "[::1]", "::1"})
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 PROBES = frozenset({"service.livez", "service.readyz"})
 _VERBOSE = "service.readyz"
+# What they say is the same for every service of this release: no handler, queue, job or name of this one is in it.
+DOCS = frozenset({"ui.page", "ui.asset", "docs.document"})
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -38,6 +40,7 @@ class Guard:
 
     def __init__(self, settings: Settings) -> None:
         self._tokens = TokenFile(settings.tokens_file) if settings.tokens_file else None
+        self._docs = settings.docs
         self._hosts = (
             _LOOPBACK | {settings.host, *settings.allowed_hosts}
             if settings.loopback or settings.allowed_hosts
@@ -70,7 +73,7 @@ class Guard:
 
     def _admit(self) -> None:
         """Refuse a caller without the right to look; what needs more says so at its view."""
-        if not is_probe() and not g.caller.allows("read"):
+        if not (is_probe() or self._is_docs()) and not g.caller.allows("read"):
             raise Forbidden
 
     def _check_host(self) -> None:
@@ -90,13 +93,17 @@ class Guard:
             raise Forbidden("a web page of another origin may not do this")
 
     def _caller(self) -> Token:
-        if self._tokens is None or is_probe():
+        if self._tokens is None or is_probe() or self._is_docs():
             return ANYBODY
         token = given_token()
         found = self._tokens.find(token) if token else None
         if found is None:
             raise Unauthenticated
         return found
+
+    def _is_docs(self) -> bool:
+        """Whether the request is for the page on which a browser can enter a token, or for its document."""
+        return self._docs and request.endpoint in DOCS
 
 
 def is_probe() -> bool:
@@ -130,6 +137,7 @@ class WorkerGuard(Guard):
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)
+        self._docs = False  # nobody's browser looks at a worker
         assert settings.worker_tokens_file is not None
         self._values = SharedSecret(settings.worker_tokens_file)
         self._api = settings.api_url or "the api of this cluster"

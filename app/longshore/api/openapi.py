@@ -233,8 +233,8 @@ def _service() -> Json:
             parameter("verbose", {"type": "boolean"}, "With the applications' checks; needs a token."),)),
         "/healthz": get("health", "The same, with the applications' checks."),
         "/metrics": get("metrics", "Prometheus metrics.", {"text/plain": {"schema": TEXT}, "application/openmetrics-text": {"schema": TEXT}}),
-        "/openapi.json": get("openapi", "This document."),
-        "/docs": get("docs", "This document in a browser.", {"text/html": {"schema": TEXT}}),
+        "/openapi.json": get("openapi", "This document.", opened=True),
+        "/docs": get("docs", "This document in a browser.", {"text/html": {"schema": TEXT}}, opened=True),
         "/docs/{file}": get("docsFile", "A file of that page.", {"*/*": {"schema": TEXT}}, parameters=(
             parameter("file", TEXT, "Name.", "path"),), problems=(404,)),
     }  # fmt: skip

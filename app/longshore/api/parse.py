@@ -28,6 +28,11 @@ from longshore.store.port import NewJob
 MAX_BATCH = 1000
 MAX_WAIT_SECONDS = 30.0
 MAX_PAGE = 1000
+# Kinds of resources that are no jobs, and what stands for them where there is no cluster.
+_OF_A_CLUSTER = {
+    "Queue": "Where the service runs on one machine, [queues.NAME] in its settings makes a queue, and `longshore queues set` changes it.",
+    "Schedule": "Where the service runs on one machine, cron or a systemd timer with `longshore submit` does it.",
+}
 _YAML = ("application/yaml", "application/x-yaml", "text/yaml")
 _JSON = ("application/json", "application/merge-patch+json")
 _TRACEPARENT = re.compile(r"^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$")
@@ -98,6 +103,9 @@ def submission(raw: bytes, data: Any, namespace: str) -> tuple[Submission, Mappi
     fields = an_object(data)
     if "apiVersion" not in fields and "kind" not in fields:
         return model(Submission, raw), {}, ""
+    if (kind := fields.get("kind")) in _OF_A_CLUSTER:
+        detail = f"{kind} is a resource of a cluster, for `kubectl apply`; this takes a Job. {_OF_A_CLUSTER[kind]}"
+        raise InvalidRequest(f"/kind: {detail}", errors=[{"pointer": "/kind", "detail": detail}])
     manifest = model(Manifest, raw)
     if manifest.metadata.namespace not in (None, namespace):
         detail = f"is not the namespace of the request, {namespace}; ?namespace= names another where there are others"
@@ -143,8 +151,18 @@ def new_job(job: Submission, *, traceparent: str, source: str, now: float, at: s
     spec = job.model_dump_json(exclude_unset=True, exclude={"name", "labels"}).encode()
     named = job.name is not None
     digest = fingerprint("POST", "/v1/jobs", [orjson.loads(spec), job.labels]) if named else ""
+    spec = _with_defaults(job, spec)
     id = job.name or name_from_time(now, int.from_bytes(os.urandom(10)))
     return NewJob(id, named, spec, digest, job.labels, traceparent, source, annotations or {}, job.after, batch, at)
+
+
+def _with_defaults(job: Submission, spec: bytes) -> bytes:
+    """With what the handler wants for jobs that say nothing themselves."""
+    handler = current_app.extensions["longshore"].apps.handlers.get(job.handler)
+    if handler is None or not handler.spec:
+        return spec
+    given: dict[str, object] = orjson.loads(spec)
+    return orjson.dumps({**handler.spec, **{name: value for name, value in given.items() if value is not None}})
 
 
 def check_order(jobs: Sequence[Submission]) -> None:

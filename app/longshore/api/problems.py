@@ -10,18 +10,12 @@ from werkzeug.exceptions import HTTPException
 
 from longshore.api.connections.refusals import CODES, MEDIA_TYPE, detail_of, status_of
 from longshore.errors import InvalidRequest, LongshoreError
+from longshore.job.wording import sentence
 
 MAX_TEXT = 1000
 """Characters of a sentence or a pointer in a problem."""
 MAX_ERRORS = 50
 """Errors that a problem names."""
-
-# pydantic's words are for programmers; these are for whoever wrote the request.
-_SENTENCES = {
-    "extra_forbidden": "there is no such field",
-    "missing": "is missing",
-    "json_invalid": "is not JSON",
-}
 
 
 class NotJson(LongshoreError):
@@ -67,7 +61,7 @@ def short(text: str) -> str:
 def invalid(error: ValidationError, prefix: str = "") -> InvalidRequest:
     """pydantic's findings as ours: a JSON pointer and a sentence each; the input is never echoed."""
     found = [
-        {"pointer": prefix + pointer(e["loc"]), "detail": _sentence(e["type"], e["msg"])}
+        {"pointer": prefix + pointer(e["loc"]), "detail": sentence(e["type"], e["msg"])}
         for e in error.errors(include_url=False, include_context=False, include_input=False)
     ]
     first = found[0]
@@ -78,10 +72,6 @@ def invalid(error: ValidationError, prefix: str = "") -> InvalidRequest:
 def pointer(location: Sequence[object]) -> str:
     """RFC 6901."""
     return "".join(f"/{str(part).replace('~', '~0').replace('/', '~1')}" for part in location)
-
-
-def _sentence(kind: str, message: str) -> str:
-    return _SENTENCES.get(kind) or message.removeprefix("Value error, ").replace("Input should be", "should be")
 
 
 def register(app: Flask) -> None:

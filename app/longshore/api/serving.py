@@ -14,6 +14,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import orjson
+from gunicorn.errors import AppImportError
 
 from longshore.api.connections.limits import STOP_LINGER_SECONDS, Limits
 from longshore.api.connections.log_lines import RequestLogger
@@ -134,7 +135,11 @@ def application() -> "Flask":
 
         return create_app(LocalStore(_boot["rpc"], _boot["db"]), settings, loaded)
     except AppError as error:
+        if "report" not in _boot:
+            raise AppImportError(error.message) from None  # gunicorn prints the message alone, and ends
         _report(f"-{error.message}")
+        # The engine says why, once. gunicorn would print this traceback and one of its own before it ended.
+        os.killpg(os.getpgrp(), signal.SIGKILL)
         raise
 
 

@@ -17,6 +17,7 @@ bp = Blueprint("streams", __name__, url_prefix="/v1")
 
 STREAM_SECONDS = 300.0  # then the client comes again where it left off
 TURN_SECONDS = 10.0  # of silence before a sign of life
+PROGRESS = "progress"
 TERMINAL_EVENTS = frozenset({"succeeded", "failed", "cancelled"})
 
 
@@ -85,7 +86,7 @@ def _events(id: str | None) -> Response:
         else parse.number("after", 0, low=0, high=2**63 - 1) or 0
     )
     if "text/event-stream" in request.headers.get("Accept", ""):
-        first = store().events(job=id, after=after)
+        first = store().events(job=id, after=after, progress=0)
         return _stream(_sse(store(), id, after, list(first)), "text/event-stream")
     limit = parse.number("limit", 500, low=1, high=1000, coerce=True) or 500
     with budget().wait(parse.seconds("wait")) as wait:
@@ -99,17 +100,22 @@ def _event(event: Event) -> dict[str, object]:
 
 def _sse(jobs: JobStore, id: str | None, after: int, found: list[Event]) -> Iterator[bytes]:
     limit = time.monotonic() + STREAM_SECONDS
+    progress = 0
     yield b"retry: 1000\n\n"
     while True:
         for event in found:
             after = event.seq
+            if event.type == PROGRESS:
+                progress = int(str(event.data["report"]))
+                yield b"event: %b\ndata: %b\n\n" % (event.type.encode(), orjson.dumps(_event(event)))
+                continue  # without an id: a client that comes again does so from the last event that is kept
             yield b"id: %d\nevent: %b\ndata: %b\n\n" % (after, event.type.encode(), orjson.dumps(_event(event)))
             if id is not None and event.type in TERMINAL_EVENTS:
                 limit = min(limit, time.monotonic())  # a redrive is another stream
         if time.monotonic() >= limit:
             return
         try:
-            found = list(jobs.events(job=id, after=after, wait=TURN_SECONDS))
+            found = list(jobs.events(job=id, after=after, wait=TURN_SECONDS, progress=progress))
         except LongshoreError:
             return  # the engine is going: the client comes again with Last-Event-ID
         if not found:

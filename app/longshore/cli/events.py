@@ -4,13 +4,13 @@ import json
 
 import click
 
-from longshore.cli.root import client
+from longshore.cli.root import client, complete_jobs
 
 END = ("succeeded", "failed", "cancelled")
 
 
 @click.command()
-@click.argument("job", required=False, default="")
+@click.argument("job", required=False, default="", shell_complete=complete_jobs)
 @click.option("--after", type=int, default=0, help="Events beyond this number.")
 def events(job: str, after: int) -> None:
     """Print events as they happen, a JSON object per line: of one job until it ends, or of all."""

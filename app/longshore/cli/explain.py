@@ -1,15 +1,17 @@
 """``longshore explain``."""
 
+from http import HTTPStatus
 from typing import Any
 
 import click
 
 from longshore.cli.output import output_option, show
-from longshore.cli.root import client
+from longshore.cli.root import client, complete_jobs
+from longshore.client import ApiError
 
 
 @click.command()
-@click.argument("job")
+@click.argument("job", shell_complete=complete_jobs)
 @click.argument("pool", required=False)
 @output_option
 def explain(job: str, pool: str | None, output: str) -> None:
@@ -18,7 +20,12 @@ def explain(job: str, pool: str | None, output: str) -> None:
         if job != "pool":
             raise click.UsageError("one job, or `pool` and the name of a pool")
         with client() as service:
-            found = service.pool(pool)
+            try:
+                found = service.pool(pool)
+            except ApiError as error:
+                if error.status == HTTPStatus.NOT_FOUND:
+                    error.hint = "`kubectl get deployments -L longshore.dev/pool` shows what there is"
+                raise
         show(found, output, lambda: click.echo("\n".join(story(found))))
         return
     with client() as service:

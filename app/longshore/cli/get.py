@@ -3,11 +3,11 @@
 import click
 
 from longshore.cli.output import jobs_table, output_option, show
-from longshore.cli.root import client
+from longshore.cli.root import client, complete_jobs
 
 
 @click.command()
-@click.argument("job")
+@click.argument("job", shell_complete=complete_jobs)
 @output_option
 def get(job: str, output: str) -> None:
     """Show one job."""

@@ -5,12 +5,12 @@ from collections.abc import Iterable, Iterator
 
 import click
 
-from longshore.cli.root import client
+from longshore.cli.root import client, complete_jobs
 from longshore.client import ApiError, Client, Job
 
 
 @click.command()
-@click.argument("job")
+@click.argument("job", shell_complete=complete_jobs)
 @click.option("-f", "--follow", is_flag=True, help="Go on until the attempt ends.")
 @click.option("--attempt", type=int, help="Number of the attempt; the last by default.")
 @click.option("--index", type=int, help="Item of an array job; without it, all items, each line with its index.")

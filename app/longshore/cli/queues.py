@@ -1,11 +1,13 @@
 """``longshore queues``."""
 
 import json
+from http import HTTPStatus
 
 import click
 
 from longshore.cli.output import output_option, show, table
-from longshore.cli.root import client
+from longshore.cli.root import client, complete_queues
+from longshore.client import ApiError
 
 
 @click.group(invoke_without_command=True)
@@ -25,21 +27,21 @@ def queues(context: click.Context, output: str) -> None:
 
 
 @queues.command()
-@click.argument("name")
+@click.argument("name", shell_complete=complete_queues)
 def pause(name: str) -> None:
     """Start no more jobs of a queue."""
     _change(name, {"paused": True})
 
 
 @queues.command()
-@click.argument("name")
+@click.argument("name", shell_complete=complete_queues)
 def resume(name: str) -> None:
     """Go on with a queue."""
     _change(name, {"paused": False})
 
 
 @queues.command(name="set")
-@click.argument("name")
+@click.argument("name", shell_complete=complete_queues)
 @click.argument("changes", nargs=-1, required=True, metavar="FIELD=JSON...")
 def set_policy(name: str, changes: tuple[str, ...]) -> None:
     """Change a queue's policy, such as concurrency=4; null gives a field back to the configuration."""
@@ -57,4 +59,10 @@ def set_policy(name: str, changes: tuple[str, ...]) -> None:
 
 def _change(name: str, changes: dict[str, object]) -> None:
     with client() as service:
-        click.echo(json.dumps(service.change_queue(name, changes)["policy"], indent=2))
+        try:
+            found = service.change_queue(name, changes)
+        except ApiError as error:
+            if error.status == HTTPStatus.NOT_FOUND:
+                error.hint = "`longshore queues` shows what there is"
+            raise
+    click.echo(json.dumps(found["policy"], indent=2))

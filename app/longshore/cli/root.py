@@ -3,13 +3,17 @@
 import importlib
 import os
 import sys
+from collections.abc import Callable, Iterable
+from itertools import islice
 from typing import NoReturn
 
 import click
 
 from longshore.client import DEFAULT_URL, ApiError, Client, ClientError, ServiceUnreachable
 from longshore.errors import LongshoreError
+from longshore.job.status import Phase
 
+COMPLETION_SECONDS = 2.0
 OK, FAILED, USAGE, CANCELLED, TIMED_OUT, NOT_FOUND, REFUSED, UNREACHABLE = range(8)
 EXIT_CODES = """\b
 Exit codes: 0 done (of wait and submit --wait: the job succeeded), 1 the job failed or something broke,
@@ -42,6 +46,16 @@ class Commands(click.Group):
         found: click.Command = getattr(module, "list_jobs" if cmd_name == "list" else cmd_name)
         return found
 
+    def invoke(self, ctx: click.Context) -> object:
+        """Run the command; whoever reads its output and has seen enough (`| head`) ends it without an error."""
+        try:
+            found = super().invoke(ctx)
+            sys.stdout.flush()
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what is left in the buffer goes nowhere
+            raise click.exceptions.Exit(OK) from None
+        return found
+
 
 @click.group(cls=Commands, epilog=EXIT_CODES, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--url", envvar="LONGSHORE_URL", default=DEFAULT_URL, show_default=True, help="Address of the service.")
@@ -52,6 +66,33 @@ class Commands(click.Group):
 def cli(context: click.Context, url: str, token: str) -> None:
     """Background jobs in warm worker processes."""
     context.obj = (url, token)
+
+
+def _service(context: click.Context) -> Client:
+    found = context.find_root().params
+    return Client(found.get("url") or DEFAULT_URL, token=found.get("token") or "", timeout=COMPLETION_SECONDS)
+
+
+def _completing(names: Callable[[Client], Iterable[str]]) -> Callable[[click.Context, click.Parameter, str], list[str]]:
+    def complete(context: click.Context, _parameter: click.Parameter, begun: str) -> list[str]:
+        try:
+            with _service(context) as service:
+                return [name for name in names(service) if name.lower().startswith(begun.lower())]
+        except (ClientError, OSError):
+            return []  # a shell that completes is no place for errors
+
+    return complete
+
+
+complete_jobs = _completing(lambda service: [job["id"] for job in islice(service.list(limit=100), 100)])
+"""Names of the newest hundred jobs."""
+complete_handlers = _completing(lambda service: [found["name"] for found in service.handlers()])
+complete_queues = _completing(lambda service: [found["name"] for found in service.queues()])
+
+
+def complete_phases(_context: click.Context, _parameter: click.Parameter, begun: str) -> list[str]:
+    """Phases, in any case."""
+    return [phase.value for phase in Phase if phase.value.lower().startswith(begun.lower())]
 
 
 def client(*, patience: float = 0.0) -> Client:
@@ -71,9 +112,6 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         code = error.exit_code
     except (click.Abort, KeyboardInterrupt):
         code = 130
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # whoever read us has seen enough
-        code = 0
     except ServiceUnreachable as error:
         code = _say(str(error), "is it running? `longshore serve` starts one; --url names another", UNREACHABLE)
     except ApiError as error:
@@ -88,13 +126,16 @@ def main(arguments: list[str] | None = None) -> NoReturn:
 
 
 def _refused(error: ApiError) -> int:
-    for found in error.errors:
-        where = found.get("pointer") or found.get("parameter") or found.get("header") or ""
-        click.echo(f"  {where}: {found.get('detail', '')}", err=True)
     hints = {401: "give a token in LONGSHORE_TOKEN", 404: "`longshore list` shows what there is",
              503: "try again in a moment"}  # fmt: skip
     codes = {404: NOT_FOUND, 410: NOT_FOUND, 503: UNREACHABLE}
-    return _say(str(error), hints.get(error.status, ""), codes.get(error.status, REFUSED))
+    code = _say(str(error), error.hint or hints.get(error.status, ""), codes.get(error.status, REFUSED))
+    for found in error.errors:
+        where = found.get("pointer") or found.get("parameter") or found.get("header") or ""
+        line = f"{where}: {found.get('detail', '')}"
+        if line != str(error):  # the headline says it already
+            click.echo(f"  {line}", err=True)
+    return code
 
 
 def _say(text: str, hint: str, code: int) -> int:

@@ -10,31 +10,45 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, TextIO
 
 import click
+from click.core import ParameterSource
 
 from longshore.cli.output import fate, jobs_table, output_option, show
-from longshore.cli.root import client
+from longshore.cli.root import client, complete_handlers, complete_jobs, complete_queues
 from longshore.client import MAX_BATCH, ApiError, Client
 
+RESULTS = ("result", "resultRef", "resultNotKept")
 BATCH_LABEL = "longshore.dev/batch"
 PATIENCE_SECONDS = 300.0  # a batch goes on when the service was restarted meanwhile
 Json = dict[str, Any]
 
 
 @click.command(context_settings={"ignore_unknown_options": False})
-@click.argument("words", nargs=-1, type=click.UNPROCESSED, metavar="[HANDLER [KEY=VALUE]... | -- COMMAND...]")
+@click.argument(
+    "words",
+    nargs=-1,
+    type=click.UNPROCESSED,
+    shell_complete=complete_handlers,
+    metavar="[HANDLER [KEY=VALUE]... | -- COMMAND...]",
+)
 @click.option("-f", "--file", type=click.File("r"), help="A manifest or a job, YAML or JSON; - is standard input.")
 @click.option("--args", help="Arguments as one JSON object.")
 @click.option("--name", help="Name of the job.")
-@click.option("--queue", help="Queue.")
+@click.option("--queue", shell_complete=complete_queues, help="Queue.")
 @click.option("--priority", type=int, help="Higher runs first.")
 @click.option("--label", multiple=True, metavar="KEY=VALUE", help="Label; any number of times.")
 @click.option("--delay", type=float, metavar="SECONDS", help="Do not start before so long from now.")
 @click.option("--timeout", type=float, metavar="SECONDS", help="Longest run of one attempt.")
 @click.option("--retries", type=int, help="Attempts after the first that failures may cost.")
-@click.option("--after", multiple=True, metavar="JOB", help="A job that has to succeed first; any number of times.")
+@click.option(
+    "--after",
+    multiple=True,
+    metavar="JOB",
+    shell_complete=complete_jobs,
+    help="A job that has to succeed first; any number of times.",
+)
 @click.option("--idempotency-key", default="", help="The same key submits once.")
 @click.option("--batch", type=click.File("r"), metavar="FILE", help="Jobs, one JSON object per line.")
-@click.option("--wait", is_flag=True, help="Wait for the end; the exit code is the job's fate.")
+@click.option("--wait", is_flag=True, help="Wait for the end and print the result; the exit code is the job's fate.")
 @click.option("--watch", is_flag=True, help="The same, with a progress bar.")
 @click.option("--wait-timeout", type=float, metavar="SECONDS", help="Wait no longer than this.")
 @output_option
@@ -42,6 +56,9 @@ Json = dict[str, Any]
 def submit(context: click.Context, /, words: tuple[str, ...], file: TextIO | None, batch: TextIO | None, wait: bool,
            watch: bool, wait_timeout: float | None, idempotency_key: str, output: str, **fields: Any) -> None:  # fmt: skip
     """Submit a job: a handler with arguments, a command behind --, a file, or a batch.
+
+    With --wait or --watch the result goes to standard output as JSON (of an array a line for each item), and all else to
+    standard error; with -o the whole job goes there.
 
     \b
       longshore submit echo x=1 name='"Ada"' --wait
@@ -52,13 +69,38 @@ def submit(context: click.Context, /, words: tuple[str, ...], file: TextIO | Non
     if batch is not None:
         context.exit(_batch(batch, idempotency_key, wait=wait or watch, watch=watch, timeout=wait_timeout))
     jobs = list(_from_file(file)) if file is not None else [_job(words, fields, dashes="--" in sys.argv)]
+    results = (wait or watch) and context.get_parameter_source("output") is ParameterSource.DEFAULT
     with client(patience=PATIENCE_SECONDS if wait or watch else 0.0) as service:
         done = [service.submit(job, key=idempotency_key) for job in jobs]
         if wait or watch:
             done = [_watch(service, job, bar=watch, timeout=wait_timeout) for job in done]
+        if results:
+            for job in done:
+                _tell_result(service, job)
+            context.exit(max(fate(job) for job in done))
     show(done if len(done) > 1 else done[0], output, lambda: jobs_table(done, wide=output == "wide"))
     if wait or watch:
         context.exit(max(fate(job) for job in done))
+
+
+def _tell_result(service: Client, job: Json) -> None:
+    """The result to standard output, how the job ended to standard error."""
+    status = job["status"]
+    error = status.get("error", {})
+    why = ": ".join(
+        filter(None, (status.get("reason"), error.get("type"), error.get("message") or status.get("message")))
+    )
+    click.echo(f"longshore: job {job['id']} {status['phase']}" + (f": {why}" if why else ""), err=True)
+    if status["phase"] != "Succeeded":
+        return
+    if "items" in job["spec"] or "count" in job["spec"]:
+        for item in service.items(job["id"]):
+            click.echo(
+                json.dumps({name: item[name] for name in ("index", *RESULTS) if name in item}, ensure_ascii=False)
+            )
+    else:
+        result = service.result(job["id"]) if "resultRef" in status else status.get("result")
+        click.echo(json.dumps(result, ensure_ascii=False))
 
 
 def _from_file(file: TextIO) -> Iterator[Json]:
@@ -150,10 +192,11 @@ def _pair(word: str) -> tuple[str, object]:
 def _watch(service: Client, job: Json, *, bar: bool, timeout: float | None) -> Json:
     if not bar:
         return service.wait(job["id"], timeout)
+    from rich.console import Console
     from rich.progress import Progress
 
     limit = time.monotonic() + timeout if timeout is not None else None
-    with Progress(transient=True) as progress:
+    with Progress(transient=True, console=Console(stderr=True)) as progress:
         task = progress.add_task(job["id"], total=100)
         while job["status"]["phase"] in ("Pending", "Running"):
             if limit is not None and time.monotonic() > limit:
@@ -215,10 +258,11 @@ def _of_line(found: dict[str, str], numbers: Sequence[int]) -> dict[str, str]:
 
 def _run(service: Client, lines: Mapping[int, Json], name: str, *, watch: bool,
          timeout: float | None) -> dict[str, int]:  # fmt: skip
+    from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, disable=not watch) as progress:
+    with Progress(*columns, disable=not watch, console=Console(stderr=True)) as progress:
         task = progress.add_task(f"batch {name}", total=len(lines))
         _send(service, lines, name)
         limit = time.monotonic() + timeout if timeout is not None else None

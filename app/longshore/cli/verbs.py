@@ -5,27 +5,37 @@ from http import HTTPStatus
 
 import click
 
-from longshore.cli.root import client
+from longshore.cli.root import client, complete_jobs
 from longshore.client import ApiError, Client, Job
 
+ENDS = ("Succeeded", "Failed", "Cancelled")
 
-def _all(jobs: tuple[str, ...], action: Callable[[Client, str], Job]) -> None:
+
+def _all(jobs: tuple[str, ...], action: Callable[[Client, str], Job], told: Callable[[Job], str]) -> None:
     with client() as service:
         for job in jobs:
-            found = action(service, job)
-            click.echo(f"{job}: {found['status']['phase']}")
+            click.echo(f"{job}: {told(action(service, job))}")
+
+
+def _cancelled(job: Job) -> str:
+    phase = job["status"]["phase"]
+    return phase if phase in ENDS else f"asked to end; `longshore wait {job['id']}` waits until nothing of it runs"
+
+
+def _suspended(job: Job) -> str:
+    return "suspended" + ("; what runs of it goes on" if job["status"]["phase"] == "Running" else "")
 
 
 @click.command()
-@click.argument("jobs", nargs=-1, required=True)
+@click.argument("jobs", nargs=-1, required=True, shell_complete=complete_jobs)
 @click.option("--grace", type=float, metavar="SECONDS", help="Time between SIGTERM and SIGKILL.")
 def cancel(jobs: tuple[str, ...], grace: float | None) -> None:
     """Ask jobs to end; they have when their phase says so."""
-    _all(jobs, lambda service, job: service.cancel(job, grace_seconds=grace))
+    _all(jobs, lambda service, job: service.cancel(job, grace_seconds=grace), _cancelled)
 
 
 @click.command()
-@click.argument("jobs", nargs=-1, required=True)
+@click.argument("jobs", nargs=-1, required=True, shell_complete=complete_jobs)
 @click.option("--dependents", is_flag=True, help="Also the jobs that failed because of these, in order.")
 def redrive(jobs: tuple[str, ...], *, dependents: bool) -> None:
     """Send failed jobs round again, in any order; each waits for the jobs in its `after` as it did at first."""
@@ -53,21 +63,21 @@ def redrive(jobs: tuple[str, ...], *, dependents: bool) -> None:
 
 
 @click.command()
-@click.argument("jobs", nargs=-1, required=True)
+@click.argument("jobs", nargs=-1, required=True, shell_complete=complete_jobs)
 def suspend(jobs: tuple[str, ...]) -> None:
     """Keep waiting jobs waiting."""
-    _all(jobs, Client.suspend)
+    _all(jobs, Client.suspend, _suspended)
 
 
 @click.command()
-@click.argument("jobs", nargs=-1, required=True)
+@click.argument("jobs", nargs=-1, required=True, shell_complete=complete_jobs)
 def resume(jobs: tuple[str, ...]) -> None:
     """Let suspended jobs go on."""
-    _all(jobs, Client.resume)
+    _all(jobs, Client.resume, lambda _job: "resumed")
 
 
 @click.command()
-@click.argument("jobs", nargs=-1, required=True)
+@click.argument("jobs", nargs=-1, required=True, shell_complete=complete_jobs)
 def delete(jobs: tuple[str, ...]) -> None:
     """Forget ended jobs."""
     with client() as service:

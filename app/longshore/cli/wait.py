@@ -3,11 +3,11 @@
 import click
 
 from longshore.cli.output import fate, jobs_table, output_option, show
-from longshore.cli.root import client
+from longshore.cli.root import client, complete_jobs
 
 
 @click.command()
-@click.argument("jobs", nargs=-1, required=True)
+@click.argument("jobs", nargs=-1, required=True, shell_complete=complete_jobs)
 @click.option("--timeout", type=float, metavar="SECONDS", help="Wait no longer than this.")
 @output_option
 @click.pass_context

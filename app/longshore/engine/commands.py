@@ -29,7 +29,9 @@ from longshore.job.explain import explain
 from longshore.job.items import array_size
 from longshore.job.limits import QueuePolicy
 from longshore.job.output import Output, chunk
+from longshore.job.spec import rfc3339_at
 from longshore.job.status import Outcome, Phase, Reason
+from longshore.job.wording import sentence
 from longshore.store.document import document
 from longshore.store.ledger import KeyRow, StoredJob
 
@@ -277,13 +279,16 @@ class Commands(Operations):
 
     def _events(self, peer: Peer, request: Request) -> None:
         engine, id = self._engine, cast("str | None", request.get("id"))
-        uid = None
+        uid, live, after = None, None, cast("int", request.get("after") or 0)
         if id is not None:
             live = engine.board.by_id.get(id)
             uid = live.uid if live is not None else self._stored(id).job.uid
-        found = engine.events.after(
-            cast("int", request.get("after") or 0), uid=uid, limit=cast("int", request.get("limit") or 500)
-        )
+        found = engine.events.after(after, uid=uid, limit=cast("int", request.get("limit") or 500))
+        if live is not None and live.progress is not None and request.get("progress") not in (None, live.progress[0]):
+            count, percent, message = live.progress
+            # It is kept nowhere, so it has no number of its own: who resumes by number misses none of the others.
+            data = {"report": count, "percent": percent, "message": message}
+            found.append([found[-1][0] if found else after, id, "progress", rfc3339_at(engine.now()), data])
         wait = cast("float", request.get("wait") or 0.0)
         if found or not wait:
             peer.reply(found)
@@ -352,7 +357,7 @@ class Commands(Operations):
             raise InvalidRequest(
                 "the policy of the queue is wrong",
                 errors=[
-                    {"pointer": "/" + "/".join(str(part) for part in e["loc"]), "detail": e["msg"]}
+                    {"pointer": "/" + "/".join(str(part) for part in e["loc"]), "detail": sentence(e["type"], e["msg"])}
                     for e in error.errors()
                 ],
             ) from None

@@ -193,7 +193,7 @@ class Engine(SlotHost):
 
     def _attempts(self, live: Live, batch: Batch) -> list[AttemptRow]:
         if live.attempts == 1 and live.array is None:  # most jobs: the end that was just committed says it all
-            return [AttemptRow(*row[1:9]) for row in batch.ends if row.uid == live.uid]
+            return [AttemptRow(*row[1:9], *row.error) for row in batch.ends if row.uid == live.uid]
         return self.ledger.attempts(live.uid)
 
     def store_failed(self, error: StoreUnavailable) -> None:
@@ -228,6 +228,8 @@ class Engine(SlotHost):
             return
         live.progress = place.progress
         self.waiters.wake(("change", key.uid))
+        if (topic := ("events", key.uid)) in self.waiters:
+            self.waiters.wake(topic)
 
     def ended(self, ended: Ended) -> None:
         """An attempt is over."""

@@ -113,8 +113,10 @@ class SlotHost(ABC):
         if disrupted(ended.outcome, ended.reason):
             self.metrics.disruptions.labels(ended.reason).inc()
         if ended.traceback:
+            # In the attempt's output it is on its way to this log already, as lines of the job's own.
+            fields = {"traceback": ended.traceback} if self.settings.tracebacks == "log" else {}
             self.journal("attempt_failed", level="warning", job=job, attempt=ended.key.number,
-                         error=ended.error_type, traceback=ended.traceback)  # fmt: skip
+                         error=ended.error_type, message=ended.error_message, **fields)  # fmt: skip
 
     # -- drain -----------------------------------------------------------------------------------------------
 
@@ -210,4 +212,5 @@ def _slot_settings(settings: Settings) -> SlotSettings:
         grace_seconds=settings.grace_seconds, max_jobs=settings.slot_max_jobs,
         max_age_seconds=settings.slot_max_age_seconds, max_growth_bytes=settings.slot_max_growth_bytes,
         log_head_bytes=settings.log_head_bytes, log_ring_bytes=settings.log_ring_bytes,
+        tracebacks=settings.tracebacks,
     )  # fmt: skip

@@ -30,6 +30,12 @@ class Capture:
             while self._ring_size - len(self._ring[0]) >= self._ring_limit:
                 self._ring_size -= len(self._ring.popleft())
 
+    @property
+    def mid_line(self) -> bool:
+        """Whether the last line has not been ended."""
+        last = self._ring[-1] if self._ring else self._head
+        return bool(last) and not last.endswith(b"\n")
+
     def output(self) -> Output:
         """What is kept."""
         tail = b"".join(self._ring)

@@ -1,10 +1,14 @@
 """``longshore serve``: engine, store, api and probes in one service on one machine."""
 
 import gc
+import json
+from collections.abc import Iterable
+from typing import cast
 
 from longshore.engine.engine import Engine
 from longshore.engine.journal import say
 from longshore.engine.parent import Parent
+from longshore.engine.template import HandlerInfo
 from longshore.errors import SettingsError
 from longshore.settings import Settings
 from longshore.store.sqlite.ledger import SqliteLedger
@@ -40,16 +44,50 @@ class Service(Parent):
         if self.journal.json:  # who reads the log is a program
             self.journal("listening", url=url, slots=self.engine.pool.size)
             return
-        handler = "echo" if "echo" in self.engine.handlers else "HANDLER"
-        say(f"Longshore {__version__} is ready on {url} with {self.engine.pool.size} slots. Try:")
-        body = f'{{"handler": "{handler}", "args": {{"x": 1}}}}'
-        say(f"  curl -s {url}/v1/jobs -H 'Content-Type: application/json' -H 'Prefer: wait=10' -d '{body}'")
+        say(f"Longshore {__version__} is ready on {url} with {self.engine.pool.size} slots.")
+        body = example(self.engine.handlers.values(), commands=self.settings.commands)
+        if body is None:
+            say("It has no handlers: --apps or LONGSHORE_APPS names the modules that bring them.")
+        else:
+            token = "" if self.settings.tokens_file is None else ' -H "Authorization: Bearer $LONGSHORE_TOKEN"'
+            wanted = f"-H 'Content-Type: application/json' -H 'Prefer: wait=10'{token}"
+            say(f"Try:\n  curl -s {url}/v1/jobs {wanted} -d '{body}'")
         if self.settings.docs:
             say(f"API in a browser: {url}/docs. Stop with Ctrl-C.")
 
     def _end(self) -> None:
         self.engine.outbox.close()
         self.ledger.close()
+
+
+def example(handlers: Iterable[HandlerInfo], *, commands: bool) -> str | None:
+    """Body of a submit that this service takes; None when it could run nothing at all."""
+    ready = [found for found in handlers if not cast("dict[str, object]", found["args"]).get("required")]
+    for found in sorted(
+        ready, key=lambda found: found["name"] != "echo"
+    ):  # whatever it is called, it needs no arguments
+        args: dict[str, object] = (
+            {"x": 1} if cast("dict[str, object]", found["args"]).get("additionalProperties") is True else {}
+        )
+        return json.dumps({"handler": found["name"], **({"args": args} if args else {})})
+    for found in handlers:
+        args = example_args(cast("dict[str, object]", found["args"]))
+        return json.dumps({"handler": found["name"], "args": args}).replace("'", "'\\''")
+    return json.dumps({"command": ["echo", "hello"]}) if commands else None
+
+
+_BY_TYPE: dict[str, object] = {"integer": 1, "number": 1.0, "boolean": True, "array": [], "object": {}, "null": None}
+
+
+def example_args(schema: dict[str, object]) -> dict[str, object]:
+    """A value for each argument that has to be given, by its type alone; text where nothing better is known."""
+    fields = cast("dict[str, dict[str, object]]", schema.get("properties") or {})
+    values: dict[str, object] = {}
+    for name in cast("list[str]", schema.get("required") or []):
+        field = fields.get(name, {})
+        choices = cast("list[object]", field.get("examples") or field.get("enum") or [])
+        values[name] = choices[0] if choices else _BY_TYPE.get(str(field.get("type")), "text")
+    return values
 
 
 def run(settings: Settings) -> None:

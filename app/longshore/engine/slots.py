@@ -43,6 +43,7 @@ class SlotSettings:
     max_growth_bytes: int = 256 * 1024 * 1024
     log_head_bytes: int = 256 * 1024
     log_ring_bytes: int = 1024 * 1024
+    tracebacks: str = "output"
 
 
 class SlotListener(Protocol):
@@ -279,6 +280,9 @@ class SlotPool:
 
     def _ended(self, place: Place, done: Done) -> Ended:
         assert place.attempt is not None
+        if done.traceback and self._settings.tracebacks == "output":
+            text = done.traceback.encode(errors="replace")
+            self._output(place, b"\n" + text if place.capture.mid_line else text)
         return Ended(
             key=place.attempt.key, outcome=done.outcome, started_at=place.started_at, finished_at=time.time(),
             run_seconds=time.monotonic() - place.started, reason=done.reason, error_type=done.error_type,

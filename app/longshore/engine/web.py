@@ -104,6 +104,8 @@ class Web:
         said = os.read(reading, 65536)
         if said[:1] == b"-" and not self._ever_ready:
             self._on_failed(AppError(said[1:].decode()))
+        elif said[:1] == b"-":
+            self._log("app_failed", level="error", detail=said[1:].decode())
         elif said:
             self._ever_ready = True
         else:

@@ -7,6 +7,7 @@ from pydantic import Field
 
 from longshore.job.spec import Frozen, Int, Time
 
+MAX_HISTORY_MESSAGE = 256  # characters; ten of them are in every status
 MAX_HISTORY = 10
 MAX_ITEM_ERRORS = 20
 MAX_LOG_TAIL_BYTES = 4 * 1024
@@ -122,6 +123,8 @@ class HistoryEntry(Frozen):
     """Why, in one word."""
     exit_code: Int | None = None
     """Exit status of the process, negative for a signal; absent when the process lives on."""
+    error: JobError | None = None
+    """Why the attempt failed, its message cut at 256 characters; absent for a success."""
 
 
 class ItemError(Frozen):

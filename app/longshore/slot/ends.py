@@ -8,6 +8,7 @@ from pydantic import ValidationError
 
 from longshore import json_form
 from longshore.job.status import Outcome, Reason
+from longshore.job.wording import sentence
 from longshore.slot.frames import MAX_ERROR_MESSAGE, MAX_ERROR_NAMES, MAX_ERROR_TYPE, MAX_TRACEBACK, Frame
 
 
@@ -50,7 +51,7 @@ def invalid(error: ValidationError, name: str) -> Frame:
     if error.title != name:
         return raised(error)
     where = "; ".join(
-        f"{'.'.join(str(part).removeprefix('field_') for part in e['loc']) or 'args'}: {e['msg']}"
+        f"{'.'.join(str(part).removeprefix('field_') for part in e['loc']) or 'args'}: {sentence(e['type'], e['msg'])}"
         for e in error.errors()
     )
     return failure(Reason.INVALID_ARGS, Reason.INVALID_ARGS, where)

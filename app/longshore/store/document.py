@@ -71,6 +71,8 @@ def _entry(row: AttemptRow) -> dict[str, object]:
     entry |= {name: value for name, value in optional.items() if value is not None}
     if row.finished_at is not None:
         entry["finishedAt"] = rfc3339_at(row.finished_at)
+    if row.error_type:
+        entry["error"] = {"type": row.error_type, "message": row.error_message}
     return entry
 
 

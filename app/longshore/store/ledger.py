@@ -9,6 +9,8 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple, Protocol
 
+from longshore.job.status import MAX_HISTORY_MESSAGE
+
 
 class JobRow(NamedTuple):
     """A job at its birth."""
@@ -76,6 +78,12 @@ class EndRow(NamedTuple):
     standing: Standing  # of the job, from now on
     item: "ItemRow | None" = None
     log: "LogRow | None" = None
+
+    @property
+    def error(self) -> tuple[str, str]:
+        """Type and message of what the attempt failed of, as its history keeps them; empty for a success."""
+        of = self.item or self.standing
+        return of.error_type, of.error_message[:MAX_HISTORY_MESSAGE]
 
 
 class ChangeRow(NamedTuple):
@@ -204,6 +212,8 @@ class AttemptRow(NamedTuple):
     outcome: str
     reason: str
     exit_code: int | None
+    error_type: str = ""
+    error_message: str = ""
 
 
 class Ledger(Protocol):

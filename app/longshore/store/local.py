@@ -75,8 +75,10 @@ class LocalStore(EngineService):
         return log_chunk(self._engine.call(
             "logs", wait=wait, again=True, id=id, attempt=attempt, index=index, offset=offset))  # fmt: skip
 
-    def events(self, *, job: str | None = None, after: int = 0, wait: float = 0, limit: int = 500) -> list[Event]:
-        answer = self._engine.call("events", wait=wait, again=True, id=job, after=after, limit=limit)
+    def events(self, *, job: str | None = None, after: int = 0, wait: float = 0, limit: int = 500,
+               progress: int | None = None) -> list[Event]:  # fmt: skip
+        answer = self._engine.call(
+            "events", wait=wait, again=True, id=job, after=after, limit=limit, progress=progress)  # fmt: skip
         return [Event(*item) for item in cast("list[list[object]]", answer)]  # type: ignore[arg-type]  # rows of Event's own fields
 
     def explain(self, id: str) -> dict[str, object]:

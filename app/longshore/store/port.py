@@ -251,8 +251,13 @@ class JobStore(ServicePort, Protocol):
         """Output of an attempt (the last by default) from an offset; a negative offset counts from the end."""
         ...
 
-    def events(self, *, job: str | None = None, after: int = 0, wait: float = 0, limit: int = 500) -> Sequence[Event]:
-        """Events beyond ``after``, waiting up to ``wait`` seconds for the first."""
+    def events(self, *, job: str | None = None, after: int = 0, wait: float = 0, limit: int = 500,
+               progress: int | None = None) -> Sequence[Event]:  # fmt: skip
+        """Events beyond ``after``, waiting up to ``wait`` seconds for the first.
+
+        With ``progress``, the ``report`` number of the last such event that the caller has seen (0: none), a later report of
+        the job comes last, as an event of type progress whose ``seq`` is that of the event before it.
+        """
         ...
 
     def explain(self, id: str) -> dict[str, object]:

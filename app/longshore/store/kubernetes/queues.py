@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from longshore.errors import InvalidRequest, NotFound, QuotaExceeded
 from longshore.job.queues import QUEUE_KIND, QueueSpec
 from longshore.job.spec import API_VERSION
+from longshore.job.wording import sentence
 from longshore.store.kubernetes.client import Json, KubeClient, longshore
 from longshore.store.kubernetes.documents import queue_doc
 from longshore.store.kubernetes.refusals import AlreadyExists
@@ -65,7 +66,7 @@ class Queues:
             QueueSpec.model_validate_json(orjson.dumps(given), by_alias=True, by_name=False)
         except ValidationError as error:
             raise InvalidRequest("the policy of the queue is wrong", errors=[
-                {"pointer": "/" + "/".join(map(str, found["loc"])), "detail": found["msg"]} for found in error.errors()
+                {"pointer": "/" + "/".join(map(str, found["loc"])), "detail": sentence(found["type"], found["msg"])} for found in error.errors()
             ]) from None  # fmt: skip
         self._read.pop(name, None)
         return queue_doc(name, self._lay(name, changes, given))

@@ -197,8 +197,9 @@ class KubernetesStore:
             job, attempt=attempt, index=index, offset=offset, wait=max(0.0, end - time.monotonic()), now=time.time()
         )
 
-    def events(self, *, job: str | None = None, after: int = 0, wait: float = 0, limit: int = 500) -> list[Event]:
-        """What this process saw; of a job whose end it did not see, the end alone."""
+    def events(self, *, job: str | None = None, after: int = 0, wait: float = 0, limit: int = 500,
+               progress: int | None = None) -> list[Event]:  # fmt: skip
+        """What this process saw; of a job whose end it did not see, the end alone. Reports of progress are in no status."""
         found = self._cluster.history.after(self.namespace, job, after, limit, 0.0 if job is not None else wait)
         if found or job is None:
             return found

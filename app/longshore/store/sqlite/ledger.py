@@ -199,7 +199,8 @@ class SqliteLedger(Retention):
         if array and not self._apply_item_ends(array):
             return False
         self._db.executemany(sql.INSERT_ATTEMPT, [
-            (e.uid, _idx(e.idx), e.number, e.worker, e.started_at, e.finished_at, e.outcome, e.reason, e.exit_code)
+            (e.uid, _idx(e.idx), e.number, e.worker, e.started_at, e.finished_at, e.outcome, e.reason, e.exit_code,
+             *e.error)
             for e in ends
         ])  # fmt: skip
         logs = [(e.log.uid, _idx(e.log.idx), *e.log[2:]) for e in ends if e.log is not None]

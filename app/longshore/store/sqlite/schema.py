@@ -114,7 +114,12 @@ CREATE TABLE tombstones (
 CREATE TABLE queues (name TEXT PRIMARY KEY, overrides BLOB NOT NULL) STRICT;
 """
 
-MIGRATIONS: tuple[str, ...] = (_V1,)
+_V2 = """
+ALTER TABLE attempts ADD COLUMN error_type TEXT NOT NULL DEFAULT '';
+ALTER TABLE attempts ADD COLUMN error_message TEXT NOT NULL DEFAULT '';
+"""
+
+MIGRATIONS: tuple[str, ...] = (_V1, _V2)
 """Each brings the file from its position to the next; never edited once released."""
 
 

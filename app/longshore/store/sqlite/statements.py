@@ -17,8 +17,8 @@ INSERT_JOB = """INSERT INTO jobs (uid, id, spec, queue, handler, priority, creat
 INSERT_LABEL = "INSERT INTO labels (key, value, seq) SELECT ?, ?, seq FROM jobs WHERE uid = ?"
 INSERT_KEY = "INSERT OR REPLACE INTO keys (key, fingerprint, ids, at) VALUES (?, ?, ?, ?)"
 INSERT_EVENT = "INSERT OR REPLACE INTO events (seq, uid, id, type, at, data) VALUES (?, ?, ?, ?, ?, ?)"
-INSERT_ATTEMPT = """INSERT INTO attempts (uid, idx, number, worker, started_at, finished_at, outcome, reason, exit_code)
-  VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+INSERT_ATTEMPT = """INSERT INTO attempts (uid, idx, number, worker, started_at, finished_at, outcome, reason, exit_code,
+  error_type, error_message) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
 INSERT_LOG = "INSERT OR REPLACE INTO logs (uid, idx, number, head, tail, total) VALUES (?, ?, ?, ?, ?, ?)"
 INSERT_TOMBSTONE = """INSERT OR REPLACE INTO tombstones (id, uid, at) SELECT ?, ?, ?
   WHERE NOT EXISTS (SELECT 1 FROM jobs WHERE uid = ?)"""  # not of one that a redrive has saved
@@ -52,7 +52,8 @@ COUNT_RUNNING_ITEMS = "SELECT count(*) FROM items WHERE uid = ? AND state = 'run
 SELECT_FAILED_DEPENDENTS = "SELECT id, spec FROM jobs WHERE phase = 'Failed' AND reason = ? ORDER BY seq"
 SELECT_ITEMS = """SELECT uid, idx, state, attempts, retries, disruptions, not_before, error_type, error_message, result
   FROM items WHERE uid = ? ORDER BY idx"""
-SELECT_ATTEMPTS = """SELECT idx, number, worker, started_at, finished_at, outcome, reason, exit_code FROM attempts
+SELECT_ATTEMPTS = """SELECT idx, number, worker, started_at, finished_at, outcome, reason, exit_code,
+  error_type, error_message FROM attempts
   WHERE uid = ? ORDER BY finished_at DESC, number DESC LIMIT ?"""
 SELECT_LOG = """SELECT number, head, tail, total FROM logs WHERE uid = ? AND idx = ? AND (? IS NULL OR number = ?)
   ORDER BY number DESC LIMIT 1"""
