@@ -14,6 +14,7 @@ from longshore_operator.attempts_client import AttemptsClient
 from longshore_operator.desk import Desk, Worker
 from longshore_operator.job import Attempt, Job
 from longshore_operator.kube.client import KubeClient
+from longshore_operator.pool_namespaces import PoolNamespaces
 from longshore_operator.recover import Pod
 from longshore_operator.scaling.pools import Pools
 
@@ -69,7 +70,15 @@ async def looks(desk: Desk, ran: float) -> list[float]:
     nobody: Any = None
     client: KubeClient = nobody
     asked: AttemptsClient = nobody
-    pools = Pools(desk, client, asked, CollectorRegistry(), on=True, log=lambda *_, **__: None)
+    pools = Pools(
+        desk,
+        client,
+        asked,
+        CollectorRegistry(),
+        trust=PoolNamespaces({"here": frozenset()}),
+        on=True,
+        log=lambda *_, **__: None,
+    )
     pools._api = Silent()  # type: ignore[assignment]
     pools.seen(DEPLOYMENT)
     for handler in HANDLERS:

@@ -26,6 +26,8 @@ from longshore_operator.kube.client import KubeClient, path_of
 from longshore_operator.kube.lease import Elector, identity_of
 from longshore_operator.metrics import OperatorMetrics, Snapshot
 from longshore_operator.overdue import Overdue
+from longshore_operator.pool_namespaces import PoolNamespaces
+from longshore_operator.pool_tokens import PoolTokens
 from longshore_operator.queues import Queues
 from longshore_operator.record import Recorder
 from longshore_operator.scaling.api import APPS
@@ -55,12 +57,18 @@ class Operator:
         self.client = KubeClient(self.config, self.metrics.api_request)
         self._lease_client = KubeClient(self.config)
         self.desk = Desk()
-        self.workers_client = AttemptsClient(settings.worker_token_file)
+        own = {self.config.namespace: frozenset[str]()}
+        self.trust = PoolNamespaces(settings.pool_namespaces or own)
+        self.workers_client = AttemptsClient(
+            PoolTokens(
+                self.config.namespace, settings.worker_token_file, settings.root_secret_file, settings.token_generation
+            )
+        )
         self.writer = Writer(self.client, overtaken=self._overtaken, log=self.journal)
         self.recorder = Recorder(self.desk, self.writer, now=time.time, ended=self._ended, counted=self._counted)
         self.schedules = Schedules(self.client)
-        self.pools = Pools(self.desk, self.client, self.workers_client, self.metrics.registry, on=settings.scaling, coming=self.schedules.coming, log=self.journal)  # fmt: skip
-        self.workers = Workers(self.desk, self.workers_client, self.recorder, now=time.time, stir=self._stir, ran=self.pools.ran, log=self.journal)  # fmt: skip
+        self.pools = Pools(self.desk, self.client, self.workers_client, self.metrics.registry, trust=self.trust, on=settings.scaling, coming=self.schedules.coming, log=self.journal)  # fmt: skip
+        self.workers = Workers(self.desk, self.workers_client, self.recorder, self.trust, now=time.time, stir=self._stir, ran=self.pools.ran, log=self.journal)  # fmt: skip
         self.dispatcher = Dispatcher(self.desk, self.workers_client, now=time.time, started=self._started, returned=self._returned,
                                      long=self.recorder.running_for_long, refused=lambda job, why: self.jobs.refuse(job, why), log=self.journal)  # fmt: skip
         self.overdue = Overdue(self.desk, self.recorder, grace_seconds=settings.unknown_handler_seconds, now=time.time)
@@ -78,7 +86,8 @@ class Operator:
         asked = Callbacks(metrics=self.metrics.render, silences=self._silences, unsynced=self._unsynced,
                           explain=self._explain, pool=self.pools.report, workers=self._workers, queues=self._queues,
                           elsewhere=lambda: None if self.dispatcher.on else self.elector.holder() if self.elector else "")  # fmt: skip
-        self.health = HealthServer(settings.host, settings.port, asked, token_file=settings.token_file)
+        self.health = HealthServer(settings.host, settings.port, asked, token_file=settings.token_file,
+                                   namespace=settings.lease_namespace or self.config.namespace)  # fmt: skip
         self._explainer = Explainer(self.desk, now=time.time)
         self.elector: Elector | None = None
         self.synced = False
@@ -238,7 +247,7 @@ class Operator:
         if kind == "DELETED":
             self.workers.pod_gone(resource["metadata"]["uid"])
         else:
-            self.workers.pod_seen(recover.pod(resource))
+            self.workers.resource_seen(resource)
 
     # -- wires -----------------------------------------------------------------------------------------------
 

@@ -1,7 +1,6 @@
 """Talks to workers: hands attempts over, follows feeds, asks for ends. The only room that speaks HTTP to workers."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TypeVar
 from urllib.parse import urlencode
 
@@ -9,8 +8,10 @@ import aiohttp
 import orjson
 from pydantic import ValidationError
 
-from longshore.job.attempts import VERSION, Answer, Feed, Offer, TakenResults
+from longshore.job.attempts import NAMESPACE_HEADER, VERSION, Answer, Feed, Offer, TakenResults
 from longshore_operator.errors import ConfigError, WorkerUnreachable
+from longshore_operator.pool_tokens import PoolTokens
+from longshore_operator.recover import Pod
 
 TIMEOUT_SECONDS = 5.0
 WAIT_SECONDS = 10.0  # of one poll: a connection that died without a word is noticed so late at the latest
@@ -22,17 +23,22 @@ Said = TypeVar("Said", bound=Answer)
 class WorkerRefused(WorkerUnreachable):
     """The worker answered, and it was no: a wrong token, another version, a request that it does not understand."""
 
+    def __init__(self, detail: str, status: int = 0) -> None:
+        """``status`` is that of its answer; 0 when it was not even asked."""
+        super().__init__(detail)
+        self.status = status
+
 
 class AttemptsClient:
-    """One session for all workers. The token is read from its file for every request, so that it can be rotated."""
+    """One session for all workers. Each is sent the token of its own namespace and no other."""
 
-    def __init__(self, token_file: Path | None) -> None:
-        self._token_file = token_file
+    def __init__(self, tokens: PoolTokens) -> None:
+        self._tokens = tokens
         self._session: aiohttp.ClientSession | None = None
 
     async def open(self) -> None:
-        """Before the first request; raises ConfigError for a token file that cannot be read."""
-        self._token()
+        """Before the first request; raises ConfigError for a token that cannot be had."""
+        self._tokens.of(self._tokens.own)
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=75),
             timeout=aiohttp.ClientTimeout(total=TIMEOUT_SECONDS, sock_connect=2),
@@ -44,29 +50,18 @@ class AttemptsClient:
         if self._session is not None:
             await self._session.close()
 
-    def _token(self) -> str:
-        if self._token_file is None:
-            return ""
-        try:
-            lines = self._token_file.read_text().split()
-        except OSError as error:
-            raise ConfigError(f"cannot read the workers' token {self._token_file}: {error.strerror}") from None
-        if not lines:
-            raise ConfigError(f"{self._token_file} holds no token")
-        return lines[0]
-
-    async def offer(self, address: str, offers: Sequence[Offer]) -> TakenResults:
+    async def offer(self, pod: Pod, offers: Sequence[Offer]) -> TakenResults:
         """Hand attempts over; each is answered for itself."""
         body = {"version": VERSION, "attempts": [
             offer.model_dump(mode="json", by_alias=True, exclude_unset=True) for offer in offers]}  # fmt: skip
-        return _read(TakenResults, await self._ask("POST", address, "/v1/attempts", body))
+        return _read(TakenResults, await self._ask("POST", pod, "/v1/attempts", body))
 
-    async def feed(self, address: str, cursor: str, recorded: str, wait: float) -> Feed:
+    async def feed(self, pod: Pod, cursor: str, recorded: str, wait: float) -> Feed:
         """What happened since the cursor; everything up to ``recorded``, a cursor too, is forgotten by the worker."""
         path = f"/v1/attempts?wait={wait:g}&after={cursor}&ack={recorded}"
-        return _read(Feed, await self._ask("GET", address, path, wait=wait))
+        return _read(Feed, await self._ask("GET", pod, path, wait=wait))
 
-    async def stop(self, address: str, uid: str, number: int, index: int | None, grace: float | None = None) -> bool:
+    async def stop(self, pod: Pod, uid: str, number: int, index: int | None, grace: float | None = None) -> bool:
         """Ask for the end of an attempt, which its feed will tell; False when the worker does not have it.
 
         ``grace``: seconds between SIGTERM and SIGKILL; the worker's own without one.
@@ -74,34 +69,58 @@ class AttemptsClient:
         asked = {name: value for name, value in (("index", index), ("graceSeconds", grace)) if value is not None}
         path = f"/v1/attempts/{uid}/{number}" + (f"?{urlencode(asked)}" if asked else "")
         try:
-            await self._ask("DELETE", address, path)
+            await self._ask("DELETE", pod, path)
         except WorkerRefused as error:
-            if str(error).startswith("404"):
+            if error.status == 404:
                 return False
             raise
         return True
 
-    async def drain(self, address: str, *, on: bool) -> None:
+    async def drain(self, pod: Pod, *, on: bool) -> None:
         """Make a worker refuse new attempts, or take them again; what runs goes on."""
-        await self._ask("POST" if on else "DELETE", address, "/v1/admin:drain")
+        await self._ask("POST" if on else "DELETE", pod, "/v1/admin:drain")
 
-    async def _ask(self, method: str, address: str, path: str, body: object = None, wait: float = 0.0) -> bytes:
+    async def _ask(self, method: str, pod: Pod, path: str, body: object = None, wait: float = 0.0) -> bytes:
+        try:
+            tokens = self._tokens.of(pod.namespace)
+        except ConfigError as error:
+            raise WorkerRefused(str(error)) from error
+        for token in tokens[:-1]:
+            try:
+                return await self._ask_once(method, pod, path, body, wait, token)
+            except WorkerRefused as error:
+                # In the middle of a rotation the worker may know the older value alone.
+                if error.status != 401:
+                    raise
+        return await self._ask_once(method, pod, path, body, wait, tokens[-1])
+
+    async def _ask_once(self, method: str, pod: Pod, path: str, body: object, wait: float, token: str) -> bytes:
         assert self._session is not None
-        headers = {"Authorization": f"Bearer {self._token()}"}
+        address = pod.address
+        headers = {"Authorization": f"Bearer {token}"}
+        if pod.namespace:
+            headers[NAMESPACE_HEADER] = pod.namespace
         if body is not None:
             headers["Content-Type"] = "application/json"
+        timeout = aiohttp.ClientTimeout(total=TIMEOUT_SECONDS + wait, sock_connect=2)
         try:
             async with self._session.request(
-                method, f"http://{address}{path}", data=orjson.dumps(body) if body is not None else None,
-                allow_redirects=False, headers=headers, timeout=aiohttp.ClientTimeout(total=TIMEOUT_SECONDS + wait, sock_connect=2),
-            ) as answer:  # fmt: skip
+                method,
+                f"http://{address}{path}",
+                data=orjson.dumps(body) if body is not None else None,
+                allow_redirects=False,  # a worker that sends us elsewhere is not followed
+                headers=headers,
+                timeout=timeout,
+            ) as answer:
                 text = await _body(answer)
-                if answer.status >= 300:  # a worker that sends us elsewhere is not followed
-                    raise WorkerRefused(f"{answer.status} from {address}: {text[:200].decode('utf-8', 'replace')}")
+                if answer.status >= 300:
+                    said = text[:200].decode("utf-8", "replace")
+                    raise WorkerRefused(f"{answer.status} from {address}: {said}", answer.status)
                 return text
         except aiohttp.ClientConnectorError as error:
             refused = isinstance(error.os_error, ConnectionRefusedError)
-            raise WorkerUnreachable(f"{address}: {error.os_error or error}", refused=refused) from error
+            detail = f"{address}: {error.os_error or error}"
+            raise WorkerUnreachable(detail, refused=refused) from error
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise WorkerUnreachable(f"{address}: {error or type(error).__name__}") from error
 

@@ -98,7 +98,7 @@ class Dispatcher:
 
     async def _offer(self, worker: Worker, placed: Placed) -> None:
         try:
-            answer = await self._client.offer(worker.pod.address, [offer for _, _, offer in placed])
+            answer = await self._client.offer(worker.pod, [offer for _, _, offer in placed])
         except WorkerRefused as error:  # it has none of them: it does not understand us
             self._log("worker_refused", level="error", worker=worker.pod.name, detail=str(error))
             worker.full_until = time.monotonic() + 5.0

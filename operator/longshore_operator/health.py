@@ -17,6 +17,7 @@ from typing import Any, Final
 import orjson
 from aiohttp import web
 
+from longshore.job.attempts import NAMESPACE_HEADER
 from longshore_operator.errors import KubeUnavailable
 
 Json = dict[str, Any]
@@ -65,11 +66,12 @@ class HealthServer:
     """One port. ``token_file`` has one or two words, each of them valid; without it the ``/v1`` paths are not there."""
 
     def __init__(
-        self, host: str, port: int, callbacks: Callbacks, *, token_file: Path | None = None,
+        self, host: str, port: int, callbacks: Callbacks, *, token_file: Path | None = None, namespace: str = "",
         loop_limit_seconds: float = 10.0, clock: Callable[[], float] = time.monotonic,
     ) -> None:  # fmt: skip
-        """``loop_limit_seconds``: the event loop may be late so long before ``/livez`` fails; a loop that stands still cannot answer at all."""
+        """``namespace``: that of the Lease; requests that name another one are refused. ``loop_limit_seconds``: the event loop may be late so long before ``/livez`` fails; a loop that stands still cannot answer at all."""
         self._host, self._port, self._ask, self._token_file = host, port, callbacks, token_file
+        self._namespace = namespace
         self._loop_limit, self._clock = loop_limit_seconds, clock
         self._runner: web.AppRunner | None = None
         self._stamper: asyncio.Task[None] | None = None
@@ -178,6 +180,9 @@ class HealthServer:
         fits = [hmac.compare_digest(token, given.strip().encode(errors="surrogateescape")) for token in tokens]
         if scheme.lower() != "bearer" or not any(fits):
             raise web.HTTPUnauthorized(text="a bearer token is needed", headers={"WWW-Authenticate": "Bearer"})
+        meant_for = request.headers.get(NAMESPACE_HEADER, "")
+        if self._namespace and meant_for and meant_for != self._namespace:
+            raise web.HTTPMisdirectedRequest(text=f"this is the operator of the namespace {self._namespace}")
         if (leader := self._ask.elsewhere()) is not None:
             # A standby's desk is warm, but says nothing of free slots, and does not know what was decided last.
             raise NotLeading(f"this operator does not lead; {leader or 'nobody'} does")

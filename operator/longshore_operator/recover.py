@@ -5,6 +5,8 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+from longshore_operator.pool_namespaces import PoolNamespaces
+
 POOL = "longshore.dev/pool"
 QUEUES = "longshore.dev/queues"  # annotation of a pod: the queues it serves, with commas; all without it
 NAMESPACES = "longshore.dev/serves-namespaces"  # annotation: more namespaces, with commas, or *
@@ -66,8 +68,8 @@ class Pod:
         return not self.namespaces.isdisjoint({namespace, "*"})
 
 
-def pod(resource: dict[str, Any]) -> Pod:
-    """From the API server's object."""
+def pod(resource: dict[str, Any], trust: PoolNamespaces) -> Pod:
+    """From the API server's object; what its annotation asks for counts as far as the settings allow."""
     meta, status = resource["metadata"], resource.get("status") or {}
     annotations = meta.get("annotations") or {}
     containers = status.get("containerStatuses") or ()
@@ -85,7 +87,7 @@ def pod(resource: dict[str, Any]) -> Pod:
         ended=(status.get("reason") or phase) if phase in ("Failed", "Succeeded") else "",
         last_end=end.get("reason", ""), last_end_at=_epoch(end.get("finishedAt")),
         queues=_names(annotations.get(QUEUES, "")),
-        namespaces=_names(annotations.get(NAMESPACES, "")) | {meta["namespace"]}, stage=_stage(resource, status),
+        namespaces=trust.narrow(meta["namespace"], _names(annotations.get(NAMESPACES, ""))), stage=_stage(resource, status),
         # Times in one format, in whole seconds, by the kubelet's clock.
         starting=ready["status"] == "False" and ready.get("lastTransitionTime", "") <= started,
     )  # fmt: skip

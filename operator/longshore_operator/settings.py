@@ -8,6 +8,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
+from longshore_operator import pool_namespaces
 from longshore_operator.errors import ConfigError
 
 PREFIX = "LONGSHORE_OPERATOR_"
@@ -16,6 +17,12 @@ Names = Annotated[
     tuple[str, ...],
     BeforeValidator(lambda value: [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value),
 ]  # fmt: skip
+
+
+Pools = Annotated[
+    dict[str, frozenset[str]],
+    BeforeValidator(lambda value: pool_namespaces.parse(value) if isinstance(value, str) else value),
+]
 
 
 class OperatorSettings(BaseModel):
@@ -29,8 +36,16 @@ class OperatorSettings(BaseModel):
     """Namespaces whose jobs are run; all without any."""
     workers: Names = ()
     """Addresses (``host:port``) of workers that are no pods, with commas: to try the operator by hand."""
+    pool_namespaces: Pools = {}
+    """Namespaces whose pods are workers, with commas, each with the other namespaces that it may serve
+    (``ls=*, team-a=jobs-a|jobs-b``). Defaults to the operator's own namespace, which serves itself alone."""
     worker_token_file: Path | None = None
-    """File with the bearer token of the workers' attempts API; read again for every request, so it can be rotated."""
+    """File with the bearer token of the workers of the operator's own namespace: one value, or during a rotation two,
+    a line each. Read again for every request. Without it that token is derived too."""
+    root_secret_file: Path | None = None
+    """File with the root secret from which the token of each pool namespace is derived; at least 32 characters."""
+    token_generation: Annotated[int, Field(ge=1, le=1_000_000)] = 1
+    """Generation of the derived tokens. Raise it by one to rotate them; the one before is tried too."""
     leader_election: bool = True
     """Whether a Lease decides who leads; false for a single operator by hand."""
     lease_namespace: str = ""

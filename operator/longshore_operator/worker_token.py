@@ -1,32 +1,50 @@
-"""Put random tokens into a Secret that has none, once: the chart's Secret between operator, api and workers.
+"""Fill the chart's Secret between operator, api and workers, once.
 
-``python -m longshore_operator.worker_token SECRET KEY…`` as a pod's account, which may ``get`` and ``patch`` this Secret alone.
+``python -m longshore_operator.worker_token SECRET TOKENS OPERATOR ROOT`` names the Secret and its keys: the token of the
+workers of its namespace, the token that the api asks the operator with, and the operator's root secret, from which the
+first one is derived. A key that is there is left alone. The pod's account may ``get`` and ``patch`` this Secret alone.
 """
 
 import asyncio
 import base64
 import secrets
 import sys
-from collections.abc import Sequence
+from dataclasses import astuple, dataclass
 
 from longshore_operator.errors import KubeError, KubeUnavailable, OperatorError
 from longshore_operator.journal import Journal
 from longshore_operator.kube import config
 from longshore_operator.kube.client import JSON_PATCH, KubeClient, path_of
+from longshore_operator.pool_tokens import derive
 
 TOKEN_BYTES = 32
 TRIES, PAUSE_SECONDS = 30, 2.0  # rights and the Secret may be made a moment after us
 
 
-async def fill(client: KubeClient, namespace: str, secret: str, keys: Sequence[str]) -> bool:
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """Names of the Secret's keys."""
+
+    tokens: str
+    operator: str
+    root: str
+
+
+async def fill(client: KubeClient, namespace: str, secret: str, keys: Keys) -> bool:
     """Whether something was put in now; a key that is there is left alone. Raises KubeError and KubeUnavailable."""
     path = path_of("secrets", namespace, secret, api="/api/v1")
     found = await client.request("GET", path)
     data = found.get("data") or {}
-    missing = [key for key in keys if not data.get(key)]
+    missing = [key for key in astuple(keys) if not data.get(key)]
     if not missing:
         return False
-    made = {key: base64.b64encode(secrets.token_urlsafe(TOKEN_BYTES).encode()).decode() for key in missing}
+    root = _decoded(data.get(keys.root)) or secrets.token_urlsafe(TOKEN_BYTES)
+    values = {
+        keys.root: root,
+        keys.tokens: derive(root, namespace, 1),
+        keys.operator: secrets.token_urlsafe(TOKEN_BYTES),
+    }
+    made = {key: base64.b64encode(values[key].encode()).decode() for key in missing}
     patch = [
         # Whoever wrote in between wins: a second token would part the pods that have started from those that will.
         {"op": "test", "path": "/metadata/resourceVersion", "value": found["metadata"]["resourceVersion"]},
@@ -36,7 +54,12 @@ async def fill(client: KubeClient, namespace: str, secret: str, keys: Sequence[s
     return True
 
 
-async def run(secret: str, keys: Sequence[str], *, kubeconfig: str = "", tries: int = TRIES) -> None:
+def _decoded(value: str | None) -> str:
+    words = base64.b64decode(value or "").decode("ascii", "replace").split()
+    return words[0] if words else ""
+
+
+async def run(secret: str, keys: Keys, *, kubeconfig: str = "", tries: int = TRIES) -> None:
     """Try until it is there; raises KubeError or KubeUnavailable after the last try."""
     journal = Journal()
     where = config.load(kubeconfig)
@@ -52,17 +75,17 @@ async def run(secret: str, keys: Sequence[str], *, kubeconfig: str = "", tries: 
                     raise
                 await asyncio.sleep(PAUSE_SECONDS)
             else:
-                journal("token_made" if filled else "token_there", secret=secret, keys=list(keys))
+                journal("token_made" if filled else "token_there", secret=secret, keys=list(astuple(keys)))
                 return
     finally:
         await client.close()
 
 
 def main() -> None:
-    """The Secret and the keys."""
-    secret, *keys = sys.argv[1:]
+    """The Secret and the names of its three keys."""
+    secret, tokens, operator, root = sys.argv[1:]
     try:
-        asyncio.run(run(secret, keys))
+        asyncio.run(run(secret, Keys(tokens, operator, root)))
     except OperatorError as error:
         sys.stderr.write(f"worker_token: {error}\n")
         sys.exit(1)

@@ -14,25 +14,30 @@ from longshore_operator.attempts_client import WAIT_SECONDS, AttemptsClient, rea
 from longshore_operator.contain import named, one_object
 from longshore_operator.desk import Desk, Worker
 from longshore_operator.errors import WorkerUnreachable
-from longshore_operator.job import Attempt, Job
+from longshore_operator.job import Attempt, Job, Json
 from longshore_operator.kube.client import KubeClient, path_of
+from longshore_operator.pool_namespaces import PoolNamespaces
 from longshore_operator.record import Recorder
 from longshore_operator.tasks import spawn
 
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.15, 1.0
 STARTING_PAUSE_SECONDS = 0.25  # jobs may wait for its first word
 UNREADY_WAIT_SECONDS = 2.0
+MOST_NAMED = 100  # namespaces that the log names once each
 LOOK_SECONDS = 1.0  # silence is looked at so often
 
 
 class Workers:
     """One task for each worker, while leading. ``stir`` is called when slots may have become free."""
 
-    def __init__(self, desk: Desk, client: AttemptsClient, recorder: Recorder, *, now: Callable[[], float],
+    def __init__(self, desk: Desk, client: AttemptsClient, recorder: Recorder, trust: PoolNamespaces, *, now: Callable[[], float],
                  stir: Callable[[], None], log: Callable[..., None],
                  ran: Callable[[Worker, Job, EndedEntry], None] = lambda _worker, _job, _end: None) -> None:  # fmt: skip
         """``ran`` is told of every attempt that ended by itself."""
         self._desk, self._client, self._recorder, self._ran = desk, client, recorder, ran
+        self._trust = trust
+        self._not_followed: set[str] = set()
+        """Namespaces with pods that are not followed, which has been logged."""
         self._now, self._stir, self._log = now, stir, log
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._mute: set[str] = set()
@@ -41,6 +46,17 @@ class Workers:
         """Whether workers are asked: only the leader does, and not before it knows all jobs."""
 
     # -- pods ------------------------------------------------------------------------------------------------
+
+    def resource_seen(self, resource: Json) -> None:
+        """The API server shows a pod with the label of a pool, in whatever namespace."""
+        namespace = resource["metadata"]["namespace"]
+        if self._trust.follows(namespace):
+            self.pod_seen(recover.pod(resource, self._trust))
+        elif namespace not in self._not_followed and len(self._not_followed) < MOST_NAMED:
+            self._not_followed.add(namespace)
+            hint = "name the namespace in pool_namespaces if its pods are workers of this operator"
+            self._log("pod_not_followed", level="warning", namespace=namespace,
+                      pod=resource["metadata"]["name"], hint=hint)  # fmt: skip
 
     def pod_seen(self, pod: recover.Pod) -> None:
         """The API server shows a pod of a pool."""
@@ -76,7 +92,7 @@ class Workers:
             for resource in page["items"]:
                 found.add(resource["metadata"]["uid"])
                 with one_object("pod", *named(resource)):
-                    self.pod_seen(recover.pod(resource))
+                    self.resource_seen(resource)
         for uid in known - found:
             self.pod_gone(uid)
 
@@ -128,7 +144,7 @@ class Workers:
         asked_at, wait = time.monotonic(), _patience(worker)
         worker.due_at = worker.due_at or asked_at + wait
         try:
-            feed = await self._client.feed(worker.pod.address, worker.cursor, _recorded(worker), wait)
+            feed = await self._client.feed(worker.pod, worker.cursor, _recorded(worker), wait)
         except (WorkerUnreachable, ValidationError) as error:
             self._unheard(worker, error)
             starts = worker.pod.starting and not worker.boot
@@ -249,7 +265,7 @@ class Workers:
     async def _ask_to_stop(self, worker: Worker, uid: str, number: int, index: int | None,
                            attempt: Attempt | None = None, grace: float | None = None) -> None:  # fmt: skip
         try:
-            there = await self._client.stop(worker.pod.address, uid, number, index, grace)
+            there = await self._client.stop(worker.pod, uid, number, index, grace)
             if not there and attempt is not None:
                 attempt.stopping = False  # it has ended, or has yet to arrive there
         except WorkerUnreachable as error:

@@ -23,6 +23,7 @@ from longshore_operator.scaling.pool import pool
 from longshore_operator.scaling.state import State
 from longshore_operator.scaling.victims import Victims
 from service import Service
+from trusted import NO_TOKENS, TRUST
 
 CASES = Path(__file__).parent / "alerts.yaml"
 RUNBOOKS = ROOT / "docs/runbooks"
@@ -39,8 +40,8 @@ def scaled_pool() -> State:
     """A pool about which something has been decided."""
     template = {"spec": {"containers": []}}
     made = pool({"metadata": {"namespace": "demo", "name": "p", "uid": "u", "labels": {"longshore.dev/pool": "p"},
-                              "annotations": {"longshore.dev/max-workers": "3"}}, "spec": {"template": template}})  # fmt: skip
-    state = State(made, Victims(AttemptsClient(None), lambda *_, **__: None))
+                              "annotations": {"longshore.dev/max-workers": "3"}}, "spec": {"template": template}}, TRUST)  # fmt: skip
+    state = State(made, Victims(AttemptsClient(NO_TOKENS), lambda *_, **__: None))
     assert made.knobs is not None
     state.decision, state.history = decide(made.knobs, Demand(), Capacity(1, 1), History.begin(1, 0.0), 0.0)
     return state

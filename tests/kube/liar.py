@@ -20,6 +20,8 @@ class Liar:
         self.offers: list[Json] = []
         self.stops: list[str] = []
         self.polls = 0
+        self.heard: set[tuple[str, str]] = set()
+        """Namespace and token of every request."""
         self.feed: Json = {
             "version": 1, "release": "0", "worker": "liar", "boot": BOOT, "cursor": f"{BOOT}:1", "entries": [],
             "slots": {"total": 2, "free": 2}, "draining": False, "handlers": [], "running": [],
@@ -65,6 +67,13 @@ class Liar:
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+
+            def parse_request(self) -> bool:
+                fine = super().parse_request()
+                if fine:
+                    token = self.headers.get("Authorization", "").removeprefix("Bearer ")
+                    liar.heard.add((self.headers.get("Longshore-Namespace", ""), token))
+                return fine
 
             def do_GET(self) -> None:
                 liar.polls += 1

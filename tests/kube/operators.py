@@ -31,6 +31,7 @@ class Operator:
         given = {
             "namespaces": namespace,
             "lease_namespace": namespace,
+            "pool_namespaces": namespace,
             "worker_token_file": tokens,
             "port": 0,
             **settings,

@@ -106,7 +106,9 @@ def test_a_release_of_the_whole_cluster_needs_rights_there(cluster: ControlPlane
 
 
 def fill(kubeconfig: Path, secret: str) -> None:
-    asyncio.run(worker_token.run(secret, ["tokens", "operator"], kubeconfig=str(kubeconfig), tries=1))
+    asyncio.run(
+        worker_token.run(secret, worker_token.Keys("tokens", "operator", "root"), kubeconfig=str(kubeconfig), tries=1)
+    )
 
 
 def in_namespace(kubeconfig: Path, namespace: str) -> Path:

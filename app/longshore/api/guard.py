@@ -11,6 +11,7 @@ from flask import Flask, g, request
 from longshore.api.parse import basic_password, flag
 from longshore.api.tokens import ANYBODY, OPERATOR, ROLES, SharedSecret, Token, TokenFile
 from longshore.errors import Forbidden, RequestError, Unauthenticated
+from longshore.job.attempts import NAMESPACE_HEADER
 from longshore.settings import Settings
 
 REQUEST_ID = "longshore.request_id"
@@ -126,7 +127,7 @@ def given_token() -> str:
 
 
 class Misdirected(RequestError):
-    """A worker takes no jobs."""
+    """The request is meant for another service, or for a worker of another namespace."""
 
     code = "misdirected"
     status = 421
@@ -141,6 +142,7 @@ class WorkerGuard(Guard):
         assert settings.worker_tokens_file is not None
         self._values = SharedSecret(settings.worker_tokens_file)
         self._api = settings.api_url or "the api of this cluster"
+        self._namespace = settings.namespace
 
     def _caller(self) -> Token:
         if request.path == "/v1/jobs" or request.path.startswith(("/v1/jobs/", "/v1/jobs:")):
@@ -150,6 +152,11 @@ class WorkerGuard(Guard):
             return ANYBODY
         if not self._values.matches(given_token()):
             raise Unauthenticated
+        meant_for = request.headers.get(NAMESPACE_HEADER, "")
+        if self._namespace and meant_for and meant_for != self._namespace:
+            raise Misdirected(
+                f"this worker is one of the namespace {self._namespace}, which the request is not meant for"
+            )
         return OPERATOR
 
 

@@ -32,6 +32,8 @@ from longshore.job.status import JobError, Outcome, Progress
 
 VERSION = 1
 MAX_ATTEMPTS = 100  # of one POST
+NAMESPACE_HEADER = "Longshore-Namespace"
+"""Names the namespace of the worker (or operator) that a request is meant for; another one refuses it."""
 
 UID = r"^[A-Za-z0-9][A-Za-z0-9-]{0,63}$"
 CURSOR = r"^[0-9a-f]{8}:[0-9]{1,15}$"

@@ -26,8 +26,18 @@ valueFrom:
   {{- include "longshore.podNamespace" . | nindent 2 }}
   {{- end }}
 {{- end }}
+- name: POD_NAMESPACE
+  {{- include "longshore.podNamespace" . | nindent 2 }}
+- name: LONGSHORE_OPERATOR_POOL_NAMESPACES
+  value: {{ include "longshore.poolNamespaces" . | quote }}
 - name: LONGSHORE_OPERATOR_WORKER_TOKEN_FILE
   value: /var/run/longshore/tokens
+{{- if include "longshore.rootSecret" . }}
+- name: LONGSHORE_OPERATOR_ROOT_SECRET_FILE
+  value: /var/run/longshore/root
+- name: LONGSHORE_OPERATOR_TOKEN_GENERATION
+  value: {{ int .Values.workerToken.generation | quote }}
+{{- end }}
 - name: LONGSHORE_OPERATOR_TOKEN_FILE
   value: /var/run/longshore/operator
 # The Lease tells the api where the leader is.
@@ -112,6 +122,8 @@ valueFrom:
   value: {{ $pool.commands | quote }}
 - name: LONGSHORE_WORKER_TOKENS_FILE
   value: /var/run/longshore/tokens
+- name: LONGSHORE_NAMESPACE
+  {{- include "longshore.podNamespace" $root | nindent 2 }}
 - name: LONGSHORE_DRAIN_SECONDS
   value: {{ int $pool.drainSeconds | quote }}
 - name: LONGSHORE_GRACE_SECONDS

@@ -39,11 +39,22 @@ OpenShift's, which listen on 5353. Takes the root. */}}
     - {protocol: TCP, port: {{ . }}}
     {{- end }}
 {{- end }}
-{{/* Workers anywhere: a pool of another namespace belongs to another release. */}}
-{{- define "longshore.toWorkers" -}}
+{{/* Workers of the release's namespace. */}}
+{{- define "longshore.toOwnWorkers" -}}
 - to:
-    - namespaceSelector: {}
+    - podSelector:
+        matchExpressions:
+          - {key: longshore.dev/pool, operator: Exists}
+{{- end }}
+{{/* Those and the ones of the pool namespaces that the operator follows. */}}
+{{- define "longshore.toWorkers" -}}
+{{- include "longshore.toOwnWorkers" . }}
+    {{- with keys .Values.operator.poolNamespaces | sortAlpha }}
+    - namespaceSelector:
+        matchExpressions:
+          - {key: kubernetes.io/metadata.name, operator: In, values: {{ toJson . }}}
       podSelector:
         matchExpressions:
           - {key: longshore.dev/pool, operator: Exists}
+    {{- end }}
 {{- end }}

@@ -99,7 +99,7 @@ topologySpreadConstraints:
 {{- end }}
 {{- end -}}
 
-{{/* The tokens' volume. A pod waits for the keys, so nothing starts before the tokens are there. Takes (list . asksOperator). */}}
+{{/* The tokens' volume. A pod waits for the keys, so nothing starts before the tokens are there. Takes (list . "worker"), "api" for who asks the operator too, or "operator". */}}
 {{- define "longshore.tokenVolume" -}}
 {{- $root := first . -}}
 - name: worker-token
@@ -109,9 +109,13 @@ topologySpreadConstraints:
     items:
       - key: {{ $root.Values.workerToken.key | quote }}
         path: tokens
-      {{- if last . }}
+      {{- if ne (last .) "worker" }}
       - key: {{ $root.Values.workerToken.operatorKey | quote }}
         path: operator
+      {{- end }}
+      {{- if and (eq (last .) "operator") (include "longshore.rootSecret" $root) }}
+      - key: {{ $root.Values.workerToken.rootKey | quote }}
+        path: root
       {{- end }}
 {{- end -}}
 

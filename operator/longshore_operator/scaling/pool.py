@@ -6,6 +6,7 @@ from typing import Any
 
 import orjson
 
+from longshore_operator.pool_namespaces import PoolNamespaces
 from longshore_operator.recover import NAMESPACES, POOL, QUEUES
 from longshore_operator.scaling.decide import Knobs
 
@@ -86,7 +87,7 @@ class Pool:
         return (not self.queues or queue in self.queues) and not self.namespaces.isdisjoint({namespace, "*"})
 
 
-def pool(deployment: Json, before: Knobs | None = None) -> Pool:
+def pool(deployment: Json, trust: PoolNamespaces, before: Knobs | None = None) -> Pool:
     """From the API server's object. Knobs that cannot be read stay as they were ``before``."""
     meta, spec, status = deployment["metadata"], deployment["spec"], deployment.get("status") or {}
     annotations = meta.get("annotations") or {}
@@ -105,7 +106,7 @@ def pool(deployment: Json, before: Knobs | None = None) -> Pool:
         replicas=replicas, paused=bool(spec.get("paused")), rolling=_rolling(meta, status),
         ending="deletionTimestamp" in meta, knobs=knobs, bad=bad,
         queues=_names(of_pods.get(QUEUES, "")),
-        namespaces=_names(of_pods.get(NAMESPACES, "")) | {meta["namespace"]},
+        namespaces=trust.narrow(meta["namespace"], _names(of_pods.get(NAMESPACES, ""))),
         template=hashlib.sha256(orjson.dumps(template, option=orjson.OPT_SORT_KEYS)).hexdigest()[:16],
         slots=_slots(template), written=(annotations.get(DESIRED, ""), annotations.get(REASON, ""), annotations.get(STATE, "")),
         handlers=annotations.get(HANDLERS, ""),

@@ -18,6 +18,7 @@ from longshore_operator.desk import Desk, Worker
 from longshore_operator.errors import KubeError, KubeUnavailable
 from longshore_operator.job import Job, Json
 from longshore_operator.kube.client import KubeClient, path_of
+from longshore_operator.pool_namespaces import PoolNamespaces
 from longshore_operator.recover import POOL
 from longshore_operator.scaling.api import APPS, PoolApi, version
 from longshore_operator.scaling.decide import Demand, History, decide
@@ -41,10 +42,11 @@ class Pools:
     ``coming``: jobs that schedules will make.
     """
 
-    def __init__(self, desk: Desk, client: KubeClient, workers: AttemptsClient, registry: CollectorRegistry, *, on: bool, coming: Callable[[], Iterable[Coming]] = tuple,
+    def __init__(self, desk: Desk, client: KubeClient, workers: AttemptsClient, registry: CollectorRegistry, *, trust: PoolNamespaces, on: bool, coming: Callable[[], Iterable[Coming]] = tuple,
                  log: Callable[..., None], now: Callable[[], float] = time.time,
                  clock: Callable[[], float] = time.monotonic) -> None:  # fmt: skip
         self._desk, self._workers, self._client, self._log = desk, workers, client, log
+        self._trust = trust
         self._on, self._coming, self._now, self._clock = on, coming, now, clock
         self.states: dict[str, State] = {}
         """By uid of the Deployment."""
@@ -65,12 +67,14 @@ class Pools:
             self.seen(resource)
 
     def seen(self, resource: Json) -> None:
-        """A Deployment with the label is there."""
+        """A Deployment with the label is there; it is a pool in a pool namespace alone."""
+        if not self._trust.follows(resource["metadata"]["namespace"]):
+            return
         uid, seen = resource["metadata"]["uid"], version(resource)
         state = self.states.get(uid)
         if state is not None and seen < state.seen_version:
             return  # from before our own last write
-        found = pool(resource, state.pool.knobs if state is not None else None)
+        found = pool(resource, self._trust, state.pool.knobs if state is not None else None)
         if state is None:
             state = self.states[uid] = State(
                 found,

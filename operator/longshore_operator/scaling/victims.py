@@ -67,7 +67,7 @@ class Victims:
     async def _drain(self, worker: Worker, now: float) -> None:
         worker.draining = True  # from this moment nothing is offered to it
         try:
-            await self.client.drain(worker.pod.address, on=True)
+            await self.client.drain(worker.pod, on=True)
         except WorkerUnreachable as error:
             worker.draining = False
             self.log("drain_unanswered", level="warning", worker=worker.pod.name, detail=str(error))
@@ -83,7 +83,7 @@ class Victims:
 
     async def _undrain(self, worker: Worker) -> None:
         try:
-            await self.client.drain(worker.pod.address, on=False)
+            await self.client.drain(worker.pod, on=False)
         except WorkerUnreachable as error:
             self.log("undrain_unanswered", level="warning", worker=worker.pod.name, detail=str(error))
         else:

@@ -13,6 +13,7 @@ from longshore_operator.job import Attempt, Job
 from longshore_operator.jobs import Jobs
 from longshore_operator.record import kept
 from longshore_operator.recover import Claim, Pod
+from trusted import TRUST
 
 NOW = 1_800_000_000.0
 REF = "default/uid-1/job.1.0a1b2c3d.json"
@@ -63,7 +64,7 @@ def ended_container(
     ],
 )
 def test_a_pod_is_read(status: Json, expected: Json) -> None:
-    found = recover.pod(make_pod(**status))
+    found = recover.pod(make_pod(**status), TRUST)
     assert expected == {name: getattr(found, name) for name in expected}
 
 
@@ -81,14 +82,14 @@ def test_before_its_first_readiness_a_workers_word_is_enough(
     ready: str, since: str, state: Json, *, opens: bool
 ) -> None:
     condition = {"type": "Ready", "status": ready, "lastTransitionTime": f"2026-01-01T{since}Z"}
-    found = recover.pod(make_pod(conditions=[condition], containerStatuses=[{"name": "worker", "state": state}]))
+    found = recover.pod(make_pod(conditions=[condition], containerStatuses=[{"name": "worker", "state": state}]), TRUST)
     assert (found.open, found.ready) == (opens, ready == "True")
 
 
 def test_a_pod_that_is_being_deleted_is_ending() -> None:
     resource = make_pod()
     resource["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
-    assert recover.pod(resource).ending
+    assert recover.pod(resource, TRUST).ending
 
 
 @pytest.mark.parametrize(
@@ -106,15 +107,15 @@ def test_a_pod_that_is_being_deleted_is_ending() -> None:
 def test_whom_a_pod_serves(annotations: dict[str, str], namespace: str, queue: str, *, serves: bool) -> None:
     resource = make_pod()
     resource["metadata"]["annotations"] = annotations
-    assert serves == recover.pod(resource).serves(namespace, queue)
+    assert serves == recover.pod(resource, TRUST).serves(namespace, queue)
 
 
 # -- losses -------------------------------------------------------------------------------------------------------
 
-WELL = recover.pod(make_pod())
-UNREADY = recover.pod(make_pod(conditions=[]))
-EVICTED = recover.pod(make_pod(phase="Failed", reason="Evicted"))
-KILLED = recover.pod(make_pod(containerStatuses=[ended_container("OOMKilled")]))
+WELL = recover.pod(make_pod(), TRUST)
+UNREADY = recover.pod(make_pod(conditions=[]), TRUST)
+EVICTED = recover.pod(make_pod(phase="Failed", reason="Evicted"), TRUST)
+KILLED = recover.pod(make_pod(containerStatuses=[ended_container("OOMKilled")]), TRUST)
 KILLED_AT = KILLED.last_end_at
 
 

@@ -13,6 +13,7 @@ from longshore_operator.attempts_client import AttemptsClient
 from longshore_operator.desk import Desk
 from longshore_operator.errors import WorkerUnreachable
 from longshore_operator.workers import Workers
+from trusted import NO_TOKENS, TRUST
 
 ADDRESS = "127.0.0.1:1"
 NOBODY: Any = None
@@ -26,19 +27,19 @@ class Dying(AttemptsClient):
     """It answers once, refuses once, and hangs from then on."""
 
     def __init__(self) -> None:
-        super().__init__(None)
+        super().__init__(NO_TOKENS)
         self.polls = 0
         self.hangs = asyncio.Event()
 
-    async def feed(self, address: str, cursor: str, recorded: str, wait: float) -> Feed:
+    async def feed(self, pod: recover.Pod, cursor: str, recorded: str, wait: float) -> Feed:
         self.polls += 1
         match self.polls:
             case 1:
                 return FIRST
             case 2:
-                raise WorkerUnreachable(address, refused=True)
+                raise WorkerUnreachable(pod.address, refused=True)
             case 3:
-                raise WorkerUnreachable(address)
+                raise WorkerUnreachable(pod.address)
         self.hangs.set()
         return await asyncio.Future()
 
@@ -53,7 +54,7 @@ def test_a_pod_whose_network_goes_with_it_is_lost_when_the_kubelet_says_so() -> 
 
     async def main() -> None:
         client = Dying()
-        workers = Workers(Desk(), client, NOBODY, now=time.time, stir=lambda: None, log=log)
+        workers = Workers(Desk(), client, NOBODY, TRUST, now=time.time, stir=lambda: None, log=log)
         pod = recover.Pod(uid="u", name="w", namespace="here", pool="default", address=ADDRESS, ready=True, ending=False, ended="",
                           last_end="", last_end_at=0.0, queues=frozenset(), namespaces=frozenset({"here"}))  # fmt: skip
         workers.start()

@@ -48,7 +48,7 @@ def connect(settings: Settings, handlers: Mapping[str, Handler]) -> tuple[Kubern
     kept = Kept(results, settings.max_result_bytes)
     cluster = Cluster(
         client=client, watch=watch, history=history, measures=measures, handlers=handlers, own_namespace=own,
-        logs=Logs(client, settings.worker_tokens_file, kept), kept=kept, all_namespaces=settings.all_namespaces,
+        logs=Logs(client, own, settings.worker_tokens_file, kept), kept=kept, all_namespaces=settings.all_namespaces,
         leader=Leader(client, settings.operator_namespace or own, settings.operator_lease, settings.operator_token_file),
     )  # fmt: skip
     return KubernetesStore(cluster), Reviews(client, settings.token_audiences)

@@ -7,6 +7,7 @@ import urllib3
 from urllib3.exceptions import HTTPError
 
 from longshore.errors import NotFound, StoreUnavailable
+from longshore.job.attempts import NAMESPACE_HEADER
 from longshore.store.kubernetes.client import Json, KubeClient, Target
 
 CONNECT_SECONDS, ANSWER_SECONDS = 1.0, 3.0  # it answers from memory, in milliseconds
@@ -19,7 +20,7 @@ class Leader:
     def __init__(self, client: KubeClient, namespace: str, lease: str, token_file: Path | None) -> None:
         path = f"/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases/{lease}"
         self._client, self._lease = client, Target("leases.coordination.k8s.io", path, namespace)
-        self._token_file = token_file
+        self._namespace, self._token_file = namespace, token_file
         self._pool = urllib3.PoolManager(maxsize=4)
 
     def ask(self, path: str) -> Json:
@@ -72,7 +73,8 @@ class Leader:
             words = self._token_file.read_text().split()[:1]  # read each time: it is rotated
         except OSError as error:
             raise _unasked(f"the token for it cannot be read ({error.strerror})") from error
-        return {"Authorization": f"Bearer {words[0]}"} if words else {}
+        meant_for = {NAMESPACE_HEADER: self._namespace}
+        return meant_for | {"Authorization": f"Bearer {words[0]}"} if words else meant_for
 
 
 def _unasked(why: str) -> StoreUnavailable:

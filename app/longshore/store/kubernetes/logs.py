@@ -9,6 +9,7 @@ import urllib3
 from urllib3.exceptions import HTTPError
 
 from longshore.errors import Gone, NotFound, StoreUnavailable
+from longshore.job.attempts import NAMESPACE_HEADER
 from longshore.store.kubernetes.client import KubeClient, Target
 from longshore.store.kubernetes.documents import Resource
 from longshore.store.kubernetes.kept import Kept
@@ -20,10 +21,10 @@ LATELY_SECONDS = 600.0
 
 
 class Logs:
-    """Asks workers with the token that they take from the operator."""
+    """Asks workers of its own namespace with the token of that namespace, which goes nowhere else."""
 
-    def __init__(self, client: KubeClient, tokens_file: Path | None, kept: Kept) -> None:
-        self._client, self._tokens, self._kept = client, tokens_file, kept
+    def __init__(self, client: KubeClient, namespace: str, tokens_file: Path | None, kept: Kept) -> None:
+        self._client, self._namespace, self._tokens, self._kept = client, namespace, tokens_file, kept
         self._pool = urllib3.PoolManager(maxsize=8)
 
     def read(
@@ -54,8 +55,10 @@ class Logs:
     def _live(
         self, job: Resource, status: dict[str, Any], number: int, index: int | None, offset: int, wait: float
     ) -> LogChunk:
-        namespace, _, pod = f"{job['metadata']['namespace']}/{status['worker']}".rpartition("/")
-        address = self._address(namespace.rpartition("/")[2], pod)
+        pod = str(status["worker"])
+        # Never in the job's namespace when that is another one: whoever may make pods there could give one this name,
+        # and would be sent the token of these workers.
+        address = self._address(self._namespace, pod)
         fields = {"offset": str(offset), "wait": f"{wait:g}", **({} if index is None else {"index": str(index)})}
         path = f"/v1/attempts/{job['metadata']['uid']}/{number}/logs"
         timeout = urllib3.Timeout(connect=CONNECT_SECONDS, read=PATIENCE_SECONDS + wait)
@@ -81,7 +84,8 @@ class Logs:
                 Target("pods", f"/api/v1/namespaces/{namespace}/pods/{quote(pod, safe='')}", namespace)
             )
         except NotFound:
-            raise Gone(f"the pod {pod}, where the job ran, is not there any more") from None
+            raise Gone(f"the pod {pod}, where the job ran, is not in the namespace {namespace} (any more); "
+                       f"kubectl logs {pod} in its own namespace may have the output") from None  # fmt: skip
         address = (found.get("status") or {}).get("podIP")
         if not address:
             raise StoreUnavailable(f"the pod {pod} has no address", retry_after=2)
@@ -96,7 +100,8 @@ class Logs:
             first = self._tokens.read_text().split()[:1]  # read each time: it is rotated
         except OSError as error:
             raise StoreUnavailable(f"the token for workers cannot be read: {error.strerror}", retry_after=5) from error
-        return {"Authorization": f"Bearer {first[0]}"} if first else {}
+        own = {NAMESPACE_HEADER: self._namespace}
+        return own | {"Authorization": f"Bearer {first[0]}"} if first else own
 
 
 def _lately(status: dict[str, Any], now: float) -> bool:

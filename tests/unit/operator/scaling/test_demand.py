@@ -12,6 +12,7 @@ from longshore_operator.scaling.decide import Demand, Knobs
 from longshore_operator.scaling.demand import Offer, demands
 from longshore_operator.scaling.pool import BadAnnotation, Pool, pool, read
 from longshore_operator.scaling.runtimes import Busy, RunTimes
+from trusted import TRUST
 
 NOW = 1_800_000_000.0
 
@@ -28,7 +29,7 @@ def make_pool(name: str = "default", *, queues: str = "", namespaces: str = "", 
     return pool({
         "metadata": {"namespace": "here", "name": f"pool-{name}", "uid": name, "labels": {"longshore.dev/pool": name}, "annotations": own},
         "spec": {"replicas": 0, "template": {"metadata": {"annotations": of_pods}, "spec": {"containers": [container]}}},
-    })  # fmt: skip
+    }, TRUST)  # fmt: skip
 
 
 def offer(

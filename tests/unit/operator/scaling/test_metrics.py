@@ -7,13 +7,14 @@ from longshore_operator.scaling.metrics import PoolMetrics
 from longshore_operator.scaling.pool import pool
 from longshore_operator.scaling.state import State
 from longshore_operator.scaling.victims import Victims
+from trusted import NO_TOKENS, TRUST
 
 
 def test_of_a_pool_that_was_not_looked_at_yet_nothing_is_told() -> None:
     registry = CollectorRegistry()
     made = pool({"metadata": {"namespace": "demo", "name": "p", "uid": "u", "labels": {"longshore.dev/pool": "p"}},
-                 "spec": {"template": {"spec": {"containers": []}}}})  # fmt: skip
-    state = State(made, Victims(AttemptsClient(None), lambda *_, **__: None))
+                 "spec": {"template": {"spec": {"containers": []}}}}, TRUST)  # fmt: skip
+    state = State(made, Victims(AttemptsClient(NO_TOKENS), lambda *_, **__: None))
     PoolMetrics(registry, lambda: [state], lambda: 0.0)
 
     assert b"longshore_pool_wanted_slots{" not in generate_latest(registry)

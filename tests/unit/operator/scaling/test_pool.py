@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from longshore_operator.scaling.decide import Knobs
 from longshore_operator.scaling.pool import ANNOTATIONS, HANDLERS, MAX, MIN, Pool, handlers_kept, handlers_text, pool
+from trusted import TRUST
 
 BEFORE = Knobs(1, 7)
 
@@ -24,7 +25,7 @@ def deployment(annotations: dict[str, str], *, slots: str | None = None, queues:
 
 
 def made(annotations: dict[str, str], **more: str) -> Pool:
-    return pool(deployment(annotations, **more), BEFORE)
+    return pool(deployment(annotations, **more), TRUST, BEFORE)
 
 
 def test_the_knobs_are_the_annotations() -> None:
@@ -78,7 +79,7 @@ def test_a_pool_that_names_no_queue_is_wrong() -> None:
 
 @pytest.mark.parametrize(("value", "slots"), [("8", 8), (None, 1), ("²", 1), ("many", 1), ("9" * 5000, 1), ("", 1)])
 def test_slots_are_read_off_the_template_where_that_makes_sense(value: str | None, slots: int) -> None:
-    assert slots == pool(deployment({}, slots=value)).slots
+    assert slots == pool(deployment({}, slots=value), TRUST).slots
 
 
 @given(st.dictionaries(st.sampled_from([name for name, *_ in ANNOTATIONS.values()]), st.text()), st.text())

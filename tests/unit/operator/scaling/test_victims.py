@@ -17,18 +17,19 @@ from longshore_operator.scaling.pool import HANDLERS, handlers_text
 from longshore_operator.scaling.pool import pool as read_pool
 from longshore_operator.scaling.pools import Pools
 from longshore_operator.scaling.victims import TAKEN_SECONDS, Victims, unplaced
+from trusted import NO_TOKENS, TRUST
 
 
 class Line(AttemptsClient):
     """Remembers what it was asked; some addresses do not answer."""
 
     def __init__(self, *silent: str) -> None:
-        super().__init__(None)
+        super().__init__(NO_TOKENS)
         self.silent, self.asked = set(silent), list[tuple[str, bool]]()
 
-    async def drain(self, address: str, *, on: bool) -> None:
-        self.asked.append((address, on))
-        if address in self.silent:
+    async def drain(self, pod: Pod, *, on: bool) -> None:
+        self.asked.append((pod.address, on))
+        if pod.address in self.silent:
             raise WorkerUnreachable("no answer")
 
 
@@ -39,11 +40,11 @@ class Slow(Line):
         super().__init__()
         self.slow, self.reached, self.answers = slow, asyncio.Event(), asyncio.Event()
 
-    async def drain(self, address: str, *, on: bool) -> None:
-        if address == self.slow:
+    async def drain(self, pod: Pod, *, on: bool) -> None:
+        if pod.address == self.slow:
             self.reached.set()
             await self.answers.wait()
-        await super().drain(address, on=on)
+        await super().drain(pod, on=on)
 
 
 def log(*_: Any, **__: Any) -> None:
@@ -201,6 +202,7 @@ def test_a_busy_worker_that_goes_right_after_a_shrink_is_counted_once() -> None:
         KubeClient(KubeConfig(server="http://127.0.0.1:1")),
         Line(),
         registry,
+        trust=TRUST,
         on=True,
         log=log,
         clock=lambda: 105.0,
@@ -228,10 +230,16 @@ def test_a_new_leader_knows_what_the_workers_of_a_pool_at_zero_run() -> None:
         "metadata": {"namespace": "here", "name": "pool-default", "uid": "d", "labels": {"longshore.dev/pool": "default"}},
         "spec": {"replicas": 0, "template": {"spec": {"containers": []}}},
     }  # fmt: skip
-    text = handlers_text(read_pool(deployment), frozenset({"echo"}))
+    text = handlers_text(read_pool(deployment, TRUST), frozenset({"echo"}))
     deployment["metadata"]["annotations"] = {HANDLERS: text}
     pools = Pools(
-        Desk(), KubeClient(KubeConfig(server="http://127.0.0.1:1")), Line(), CollectorRegistry(), on=True, log=log
+        Desk(),
+        KubeClient(KubeConfig(server="http://127.0.0.1:1")),
+        Line(),
+        CollectorRegistry(),
+        trust=TRUST,
+        on=True,
+        log=log,
     )
     pools.seen(deployment)
     offer = pools.states["d"].offer()
