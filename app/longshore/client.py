@@ -19,6 +19,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
 
+from longshore.job.numerals import whole
 from longshore.version import __version__
 
 DEFAULT_URL = "http://127.0.0.1:8080"
@@ -307,7 +308,7 @@ class Client:
         answer = response.read()
         if response.status >= 400:
             after = response.headers.get("Retry-After", "")
-            raise ApiError(response.status, _problem(answer), float(after) if after.isdigit() else None)
+            raise ApiError(response.status, _problem(answer), whole(after))
         return answer, response.headers  # type: ignore[return-value]  # an email Message is a mapping for our needs
 
 

@@ -9,6 +9,7 @@
     + NotFound              404: there never was such a job
     + Gone                  410: there was, and it was removed
     + Conflict              409: the job is in no state for this
+    + PreconditionFailed    412: it is not in the state that If-Match or If-None-Match asks for
     + QuotaExceeded         429: the queue takes no more waiting jobs
     + Unauthenticated       401
     + Forbidden             403
@@ -102,6 +103,13 @@ class Conflict(RequestError):
 
     code = "conflict"
     status = 409
+
+
+class PreconditionFailed(RequestError):
+    """It has changed since."""
+
+    code = "precondition-failed"
+    status = 412
 
 
 class QuotaExceeded(RequestError):

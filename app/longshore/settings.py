@@ -6,7 +6,6 @@ A field ``foo_bar`` is ``--foo-bar`` on the command line of ``serve``, ``LONGSHO
 
 import codecs
 import difflib
-import ipaddress
 import os
 import tomllib
 from collections.abc import Mapping
@@ -14,69 +13,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal, Self, get_args
 
-import orjson
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from longshore.errors import SettingsError
 from longshore.job.limits import QueuePolicy
 from longshore.job.wording import sentence
+from longshore.settings_values import Bytes, Data, File, Networks, Port, Prefix, Queues, Seconds, Words, is_loopback
 
 PREFIX = "LONGSHORE_"
 # Variables of ours that are no settings of the service: the client's, and what the engine hands to its children.
 OTHER_VARIABLES = frozenset({"LONGSHORE_URL", "LONGSHORE_TOKEN", "LONGSHORE_API_BOOT", "LONGSHORE_CONFIG"})
 DEFAULT_FILE = Path("longshore.toml")
-_UNITS = {"": 1, "B": 1, "k": 10**3, "M": 10**6, "G": 10**9, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30,
-          "KB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}  # fmt: skip
 _MARKS = ((codecs.BOM_UTF8, "UTF-8"), (codecs.BOM_UTF16_LE, "UTF-16"), (codecs.BOM_UTF16_BE, "UTF-16"))
-_LOOPBACK_NAMES = ("localhost", "ip6-localhost")
-
-
-def _size(value: object) -> object:
-    if not isinstance(value, str):
-        return value
-    digits = value.rstrip("kKMGiB ")
-    unit = value[len(digits) :].strip()
-    if unit not in _UNITS or not digits.strip().isdigit():
-        raise ValueError("write a number of bytes, such as 1048576 or 64MiB")
-    return int(digits) * _UNITS[unit]
-
-
-def _words(value: object) -> object:
-    return tuple(word.strip() for word in value.split(",") if word.strip()) if isinstance(value, str) else value
-
-
-def _path(value: object) -> object:
-    return Path(os.path.expandvars(value)).expanduser() if isinstance(value, str) and value else value or None
-
-
-def _tidy_table(value: object) -> object:
-    """TOML keys in snake_case as the model's camelCase ones."""
-    if isinstance(value, dict):
-        return {_camel(key) if key != "fairness_weights" else "fairnessWeights": (
-            inner if key == "fairness_weights" else _tidy_table(inner)) for key, inner in value.items()}  # fmt: skip
-    return value
-
-
-def _camel(name: str) -> str:
-    head, *rest = name.split("_")
-    return head + "".join(word.capitalize() for word in rest)
-
-
-def _queues(value: object) -> object:
-    if not isinstance(value, dict):
-        return value
-    return {
-        name: table if isinstance(table, QueuePolicy)
-        else QueuePolicy.model_validate_json(orjson.dumps(_tidy_table(table)), by_alias=True, by_name=False)
-        for name, table in value.items()
-    }  # fmt: skip
-
-
-Bytes = Annotated[int, BeforeValidator(_size), Field(ge=0)]
-Words = Annotated[tuple[str, ...], BeforeValidator(_words)]
-File = Annotated[Path | None, BeforeValidator(_path)]
-Port = Annotated[int, Field(ge=0, le=65535)]
-Seconds = Annotated[float, Field(ge=0, le=10 * 365 * 86_400, allow_inf_nan=False)]
 
 
 class Settings(BaseModel):
@@ -94,7 +42,7 @@ class Settings(BaseModel):
     """Port of the liveness and readiness listener; 0 takes any that is free."""
     slots: Annotated[int, Field(ge=0, le=1024)] = 0
     """Jobs that run at a time; 0 means one per processor."""
-    data_dir: Annotated[Path, BeforeValidator(_path)] = Path("data")
+    data_dir: Data = Path("data")
     """Folder of the database, on a local disk; it should be Longshore's alone, others cannot look into it."""
     apps: Words = ()
     """Importable modules that bring handlers, routes and health checks."""
@@ -138,6 +86,10 @@ class Settings(BaseModel):
     """Listen on an address that others can reach although there is no tokens_file."""
     allowed_hosts: Words = ()
     """Names that a Host header may carry beside the loopback ones; a host that is no loopback address allows all."""
+    trusted_proxies: Networks = ()
+    """Addresses or networks of proxies whose X-Forwarded-For, -Proto, -Host, -Port and -Prefix are believed; empty: none."""
+    root_path: Prefix = ""
+    """Path that a proxy serves the api under, such as /longshore; links begin with it unless X-Forwarded-Prefix says another."""
     commands: bool = False
     """Whether jobs may run commands; off, because whoever may submit could then run anything."""
     drain_seconds: Seconds = 30.0
@@ -190,7 +142,7 @@ class Settings(BaseModel):
     """Processor that the api process is pinned to; measured faster on few cores, see bench/."""
     docs: bool = True
     """Whether /docs shows the API in a browser."""
-    queues: Annotated[dict[str, QueuePolicy], BeforeValidator(_queues)] = Field(default_factory=dict)
+    queues: Queues = Field(default_factory=dict)
     """Queues and their policies, as tables [queues.NAME]; `default` is always there."""
 
     @model_validator(mode="after")
@@ -208,11 +160,7 @@ class Settings(BaseModel):
     @property
     def loopback(self) -> bool:
         """Whether only this machine can reach the api."""
-        host = self.host.strip("[]").lower()
-        try:
-            return host in _LOOPBACK_NAMES or ipaddress.ip_address(host).is_loopback
-        except ValueError:  # a name, whose address somebody else may choose: 127.example.com
-            return False
+        return is_loopback(self.host)
 
     @property
     def slot_count(self) -> int:

@@ -398,6 +398,46 @@ def test_verbs_are_patches_of_the_specification(api: ApiService) -> None:
     assert 404 == api.plane.request("GET", api.resource_path("verbs"))[0]
 
 
+def test_a_change_is_made_only_in_the_state_that_was_asked_for(api: ApiService) -> None:
+    api.submit(name="conditional")
+    path = "/v1/jobs/conditional"
+    tag = api.ask("GET", path).headers["ETag"]
+    for verb in ("suspend", "resume", "cancel"):
+        for refused in ({"If-Match": '"other-1"'}, {"If-Match": f"W/{tag}"}, {"If-None-Match": "*"}):
+            assert 412 == api.ask("POST", f"{path}:{verb}", headers=refused).status, (verb, refused)
+    with ThreadPoolExecutor(4) as pool:
+        verbs = ("suspend", "cancel", "suspend", "cancel")
+        found = list(pool.map(lambda verb: api.ask("POST", f"{path}:{verb}", headers={"If-Match": tag}).status, verbs))
+    assert 1 == sum(status < 300 for status in found), found
+    assert 3 == found.count(412)
+    api.record("conditional", phase="Failed", attempts=1)
+    old, tag = tag, api.ask("GET", path).headers["ETag"]
+    for method, verb in (("POST", ":redrive"), ("DELETE", "")):
+        assert 412 == api.ask(method, path + verb, headers={"If-Match": old}).status
+    assert 204 == api.ask("DELETE", path, headers={"If-Match": tag}).status
+
+
+def test_two_people_do_not_overwrite_each_others_policy(api: ApiService) -> None:
+    path = "/v1/queues/disputed"
+    default = api.ask("GET", "/v1/queues/default").headers["ETag"]
+    assert 412 == api.ask("PATCH", path, {"concurrency": 4}, headers={"If-Match": '"other-1"'}).status
+    assert 404 == api.ask("GET", path).status, "nothing was made"
+    assert 200 == api.ask("PATCH", path, {"concurrency": 4}, headers={"If-Match": default}).status, (
+        "it had the defaults"
+    )
+    tag = api.ask("GET", path).headers["ETag"]
+    status = {"status": {"depth": 7}}
+    changed, _ = api.plane.request(
+        "PATCH", api.resource_path("disputed").replace("/jobs/", "/queues/") + "/status", status
+    )
+    first = api.ask("PATCH", path, {"concurrency": 5}, headers={"If-Match": tag})
+    second = api.ask("POST", f"{path}:pause", headers={"If-Match": tag})
+
+    assert 200 == changed
+    assert [200, 412] == [first.status, second.status], "the depth is no reason to refuse, the policy is"
+    assert (5, False) == (first.json()["policy"]["concurrency"], api.ask("GET", path).json()["paused"])
+
+
 def test_a_redrive_raises_the_counter_once(api: ApiService) -> None:
     api.submit(name="dead")
     assert 409 == api.ask("POST", "/v1/jobs/dead:redrive").status

@@ -6,6 +6,7 @@ from werkzeug.routing import BaseConverter
 from longshore.api import attempts, docs, jobs, metrics, problems, queues, service, streams
 from longshore.api.context import Parts
 from longshore.api.guard import Guard, WorkerGuard
+from longshore.api.proxies import behind
 from longshore.api.readiness import Readiness
 from longshore.api.waiting import Budget
 from longshore.apps import Apps
@@ -81,6 +82,7 @@ def _application(parts: Parts, guard: Guard, blueprints: tuple[Blueprint, ...]) 
     for blueprint in (service.bp, *blueprints):
         app.register_blueprint(blueprint)
     metrics.install(app, parts.store, parts.budget, guard.measures)
+    app.wsgi_app = behind(app.wsgi_app, parts.settings)  # type: ignore[method-assign, assignment]  # as Flask's own documentation does
     return app
 
 

@@ -12,11 +12,12 @@ from longshore.api.parse import basic_password, flag
 from longshore.api.tokens import ANYBODY, OPERATOR, ROLES, SharedSecret, Token, TokenFile
 from longshore.errors import Forbidden, RequestError, Unauthenticated
 from longshore.job.attempts import NAMESPACE_HEADER
+from longshore.job.numerals import whole
 from longshore.settings import Settings
 
-REQUEST_ID = "longshore.request_id"
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "[::1]", "::1"})
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+REQUEST_ID = "longshore.request_id"
 PROBES = frozenset({"service.livez", "service.readyz"})
 _VERBOSE = "service.readyz"
 # What they say is the same for every service of this release: no handler, queue, job or name of this one is in it.
@@ -79,7 +80,8 @@ class Guard:
 
     def _check_host(self) -> None:
         # A web page can make a name of its own point at 127.0.0.1 (DNS rebinding); it cannot forge this header.
-        host = request.host.rpartition(":")[0] if request.host.rpartition(":")[2].isdigit() else request.host
+        name, colon, port = request.host.rpartition(":")
+        host = name if colon and whole(port) is not None else request.host
         if self._hosts is not None and host not in self._hosts:
             raise WrongHost(f"this service does not answer for {host[:100]!r}; the setting allowed_hosts can name it")
 
@@ -89,7 +91,7 @@ class Guard:
             return
         site = request.headers.get("Sec-Fetch-Site", "none")
         origin = request.headers.get("Origin")
-        foreign = origin is not None and urlsplit(origin).netloc != request.host
+        foreign = origin is not None and _netloc(origin) != request.host
         if foreign or site not in ("none", "same-origin"):
             raise Forbidden("a web page of another origin may not do this")
 
@@ -118,6 +120,13 @@ def is_probe() -> bool:
 def is_open() -> bool:
     """Whether the request needs no token where others do: a probe, or a scrape, which says nothing of anybody's jobs."""
     return request.endpoint == "metrics" or is_probe()
+
+
+def _netloc(origin: str) -> str:
+    try:
+        return urlsplit(origin).netloc
+    except ValueError:  # a bracket that is not closed
+        return ""
 
 
 def given_token() -> str:

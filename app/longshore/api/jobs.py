@@ -8,11 +8,13 @@ from longshore.api import parse
 from longshore.api.body_limits import BodyLimit, many, one_large_at_a_time
 from longshore.api.context import budget, parts, store
 from longshore.api.guard import needs
-from longshore.api.problems import PreconditionFailed, pointer
-from longshore.api.reply import address, ended, etag, job, reply, with_links
+from longshore.api.problems import pointer
+from longshore.api.reply import address, ended, job, reply, with_links
 from longshore.errors import Conflict, InvalidRequest, NotFound
+from longshore.job import preconditions
 from longshore.job.idempotency import fingerprint
 from longshore.job.items import array_size
+from longshore.job.numerals import whole
 from longshore.job.status import Phase
 from longshore.store.port import Key, Query
 
@@ -36,6 +38,7 @@ def idempotency_key(data: object) -> Key | None:
 @needs("submit")
 def submit() -> Response:
     """Take a job: 202 once it is kept; 200 when ``Prefer: wait=N`` saw its end."""
+    parse.known_parameters()
     raw, data = parse.body()
     one, annotations, at = parse.submission(raw, data, store().namespace)
     new = parse.new_job(one, traceparent=parse.traceparent(), source=_source(), now=parse.now(), at=at,
@@ -54,6 +57,7 @@ def submit() -> Response:
 @needs("submit")
 def submit_batch() -> Response:
     """Take up to 1,000 jobs, all or none: 202 once all are kept."""
+    parse.known_parameters()
     limit = many(parts().settings.max_body_bytes)
     size = request.content_length
     with one_large_at_a_time(limit.max_bytes if size is None else size):
@@ -78,7 +82,7 @@ def _submit_batch(limit: BodyLimit) -> Response:
 def find() -> Response:
     """One page, newest first."""
     parse.known_parameters(*FILTERS, "limit", "cursor")
-    limit = parse.number("limit", 100, low=1, high=parse.MAX_PAGE, coerce=True)
+    limit = parse.number("limit", 100, low=1, high=parse.MAX_PAGE)
     page = store().find(_query(limit or 100, request.args.get("cursor", "")))
     return reply({"items": [with_links(doc) for doc in page.items], "nextCursor": page.next_cursor})
 
@@ -101,17 +105,24 @@ def _query(limit: int, cursor: str) -> Query:
 def get(id: str) -> Response:
     """The job; with ``wait`` not before it ended or the time is over; with If-None-Match not before it changed."""
     parse.known_parameters("wait")
-    known = request.headers.get("If-None-Match", "").strip('"').rpartition("-")[2]
     with budget().wait(parse.seconds("wait")) as wait:
-        return job(store().get(id, wait=wait, rev=int(known) if known.isdigit() else None))
+        return job(store().get(id, wait=wait, rev=_known_revision()))
+
+
+def _known_revision() -> int | None:
+    """Of the job that the caller has, by its ETag."""
+    for tag in preconditions.known(request.headers.get("If-None-Match", "")):
+        if (revision := whole(tag.rpartition("-")[2])) is not None:
+            return revision
+    return None
 
 
 @bp.delete("/jobs/<id:id>")
 @needs("submit")
 def delete(id: str) -> Response:
     """Forget an ended job."""
-    _check_match(id)
-    store().delete(id)
+    parse.known_parameters()
+    store().delete(id, only=parse.precondition())
     return Response(status=204)
 
 
@@ -119,42 +130,43 @@ def delete(id: str) -> Response:
 @needs("submit")
 def cancel(id: str) -> Response:
     """Ask the job to end; it has when its phase says so."""
+    parse.known_parameters()
     fields = _optional_object("graceSeconds")
     grace = fields.get("graceSeconds")
     if grace is not None and (isinstance(grace, bool) or not isinstance(grace, int | float) or not 0 <= grace <= 3600):
         raise InvalidRequest("/graceSeconds: should be from 0 to 3600",
                              errors=[{"pointer": "/graceSeconds", "detail": "should be from 0 to 3600"}])  # fmt: skip
-    key = idempotency_key(fields)
-    _check_match(id)
-    return job(store().cancel(id, grace=grace, key=key), 202)
+    return job(store().cancel(id, grace=grace, key=idempotency_key(fields), only=parse.precondition()), 202)
 
 
 @bp.post("/jobs/<id:id>:redrive")
 @needs("submit")
 def redrive(id: str) -> Response:
     """Send a failed job round again, with ``dependents`` also those that failed because of it."""
+    parse.known_parameters()
     fields = _optional_object("dependents")
     dependents = fields.get("dependents", False)
     if not isinstance(dependents, bool):
         raise InvalidRequest("/dependents: should be true or false",
                              errors=[{"pointer": "/dependents", "detail": "should be true or false"}])  # fmt: skip
     key = idempotency_key(fields)
-    _check_match(id)
-    return job(store().redrive(id, dependents=dependents, key=key), 202)
+    return job(store().redrive(id, dependents=dependents, key=key, only=parse.precondition()), 202)
 
 
 @bp.post("/jobs/<id:id>:suspend")
 @needs("submit")
 def suspend(id: str) -> Response:
     """Keep a waiting job waiting."""
-    return job(store().suspend(id, key=idempotency_key(_optional_object())))
+    parse.known_parameters()
+    return job(store().suspend(id, key=idempotency_key(_optional_object()), only=parse.precondition()))
 
 
 @bp.post("/jobs/<id:id>:resume")
 @needs("submit")
 def resume(id: str) -> Response:
     """Let a suspended job go on."""
-    return job(store().resume(id, key=idempotency_key(_optional_object())))
+    parse.known_parameters()
+    return job(store().resume(id, key=idempotency_key(_optional_object()), only=parse.precondition()))
 
 
 @bp.get("/jobs/<id:id>/result")
@@ -189,7 +201,7 @@ def items(id: str) -> Response:
 def _items(id: str) -> tuple[list[dict[str, object]], object]:
     """A page of items and where the next one begins, None on the last."""
     after = parse.number("after", -1, low=-1, high=10**9)
-    limit = parse.number("limit", 100, low=1, high=parse.MAX_PAGE, coerce=True) or 100
+    limit = parse.number("limit", 100, low=1, high=parse.MAX_PAGE) or 100
     found = store().items(id, after=-1 if after is None else after, limit=limit)
     return found, found[-1]["index"] if len(found) == limit else None
 
@@ -197,13 +209,8 @@ def _items(id: str) -> tuple[list[dict[str, object]], object]:
 @bp.get("/jobs/<id:id>/explain")
 def explain(id: str) -> Response:
     """Why the job stands where it stands."""
+    parse.known_parameters()
     return reply(store().explain(id))
-
-
-def _check_match(id: str) -> None:
-    wanted = request.headers.get("If-Match")
-    if wanted and wanted != "*" and etag(store().get(id)) not in wanted:
-        raise PreconditionFailed(f"job {id} has changed since")
 
 
 def _optional_object(*names: str) -> dict[str, object]:

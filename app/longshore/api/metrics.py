@@ -12,6 +12,7 @@ from prometheus_client.registry import Collector
 from prometheus_client.samples import Exemplar
 from prometheus_flask_exporter import PrometheusMetrics
 
+from longshore.api import parse
 from longshore.api.connections.limits import COUNTS
 from longshore.api.waiting import Budget
 from longshore.errors import LongshoreError
@@ -84,6 +85,7 @@ def install(app: Flask, store: ServicePort, budget: Budget, tokens: Measures) ->
     @exporter.do_not_track()  # type: ignore[untyped-decorator]  # the exporter ships no types
     def metrics() -> Response:
         """Prometheus text, or OpenMetrics with exemplars for whoever asks for it."""
+        parse.known_parameters(namespaced=False)
         encode, content_type = choose_encoder(request.headers.get("Accept", ""))
         return Response(encode(registry), content_type=content_type)
 

@@ -4,23 +4,10 @@ from functools import cache
 from typing import Any
 
 import orjson
-from pydantic import BaseModel
-from pydantic.json_schema import models_json_schema
 
-from longshore.job.explain import Explanation
-from longshore.job.limits import QueuePolicy
-from longshore.job.spec import JobSpec, Manifest, Submission
-from longshore.job.status import JobStatus, Phase
+from longshore.api.openapi_schemas import OBJECT, TEXT, Json, listing, ref, schemas
+from longshore.job.status import Phase
 from longshore.version import __version__
-
-_REF = "#/components/schemas/"
-_MODELS: tuple[type[BaseModel], ...] = (Submission, Manifest, JobSpec, JobStatus, QueuePolicy, Explanation)
-Json = dict[str, Any]
-
-
-def ref(name: str) -> Json:
-    """A reference to a schema of the document."""
-    return {"$ref": _REF + name}
 
 
 def content(schema: Json, media: str = "application/json", example: object = None) -> Json:
@@ -36,17 +23,6 @@ def parameter(name: str, schema: Json, text: str, where: str = "query") -> Json:
     return {"name": name, "in": where, "description": text, "schema": schema, "required": where == "path"}
 
 
-def listing(schema: Json, **more: Json) -> Json:
-    """``{items: [...]}``."""
-    return {
-        "type": "object",
-        "required": ["items"],
-        "properties": {"items": {"type": "array", "items": schema}, **more},
-    }
-
-
-OBJECT: Json = {"type": "object"}
-TEXT: Json = {"type": "string"}
 ID = parameter(
     "id", {**TEXT, "maxLength": 253, "pattern": "^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$"}, "Name of the job.", "path"
 )
@@ -63,14 +39,16 @@ PREFER = parameter(
     "Prefer", {**TEXT, "examples": ["wait=10"]}, "`wait=N`: answer when the job ended, or after N seconds.", "header"
 )
 NONE_MATCH = parameter("If-None-Match", TEXT, "ETag that the caller has; 304 when nothing changed.", "header")
-MATCH = parameter("If-Match", TEXT, "Do it only to this state of the job; 412 otherwise.", "header")
+MATCH = parameter("If-Match", TEXT, "Do it only in a state with one of these ETags; 412 otherwise.", "header")
+NOT_MATCH = parameter("If-None-Match", TEXT, "Do it only in a state with none of these ETags; 412 otherwise.", "header")
 FILTERS = [
     parameter("phase", {"type": "array", "items": {"enum": [phase.value for phase in Phase]}}, "Phases."),
     parameter("queue", TEXT, "Queue."),
     parameter("handler", TEXT, "Handler."),
     parameter("label", {"type": "array", "items": {**TEXT, "pattern": "^[^=]+=.*$"}}, "`key=value`; all must match."),
 ]
-AFTER = parameter("after", {"type": "integer", "minimum": 0}, "Events beyond this number.")
+LIMIT: Json = {"type": "integer", "minimum": 1, "maximum": 1000}
+AFTER = parameter("after", {"type": "integer", "minimum": 0, "maximum": 10**18}, "Events beyond this number.")
 LAST_EVENT = parameter("Last-Event-ID", TEXT, "Where a stream goes on.", "header")
 NAMESPACE = parameter(
     "namespace", {**TEXT, "pattern": "^([a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)?$"},
@@ -82,7 +60,7 @@ JOB_BODY = {**content({"anyOf": [ref("Submission"), ref("Manifest")]}, example={
 _PROBLEMS = {
     400: "The body is not JSON.", 401: "A token is needed.", 403: "The token does not allow this.",
     404: "There never was such a thing.", 405: "The route does not take this method.", 409: "The job is in no state for this.", 410: "It was removed.",
-    412: "The job has changed since.", 413: "The body is too large.", 415: "The body has a media type that is not taken.",
+    412: "It is not in the state that If-Match or If-None-Match asks for.", 413: "The body is too large.", 415: "The body has a media type that is not taken.",
     421: "This service does not answer for that host.", 422: "A field is wrong; `errors` names each.",
     429: "The queue takes no more jobs.", 503: "Not now; try again after Retry-After.",
 }  # fmt: skip
@@ -117,10 +95,9 @@ def _jobs() -> Json:
     job = content(ref("Job"))
     verb = {
         "problems": (400, 404, 409, 410, 412, 413, 415, 422),
-        "parameters": (ID, KEY, MATCH),
+        "parameters": (ID, KEY, MATCH, NOT_MATCH),
         "body": content(OBJECT),
     }
-    still = {"problems": (400, 404, 409, 410, 413, 415, 422), "parameters": (ID, KEY), "body": content(OBJECT)}
     one = (404, 405, 410, 422)  # 405: the id that was given ends in a verb
     text = {"text/plain": {"schema": TEXT}}
     stream = {"text/event-stream": {"schema": TEXT}, **content(ref("Events"))}
@@ -137,7 +114,7 @@ def _jobs() -> Json:
                 problems=(400, 409, 410, 413, 415, 422, 429), parameters=(KEY, PREFER), body=JOB_BODY, body_required=True),
             "get": operation("jobs", "listJobs", "One page of jobs, newest first.", {
                 200: ("A page.", content(listing(ref("Job"), nextCursor=TEXT)))}, problems=(422,), parameters=(
-                *FILTERS, parameter("limit", {"type": "integer", "minimum": 1}, "Jobs on the page; at most 1,000."),
+                *FILTERS, parameter("limit", LIMIT, "Jobs on the page; at most 1,000."),
                 parameter("cursor", TEXT, "nextCursor of the page before."))),
         },
         "/v1/jobs:batch": {"post": operation("jobs", "submitBatch", "Take up to 1,000 jobs, all or none.", {
@@ -150,7 +127,7 @@ def _jobs() -> Json:
             "get": operation("jobs", "getJob", "The job as it is; with `wait`, once it ended.", {
                 200: ("The job.", job), 304: ("As the caller has it.", None)}, problems=one, parameters=(ID, WAIT, NONE_MATCH)),
             "delete": operation("jobs", "deleteJob", "Forget an ended job.", {204: ("Gone.", None)},
-                                problems=(*one, 409, 412), parameters=(ID, MATCH)),
+                                problems=(*one, 409, 412), parameters=(ID, MATCH, NOT_MATCH)),
         },
         "/v1/jobs/{id}:cancel": {"post": operation("jobs", "cancelJob", "Ask the job to end.", {
             202: ("Asked; it has ended when its phase says so.", job)}, **verb | {"body": content(  # type: ignore[arg-type]  # keyword table
@@ -161,17 +138,17 @@ def _jobs() -> Json:
                 {"type": "object", "additionalProperties": False, "properties": {"dependents": {
                     "type": "boolean", "description": "Also the jobs that failed because of this one, in order."}}})})},
         "/v1/jobs/{id}:suspend": {"post": operation("jobs", "suspendJob", "Keep a waiting job waiting.", {
-            200: ("Suspended.", job)}, **still)},  # type: ignore[arg-type]  # keyword table
+            200: ("Suspended.", job)}, **verb)},  # type: ignore[arg-type]  # keyword table
         "/v1/jobs/{id}:resume": {"post": operation("jobs", "resumeJob", "Let a suspended job go on.", {
-            200: ("It goes on.", job)}, **still)},  # type: ignore[arg-type]  # keyword table
+            200: ("It goes on.", job)}, **verb)},  # type: ignore[arg-type]  # keyword table
         "/v1/jobs/{id}/result": {"get": operation("jobs", "getResult", "What the handler returned, alone; of an array a page of its items' results.", {
             200: ("Any JSON; of an array `items` of `index` and `result`, and `nextAfter`.", content({}))}, problems=(*one, 409), parameters=(
             ID, parameter("after", {"type": "integer", "minimum": -1, "maximum": 10**9}, "Arrays: beyond this index."),
-            parameter("limit", {"type": "integer", "minimum": 1}, "Arrays: at most 1,000.")))},
+            parameter("limit", LIMIT, "Arrays: how many; at most 1,000.")))},
         "/v1/jobs/{id}/items": {"get": operation("jobs", "listItems", "Items of an array job that were ever started.", {
             200: ("Items by index.", content(listing(ref("Item"), nextAfter={"type": ["integer", "null"]})))},
             problems=one, parameters=(ID, parameter("after", {"type": "integer", "minimum": -1, "maximum": 10**9}, "Beyond this index."),
-                                      parameter("limit", {"type": "integer", "minimum": 1}, "At most 1,000.")))},
+                                      parameter("limit", LIMIT, "How many; at most 1,000.")))},
         "/v1/jobs/{id}/explain": {"get": operation("jobs", "explainJob", "Why the job stands where it stands.", {
             200: ("In words.", content(ref("Explanation")))}, problems=one, parameters=(ID,))},
         "/v1/jobs/{id}/logs": {"get": operation("jobs", "getLogs", "Output of an attempt, the last by default.", {
@@ -181,9 +158,9 @@ def _jobs() -> Json:
             parameter("offset", {"type": "integer", "minimum": -(10**12), "maximum": 10**12}, "First byte; negative counts from the end."),
             parameter("follow", {"type": "boolean"}, "Go on until the attempt ends, at most 5 minutes.")))},
         "/v1/jobs/{id}/events": {"get": operation("events", "getJobEvents", "Events of one job: a stream, or a long poll.", {
-            200: ("Events.", stream)}, problems=one, parameters=(ID, AFTER, WAIT, LAST_EVENT, parameter("limit", {"type": "integer", "minimum": 1}, "At most 1,000.")))},
+            200: ("Events.", stream)}, problems=one, parameters=(ID, AFTER, WAIT, LAST_EVENT, parameter("limit", LIMIT, "How many; at most 1,000.")))},
         "/v1/events": {"get": operation("events", "getEvents", "Events of all jobs: a stream, or a long poll.", {
-            200: ("Events.", stream)}, problems=(422,), parameters=(AFTER, WAIT, LAST_EVENT, parameter("limit", {"type": "integer", "minimum": 1}, "At most 1,000.")))},
+            200: ("Events.", stream)}, problems=(422,), parameters=(AFTER, WAIT, LAST_EVENT, parameter("limit", LIMIT, "How many; at most 1,000.")))},
     }  # fmt: skip
 
 
@@ -213,12 +190,14 @@ def _service() -> Json:
         "/v1/handlers": get("listHandlers", "What can be run.", content(listing(OBJECT))),
         "/v1/queues": get("listQueues", "All queues.", content(listing(ref("Queue")))),
         "/v1/queues/{name}": {
-            **get("getQueue", "One queue.", queue, parameters=(QUEUE,), problems=(404,)),
+            "get": operation("service", "getQueue", "One queue.", {200: ("The queue.", queue), 304: ("As the caller has it.", None)},
+                             parameters=(QUEUE, NONE_MATCH), problems=(404,)),
             "patch": operation("service", "changeQueue", "Lay fields over the policy; null gives one back to the configuration.", {
-                200: ("As it is now.", queue)}, parameters=(QUEUE,), problems=(400, 404, 413, 415, 422), body=content(OBJECT), body_required=True),
+                200: ("As it is now.", queue)}, parameters=(QUEUE, MATCH, NOT_MATCH), problems=(400, 404, 412, 413, 415, 422),
+                body=content(ref("QueueChanges"), example={"concurrency": 4}), body_required=True),
         },
-        "/v1/queues/{name}:pause": verb("pauseQueue", "Start no more jobs of the queue.", queue, QUEUE, problems=(404,)),
-        "/v1/queues/{name}:resume": verb("resumeQueue", "Go on.", queue, QUEUE, problems=(404,)),
+        "/v1/queues/{name}:pause": verb("pauseQueue", "Start no more jobs of the queue.", queue, QUEUE, MATCH, NOT_MATCH, problems=(404, 412)),
+        "/v1/queues/{name}:resume": verb("resumeQueue", "Go on.", queue, QUEUE, MATCH, NOT_MATCH, problems=(404, 412)),
         "/v1/pools/{name}": get("getPool", "A pool of workers in a cluster: how many, how many are wanted, and why.", parameters=(POOL,), problems=(404,)),
         "/v1/workers": get("listWorkers", "Who runs jobs, and what runs now.", content(listing(OBJECT))),
         "/v1/status": get("getStatus", "Capacity, counts, age, version."),
@@ -250,42 +229,6 @@ def _in_namespaces(paths: Json) -> Json:
     return paths
 
 
-def _schemas() -> Json:
-    _, definitions = models_json_schema(
-        [(model, "validation") for model in _MODELS], ref_template=_REF + "{model}", by_alias=True
-    )
-    schemas: Json = definitions["$defs"]
-    schemas["JobStatus"]["required"] = ["phase", "attempts"]
-    schemas["Job"] = {
-        "type": "object", "required": ["id", "uid", "namespace", "name", "labels", "createdAt", "spec", "status", "links"],
-        "properties": {
-            "id": TEXT, "uid": {"type": "string", "format": "uuid"}, "namespace": TEXT, "name": TEXT,
-            "labels": {"type": "object", "additionalProperties": TEXT}, "createdAt": {"type": "string", "format": "date-time"},
-            "redriven": {"type": "array", "items": TEXT, "description":
-                         "Jobs that a redrive with dependents sent round again, in order; in its answer alone."},
-            "spec": ref("JobSpec"), "status": ref("JobStatus"), "links": {"type": "object", "additionalProperties": TEXT},
-        },
-    }  # fmt: skip
-    schemas["Batch"] = listing({"type": "object", "required": ["id", "created"],
-                                "properties": {"id": TEXT, "created": {"type": "boolean"}}}, count={"type": "integer"})  # fmt: skip
-    schemas["Item"] = {"type": "object", "required": ["index", "phase"], "properties": {
-        "index": {"type": "integer"}, "phase": TEXT, "attempts": {"type": "integer", "description": "Absent in a cluster."}, "retries": {"type": "integer"},
-        "result": {}, "resultRef": TEXT, "resultNotKept": {**TEXT, "description": "Why what it returned cannot be read."}, "error": ref("JobError")}}  # fmt: skip
-    schemas["Event"] = {"type": "object", "required": ["seq", "job", "type", "at", "data"], "properties": {
-        "seq": {"type": "integer"}, "job": TEXT, "type": TEXT, "at": {"type": "string", "format": "date-time"}, "data": OBJECT}}  # fmt: skip
-    schemas["Events"] = listing(ref("Event"), next={"type": "integer"})
-    schemas["Queue"] = {"type": "object", "required": ["name", "policy"], "properties": {
-        "name": TEXT, "policy": ref("QueuePolicy"), "waiting": {"type": "integer"}, "ready": {"type": "integer"},
-        "running": {"type": "integer"}, "paused": {"type": "boolean"}, "oldestAgeSeconds": {"type": "number"},
-        "overridden": {"type": "array", "items": TEXT}}}  # fmt: skip
-    schemas["Problem"] = {"type": "object", "required": ["type", "title", "status", "detail"], "properties": {
-        "type": {"type": "string", "format": "uri-reference"}, "title": TEXT, "status": {"type": "integer"}, "detail": TEXT,
-        "requestId": TEXT, "errors": {"type": "array", "items": {"type": "object", "additionalProperties": TEXT}}}}  # fmt: skip
-    schemas["Explanation"]["required"] = ["reason", "message"]
-    schemas["Explanation"]["additionalProperties"] = True
-    return schemas
-
-
 def document() -> Json:
     """The whole document."""
     return {
@@ -298,7 +241,7 @@ def document() -> Json:
         "tags": [{"name": "jobs"}, {"name": "events"}, {"name": "service"}],
         "security": [{"token": []}, {}],
         "paths": _in_namespaces({**_jobs(), **_service()}),
-        "components": {"schemas": _schemas(), "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}}},
+        "components": {"schemas": schemas(), "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}}},
     }  # fmt: skip
 
 

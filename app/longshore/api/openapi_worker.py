@@ -7,7 +7,8 @@ from pydantic import BaseModel
 from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
 from longshore.api import openapi
-from longshore.api.openapi import TEXT, Json, content, operation, parameter, ref
+from longshore.api.openapi import content, operation, parameter
+from longshore.api.openapi_schemas import TEXT, Json, ref
 from longshore.job.attempts import CURSOR, UID, Feed, Offers, Stopping, TakenResults
 from longshore.job.spec import MAX_ITEMS
 

@@ -19,9 +19,13 @@ from longshore.api.body_limits import ONE, BodyLimit
 from longshore.api.problems import NotJson, WrongType, invalid, pointer
 from longshore.errors import InvalidRequest, UnknownHandler
 from longshore.handlers import Handler
+from longshore.job import preconditions
 from longshore.job.dependencies import cycle
 from longshore.job.idempotency import fingerprint, name_from_time
 from longshore.job.nesting import SHOWN_DEPTH, cut, shallow
+from longshore.job.numerals import decimal as plain_decimal
+from longshore.job.numerals import signed, whole
+from longshore.job.preconditions import Precondition
 from longshore.job.spec import Manifest, Submission
 from longshore.store.port import NewJob
 
@@ -36,6 +40,8 @@ _OF_A_CLUSTER = {
 _YAML = ("application/yaml", "application/x-yaml", "text/yaml")
 _JSON = ("application/json", "application/merge-patch+json")
 _TRACEPARENT = re.compile(r"^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$")
+# One preference of a list, without its parameters: what stands before the first ``;``. Quoted text may hold both signs.
+_PREFERENCE = re.compile(r'((?:[^,;"]|"(?:[^"\\]|\\.)*"?)+)(?:;(?:[^,"]|"(?:[^"\\]|\\.)*"?)*)?')
 _NAMESPACE = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 _NAN = re.compile(rb"[^\w\"](-?(NaN|Infinity))\b")
 _submissions: TypeAdapter[list[Submission]] = TypeAdapter(list[Submission])
@@ -228,17 +234,13 @@ def flag(name: str) -> bool:
         raise _parameter(name, "should be true or false") from None
 
 
-def number(name: str, default: int | None, *, low: int, high: int, coerce: bool = False) -> int | None:
-    """A whole number from the query; too large ones are cut when ``coerce`` is set."""
+def number(name: str, default: int | None, *, low: int, high: int) -> int | None:
+    """A whole number from the query."""
     text = request.args.get(name)
     if text is None:
         return default
-    try:
-        value = int(text)
-    except ValueError:
-        raise _parameter(name, "should be a whole number") from None
-    if coerce and value > high:
-        return high
+    if (value := signed(text)) is None:
+        raise _parameter(name, "should be a whole number")
     if not low <= value <= high:
         raise _parameter(name, f"should be from {low} to {high}")
     return value
@@ -249,10 +251,8 @@ def decimal(name: str, default: float | None, *, low: float, high: float) -> flo
     text = request.args.get(name)
     if text is None:
         return default
-    try:
-        value = float(text)
-    except ValueError:
-        raise _parameter(name, "should be a number") from None
+    if (value := plain_decimal(text)) is None:
+        raise _parameter(name, "should be a number")
     if not low <= value <= high:
         raise _parameter(name, f"should be from {low:g} to {high:g}")
     return value
@@ -264,21 +264,19 @@ def seconds(name: str) -> float:
 
 
 def _wait(text: str, name: str) -> float:
-    try:
-        value = float(text.removesuffix("s"))
-    except ValueError:
-        raise _parameter(name, "should be a number of seconds") from None
-    if not 0 <= value < float("inf"):
+    if (value := plain_decimal(text.removesuffix("s"))) is None:
+        raise _parameter(name, "should be a number of seconds")
+    if value < 0:
         raise _parameter(name, "should not be negative")
     return min(value, MAX_WAIT_SECONDS)
 
 
 def preferred_wait() -> float:
     """``Prefer: wait=N`` (RFC 7240) in seconds; 0 without. What is not understood is ignored, as the RFC says."""
-    for preference in request.headers.get("Prefer", "").lower().split(","):
+    for preference in _PREFERENCE.findall(request.headers.get("Prefer", "")):
         name, _, value = preference.strip().partition("=")
-        if name.strip() == "wait" and value.strip(' "').isdigit():
-            return min(float(value.strip(' "')), MAX_WAIT_SECONDS)
+        if name.strip().lower() == "wait":  # of several the first counts, as the RFC says
+            return min(float(whole(value.strip(' "')) or 0), MAX_WAIT_SECONDS)
     return 0.0
 
 
@@ -311,18 +309,26 @@ def namespace() -> str:
     return text
 
 
-def known_parameters(*names: str) -> None:
-    """Refuse a query parameter that would silently do nothing."""
-    names = (*names, "namespace")
+def known_parameters(*names: str, namespaced: bool = True) -> None:
+    """Refuse a query parameter that would silently do nothing; what is ``namespaced`` takes a namespace too."""
+    if not request.query_string:
+        return
+    names = (*names, "namespace") if namespaced else names
     for name in request.args:
         if name not in names:
-            raise _parameter(name, f"there is no such parameter; there are: {', '.join(names)}")
+            there = f"there are: {', '.join(names)}" if names else "this route takes none"
+            raise _parameter(name, f"there is no such parameter; {there}")
+
+
+def precondition() -> Precondition:
+    """``If-Match`` and ``If-None-Match`` of a request that changes something; raises InvalidRequest."""
+    return preconditions.read(request.headers.get("If-Match"), request.headers.get("If-None-Match"))
 
 
 def traceparent() -> str:
     """The caller's W3C trace context, if it is one."""
     text = request.headers.get("traceparent", "")
-    return text if _TRACEPARENT.match(text) else ""
+    return text if _TRACEPARENT.fullmatch(text) else ""
 
 
 def basic_password(header: str) -> str:

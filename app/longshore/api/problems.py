@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 import orjson
-from flask import Flask, Response, current_app, g
+from flask import Flask, Response, current_app, g, request
 from gunicorn.http.errors import NoMoreData, ParseException
 from pydantic import ValidationError
 from werkzeug.exceptions import HTTPException
@@ -30,13 +30,6 @@ class WrongType(LongshoreError):
 
     code = "unsupported-media-type"
     status = 415
-
-
-class PreconditionFailed(LongshoreError):
-    """The job has changed since."""
-
-    code = "precondition-failed"
-    status = 412
 
 
 def problem(
@@ -108,5 +101,7 @@ def _unreadable(error: Exception) -> Response:
 
 
 def _unexpected(error: Exception) -> Response:
-    current_app.logger.exception("request failed", exc_info=error)
+    # The path is written as JSON: in a line for people, a line feed of it would begin another.
+    where = {"requestId": g.get("request_id", ""), "method": request.method, "path": request.path}
+    current_app.logger.exception("request failed: %s", orjson.dumps(where).decode(), exc_info=error)
     return problem(500, "internal", "something went wrong here; the service's log says what, by the request's id")

@@ -7,6 +7,7 @@ import orjson
 from flask import Response, request
 
 from longshore.api import parse
+from longshore.job import preconditions
 from longshore.job.nesting import SHOWN_DEPTH, shallow
 from longshore.job.status import TERMINAL
 from longshore.store.port import JobDoc
@@ -34,15 +35,11 @@ def ended(doc: JobDoc) -> bool:
     return phase_of(doc) in _ENDED
 
 
-def etag(doc: JobDoc) -> str:
-    """Changes with the job."""
-    return f'"{str(doc["uid"])[:8]}-{doc["rev"]}"'
-
-
 def address(id: str) -> str:
-    """Of a job, in the namespace of the request."""
+    """Of a job, in the namespace of the request, behind the prefix that the caller came by."""
     namespace = parse.namespace()
-    return f"/v1/jobs/{id}?namespace={namespace}" if namespace else f"/v1/jobs/{id}"
+    own = f"{request.script_root}/v1/jobs/{id}"
+    return f"{own}?namespace={namespace}" if namespace else own
 
 
 def with_links(doc: JobDoc) -> JobDoc:
@@ -61,10 +58,23 @@ def with_links(doc: JobDoc) -> JobDoc:
 
 def job(doc: JobDoc, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
     """One job; 304 when the caller has it as it is."""
-    tag = etag(doc)
-    own = {"ETag": tag, **(headers or {})}
+    tag = preconditions.job_tag(doc)
+    own = {"ETag": f'"{tag}"', **(headers or {})}
     if not ended(doc):
         own["Retry-After"] = "1"
-    if status == 200 and request.method == "GET" and tag in request.headers.get("If-None-Match", ""):
-        return Response(status=304, headers=own)
-    return reply(with_links(doc), status, own)
+    return not_modified(tag, own) or reply(with_links(doc), status, own)
+
+
+def queue(doc: JobDoc, status: int = 200) -> Response:
+    """One queue; 304 when the caller has it as it is, depths included."""
+    tag = preconditions.queue_tag(doc)
+    own = {"ETag": f'"{tag}"'}
+    return not_modified(tag, own) or reply(doc, status, own)
+
+
+def not_modified(tag: str, headers: Mapping[str, str]) -> Response | None:
+    """304 for a reader who has the representation of the tag, or any when ``If-None-Match`` is ``*``."""
+    if request.method not in ("GET", "HEAD"):
+        return None
+    has = preconditions.known(request.headers.get("If-None-Match", ""))
+    return Response(status=304, headers=headers) if tag in has or preconditions.ANY in has else None

@@ -18,16 +18,22 @@ LINKS = {
 }  # fmt: skip
 
 
+@bp.before_request
+def _only_known_parameters() -> None:
+    # None of these routes is about a namespace.
+    parse.known_parameters(*(("verbose",) if request.endpoint == "service.readyz" else ()), namespaced=False)
+
+
 def _links() -> dict[str, str]:
     ours = {rule.rule for rule in current_app.url_map.iter_rules()}
-    return {name: path for name, path in LINKS.items() if path in ours}
+    return {name: request.script_root + path for name, path in LINKS.items() if path in ours}
 
 
 @bp.get("/")
 def index() -> AnyResponse:
     """Browsers go to the documentation, programs get links."""
     if "text/html" in request.headers.get("Accept", "") and parts().settings.docs:
-        return redirect("/docs")
+        return redirect(f"{request.script_root}/docs")
     return reply({"links": _links()})
 
 

@@ -72,7 +72,7 @@ preload_app = False
 limit_request_line = 8190
 limit_request_fields = 64
 limit_request_field_size = 8190
-forwarded_allow_ips = "127.0.0.1"
+forwarded_allow_ips = ""  # the application itself believes its trusted_proxies, and nobody else
 proc_name = "longshore-api"
 accesslog = None if _settings.access_log == "off" else "-"
 errorlog = "-"

@@ -11,6 +11,7 @@ from longshore.api.context import budget, store
 from longshore.api.reply import reply
 from longshore.api.waiting import Budget
 from longshore.errors import LongshoreError
+from longshore.job.numerals import whole
 from longshore.store.port import Event, JobStore, LogChunk
 
 bp = Blueprint("streams", __name__, url_prefix="/v1")
@@ -79,16 +80,13 @@ def job_events(id: str) -> Response:
 
 def _events(id: str | None) -> Response:
     parse.known_parameters("after", "wait", "limit")
-    resumed = request.headers.get("Last-Event-ID", "")
-    after = (
-        int(resumed)
-        if resumed.isdigit() and len(resumed) < 19
-        else parse.number("after", 0, low=0, high=2**63 - 1) or 0
-    )
+    after = parse.number("after", 0, low=0, high=10**18) or 0
+    if (resumed := whole(request.headers.get("Last-Event-ID", ""))) is not None:
+        after = resumed
     if "text/event-stream" in request.headers.get("Accept", ""):
         first = store().events(job=id, after=after, progress=0)
         return _stream(_sse(store(), id, after, list(first)), "text/event-stream")
-    limit = parse.number("limit", 500, low=1, high=1000, coerce=True) or 500
+    limit = parse.number("limit", 500, low=1, high=1000) or 500
     with budget().wait(parse.seconds("wait")) as wait:
         found = store().events(job=id, after=after, wait=wait, limit=limit)
     return reply({"items": [_event(event) for event in found], "next": found[-1].seq if found else after})

@@ -8,30 +8,27 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, cast
 
 import orjson
-from pydantic import ValidationError
 
 from longshore.engine.attempt import AttemptKey
 from longshore.engine.live import Live
-from longshore.engine.operations import Doc, Operations
+from longshore.engine.operations import Doc
+from longshore.engine.queue_commands import QueueCommands
 from longshore.engine.rpc import Peer, Request
 from longshore.errors import (
     Conflict,
     Gone,
-    InvalidRequest,
     KeyReused,
     LongshoreError,
     NotFound,
-    StoreUnavailable,
     item_unnamed,
 )
+from longshore.job import preconditions
 from longshore.job.dependencies import redrive_refusal
 from longshore.job.explain import explain
 from longshore.job.items import array_size
-from longshore.job.limits import QueuePolicy
 from longshore.job.output import Output, chunk
 from longshore.job.spec import rfc3339_at
 from longshore.job.status import Outcome, Phase, Reason
-from longshore.job.wording import sentence
 from longshore.store.document import document
 from longshore.store.ledger import KeyRow, StoredJob
 
@@ -39,12 +36,11 @@ if TYPE_CHECKING:
     from longshore.engine.engine import Engine
 
 
-class Commands(Operations):
+class Commands(QueueCommands):
     """The operations of a service that keeps its own jobs."""
 
     def __init__(self, engine: "Engine") -> None:
         super().__init__(engine)
-        self._engine = engine
         self._pending_keys: dict[str, KeyRow] = {}
 
     def _refused(self, request: Request, error: LongshoreError) -> None:
@@ -154,10 +150,17 @@ class Commands(Operations):
         id = str(request["id"])
         key = self._known_key(request)
         if not isinstance(key, KeyRow):
+            self._check(request, id)
             action(id)
             if key is not None:
                 self._keep(key, (id,))
         self._after(peer, lambda: peer.reply(self._doc(id)))
+
+    def _check(self, request: Request, id: str) -> None:
+        """Raise PreconditionFailed when the job is not as the request wants it, in the same step as the change."""
+        only = preconditions.from_wire(request.get("only"))
+        if only != preconditions.NONE:
+            only.check(preconditions.job_tag(self._doc(id)), f"job {id}")
 
     def _op_cancel(self, peer: Peer, request: Request) -> None:
         grace = cast("float | None", request.get("grace"))
@@ -200,6 +203,7 @@ class Commands(Operations):
         if isinstance(key, KeyRow):
             redriven = list(key.ids)
         else:
+            self._check(request, id)
             self._redrive(id)
             redriven = [id, *(name for name in chain or () if self._redrive_dependent(name))]
             if key is not None:
@@ -233,6 +237,7 @@ class Commands(Operations):
 
         def remove() -> None:
             stored = self._stored(id)
+            self._check(request, id)
             self._engine.turn.batch.removed.append((stored.job.uid, id, self._engine.now()))
             self._after(peer, lambda: peer.reply(None))
 
@@ -321,73 +326,10 @@ class Commands(Operations):
 
     # -- the service -----------------------------------------------------------------------------------------
 
-    def _op_queues(self, peer: Peer, _request: Request) -> None:
-        peer.reply([self._queue(name) for name in sorted(self._engine.board.lines)])
-
-    def _op_queue(self, peer: Peer, request: Request) -> None:
-        peer.reply(self._queue(self._queue_name(request)))
-
-    def _queue_name(self, request: Request) -> str:
-        name = str(request["name"])
-        if name not in self._engine.board.lines:
-            raise NotFound(f"there is no queue {name}")
-        return name
-
-    def _queue(self, name: str) -> Doc:
-        line, now = self._engine.board.lines[name], self._engine.now()
-        oldest = line.oldest(now)
-        return {
-            "name": name, "policy": line.policy.model_dump(mode="json", exclude_none=True), "waiting": len(line),
-            "ready": line.depth(now), "running": line.running, "paused": line.policy.paused,
-            "oldestAgeSeconds": round(max(0.0, now - oldest), 3) if oldest is not None else 0.0,
-            "overridden": sorted(self._engine.overrides.get(name, {})),
-        }  # fmt: skip
-
-    def _op_set_queue(self, peer: Peer, request: Request) -> None:
-        engine, name = self._engine, self._queue_name(request)
-        changes = cast("dict[str, object]", request["changes"])
-        overrides = {**engine.overrides.get(name, {}), **changes}
-        overrides = {field: value for field, value in overrides.items() if value is not None}
-        base = engine.settings.queue_policies().get(name, QueuePolicy())
-        try:
-            policy = QueuePolicy.model_validate_json(
-                orjson.dumps({**base.model_dump(mode="json"), **overrides}), by_alias=True, by_name=False
-            )
-        except ValidationError as error:
-            raise InvalidRequest(
-                "the policy of the queue is wrong",
-                errors=[
-                    {"pointer": "/" + "/".join(str(part) for part in e["loc"]), "detail": sentence(e["type"], e["msg"])}
-                    for e in error.errors()
-                ],
-            ) from None
-        before, old = engine.overrides.get(name, {}), engine.board.lines[name].policy
-        engine.turn.batch.queues.append((name, orjson.dumps(overrides)))
-        engine.overrides[name] = overrides
-        engine.board.lines[name].change(policy, engine.now())
-
-        def undo() -> None:
-            engine.overrides[name] = before
-            engine.board.lines[name].change(old, engine.now())
-
-        engine.turn.undo(undo)
-        self._after(peer, lambda: peer.reply(self._queue(name)))
-
     def _op_status(self, peer: Peer, request: Request) -> None:
         self._read(peer, lambda: peer.reply(self._engine.status(details=bool(request.get("details")))))
 
     # -- answering -------------------------------------------------------------------------------------------
-
-    def _after(self, peer: Peer, answer: Callable[[], None]) -> None:
-        """Answer after the commit, or with its failure."""
-
-        def then(error: StoreUnavailable | None) -> None:
-            if error is not None:
-                peer.fail(error)
-            else:
-                self._guarded(peer, answer)
-
-        self._engine.turn.then(then)
 
     def _read(self, peer: Peer, answer: Callable[[], None]) -> None:
         """Answer now, unless something is on its way into the store; then right after it."""

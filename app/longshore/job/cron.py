@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta, tzinfo
 from typing import Final
 
+from longshore.job.numerals import whole
+
 MAX_NAME = 253
 MACROS: Final = {
     "@yearly": "0 0 1 1 *",
@@ -67,9 +69,9 @@ class _Field:
         return value
 
     def _number(self, word: str, part: str) -> int:
-        if not (word.isascii() and word.isdigit() and len(word) <= 4):
+        if (value := whole(word)) is None or len(word) > 4:
             raise ValueError(f"{self.name}: {part!r} is none of *, number, range, list or step")
-        return int(word)
+        return value
 
 
 _FIELDS = (

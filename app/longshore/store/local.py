@@ -7,6 +7,7 @@ import orjson
 
 from longshore.errors import Gone, InvalidRequest, NotFound
 from longshore.job.dependencies import chain
+from longshore.job.preconditions import NONE, Precondition
 from longshore.store.port import Event, JobDoc, Key, LogChunk, NewJob, Page, Query, Submitted
 from longshore.store.rpc import VERSION
 from longshore.store.service import EngineService, log_chunk
@@ -54,21 +55,25 @@ class LocalStore(EngineService):
     def result(self, id: str) -> object:
         raise Gone(f"the result of job {id} is in its status")  # where a laptop has all of them
 
-    def cancel(self, id: str, *, grace: float | None = None, key: Key | None = None) -> JobDoc:
-        return self._doc("cancel", again=True, id=id, grace=grace, key=_key(key))
+    def cancel(
+        self, id: str, *, grace: float | None = None, key: Key | None = None, only: Precondition = NONE
+    ) -> JobDoc:
+        return self._doc("cancel", again=_again(only), id=id, grace=grace, key=_key(key), only=only.wire())
 
-    def suspend(self, id: str, *, key: Key | None = None) -> JobDoc:
-        return self._doc("suspend", again=True, id=id, key=_key(key))
+    def suspend(self, id: str, *, key: Key | None = None, only: Precondition = NONE) -> JobDoc:
+        return self._doc("suspend", again=_again(only), id=id, key=_key(key), only=only.wire())
 
-    def resume(self, id: str, *, key: Key | None = None) -> JobDoc:
-        return self._doc("resume", again=True, id=id, key=_key(key))
+    def resume(self, id: str, *, key: Key | None = None, only: Precondition = NONE) -> JobDoc:
+        return self._doc("resume", again=_again(only), id=id, key=_key(key), only=only.wire())
 
-    def redrive(self, id: str, *, dependents: bool = False, key: Key | None = None) -> JobDoc:
+    def redrive(
+        self, id: str, *, dependents: bool = False, key: Key | None = None, only: Precondition = NONE
+    ) -> JobDoc:
         chain_ = chain(id, self._reader.failed_dependents()) if dependents else None
-        return self._doc("redrive", again=key is not None, id=id, chain=chain_, key=_key(key))
+        return self._doc("redrive", again=key is not None, id=id, chain=chain_, key=_key(key), only=only.wire())
 
-    def delete(self, id: str) -> None:
-        self._engine.call("delete", id=id)
+    def delete(self, id: str, *, only: Precondition = NONE) -> None:
+        self._engine.call("delete", id=id, only=only.wire())
 
     def logs(self, id: str, *, attempt: int | None = None, index: int | None = None,
              offset: int = 0, wait: float = 0) -> LogChunk:  # fmt: skip
@@ -95,8 +100,13 @@ class LocalStore(EngineService):
     def queue(self, name: str) -> dict[str, object]:
         return self._doc("queue", again=True, name=name)
 
-    def set_queue(self, name: str, changes: Mapping[str, object]) -> dict[str, object]:
-        return self._doc("set_queue", again=True, name=name, changes=dict(changes))
+    def set_queue(self, name: str, changes: Mapping[str, object], *, only: Precondition = NONE) -> dict[str, object]:
+        return self._doc("set_queue", again=_again(only), name=name, changes=dict(changes), only=only.wire())
+
+
+def _again(only: Precondition) -> bool:
+    # Sent a second time, a change that came through would meet the state that it has made itself.
+    return only == NONE
 
 
 def _key(key: Key | None) -> list[str] | None:

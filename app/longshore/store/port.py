@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from longshore.job.attempts import Offers
+from longshore.job.preconditions import NONE, Precondition
 
 JobDoc = dict[str, object]
 
@@ -227,14 +228,20 @@ class JobStore(ServicePort, Protocol):
         """The result of a job whose document names it (``resultRef``) and does not have it; raises Gone with the reason."""
         ...
 
-    def cancel(self, id: str, *, grace: float | None = None, key: Key | None = None) -> JobDoc:
+    # ``only`` is judged in the step that makes the change; what does not hold raises PreconditionFailed.
+
+    def cancel(
+        self, id: str, *, grace: float | None = None, key: Key | None = None, only: Precondition = NONE
+    ) -> JobDoc:
         """Ask the job to end; the answer may still be running. Raises NotFound, Gone, Conflict (ended already)."""
         ...
 
-    def suspend(self, id: str, *, key: Key | None = None) -> JobDoc: ...
-    def resume(self, id: str, *, key: Key | None = None) -> JobDoc: ...
+    def suspend(self, id: str, *, key: Key | None = None, only: Precondition = NONE) -> JobDoc: ...
+    def resume(self, id: str, *, key: Key | None = None, only: Precondition = NONE) -> JobDoc: ...
 
-    def redrive(self, id: str, *, dependents: bool = False, key: Key | None = None) -> JobDoc:
+    def redrive(
+        self, id: str, *, dependents: bool = False, key: Key | None = None, only: Precondition = NONE
+    ) -> JobDoc:
         """Send a failed job round again, with ``dependents`` also those that failed because of it, in order.
 
         The document then has ``redriven``, their names. Raises Conflict for a job that is not failed, and for one that waits
@@ -242,7 +249,7 @@ class JobStore(ServicePort, Protocol):
         """
         ...
 
-    def delete(self, id: str) -> None:
+    def delete(self, id: str, *, only: Precondition = NONE) -> None:
         """Remove an ended job; raises Conflict (still active), NotFound, Gone."""
         ...
 
@@ -271,6 +278,9 @@ class JobStore(ServicePort, Protocol):
     def queues(self) -> Sequence[dict[str, object]]: ...
     def queue(self, name: str) -> dict[str, object]: ...
 
-    def set_queue(self, name: str, changes: Mapping[str, object]) -> dict[str, object]:
-        """Lay ``changes`` over the queue's policy, durably; a null resets a field to the file's value."""
+    def set_queue(self, name: str, changes: Mapping[str, object], *, only: Precondition = NONE) -> dict[str, object]:
+        """Lay ``changes`` over the queue's policy, durably; a null resets a field to the file's value.
+
+        ``only`` is about the first word of the queue's tag (``job.preconditions``).
+        """
         ...

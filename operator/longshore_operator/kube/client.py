@@ -8,6 +8,7 @@ from typing import Any
 import aiohttp
 import orjson
 
+from longshore.job.numerals import whole
 from longshore_operator.errors import KubeError, KubeUnavailable
 from longshore_operator.kube.config import KubeConfig
 
@@ -82,9 +83,7 @@ class KubeClient:
         if status == 401:
             self.config.refresh()
         if status in (401, 429) or status >= 500:
-            return KubeUnavailable(
-                f"{what}: {status} {message}"[:500], float(retry_after) if retry_after.isdigit() else 0
-            )
+            return KubeUnavailable(f"{what}: {status} {message}"[:500], whole(retry_after) or 0)
         causes = (said.get("details") or {}).get("causes") or ()
         fields = tuple(str(cause.get("field", "")) for cause in causes)
         return KubeError(status, str(said.get("reason", "")), message[:500], fields)

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
 
+from longshore.job.numerals import whole
 from longshore_operator.errors import KubeError, KubeUnavailable
 from longshore_operator.job import Json
 from longshore_operator.kube.client import JSON_PATCH, MERGE_PATCH, KubeClient, path_of
@@ -79,5 +80,4 @@ class PoolApi:
 
 def version(resource: Json) -> int:
     """resourceVersion as a number, which the API server's have been so far; 0 for another."""
-    text = str(resource["metadata"].get("resourceVersion", "0"))
-    return int(text) if text.isdigit() else 0
+    return whole(str(resource["metadata"].get("resourceVersion", "0"))) or 0

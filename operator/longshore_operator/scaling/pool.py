@@ -6,6 +6,7 @@ from typing import Any
 
 import orjson
 
+from longshore.job.numerals import whole
 from longshore_operator.pool_namespaces import PoolNamespaces
 from longshore_operator.recover import NAMESPACES, POOL, QUEUES
 from longshore_operator.scaling.decide import Knobs
@@ -18,7 +19,7 @@ HANDLERS = f"{PREFIX}handlers"
 """The same, for the leaders that follow: what its workers run, with the template that they were made from."""
 MAX_WORKERS = 10_000
 MAX_SECONDS = 86_400.0
-MAX_DIGITS = 6  # of a number of slots
+MAX_SLOTS = 10**6  # more is no number of slots
 MAX_HANDLERS_BYTES = 16 * 1024  # of the annotation; all annotations of an object together may have 256 KiB
 
 Json = dict[str, Any]
@@ -167,9 +168,9 @@ def _rolling(meta: Json, status: Json) -> bool:
 def _slots(template: Json) -> int:
     for container in template["spec"].get("containers", ()):
         for variable in container.get("env") or ():
-            text = str(variable.get("value", ""))
-            if variable.get("name") == "LONGSHORE_SLOTS" and text.isdecimal() and len(text) <= MAX_DIGITS:
-                return int(text)
+            slots = whole(str(variable.get("value", "")))
+            if variable.get("name") == "LONGSHORE_SLOTS" and slots is not None and slots < MAX_SLOTS:
+                return slots
     return 1
 
 

@@ -19,6 +19,7 @@ from urllib3.exceptions import HTTPError, ProtocolError
 
 from longshore.errors import SettingsError
 from longshore.job.nesting import SHOWN_DEPTH, cut
+from longshore.job.numerals import whole
 from longshore.store.kubernetes.measures import Measures
 from longshore.store.kubernetes.refusals import Status, away, refusal
 from longshore.version import __version__
@@ -133,7 +134,7 @@ class KubeClient:
         if answer.status >= 300:
             wanted = answer.headers.get("Retry-After", "")
             raise refusal(answer.status, _object(answer.data), verb=verb, resource=target.resource,
-                          namespace=target.namespace, retry_after=int(wanted) if wanted.isdigit() else None)  # fmt: skip
+                          namespace=target.namespace, retry_after=whole(wanted))  # fmt: skip
         return answer
 
     def _try(

@@ -8,6 +8,7 @@ import orjson
 
 from longshore.job.idempotency import name_from_key
 from longshore.job.limits import QueuePolicy
+from longshore.job.preconditions import NONE, Precondition, job_tag
 from longshore.job.spec import API_VERSION, KIND
 from longshore.job.status import TERMINAL
 from longshore.store.port import JobDoc, Key, NewJob
@@ -77,6 +78,12 @@ def ended(resource: Resource) -> bool:
 def redriving(spec: Mapping[str, Any], status: Mapping[str, Any]) -> bool:
     """Whether somebody has asked for another round and the operator has not come to it."""
     return bool(status.get("phase") == "Failed" and spec.get("redrive", 0) > status.get("redrives", 0))
+
+
+def check(only: Precondition, resource: Resource) -> None:
+    """Raise PreconditionFailed when the job is not as ``only`` wants it."""
+    if only != NONE:
+        only.check(job_tag(job_doc(resource)), f"job {resource['metadata']['name']}")
 
 
 def queue_doc(name: str, resource: Resource) -> dict[str, object]:

@@ -6,6 +6,7 @@ from typing import TypeVar
 from longshore.errors import Conflict, NotFound
 from longshore.job.dependencies import chain, obstructed, redrive_refusal
 from longshore.job.idempotency import name_from_key
+from longshore.job.preconditions import NONE, Precondition
 from longshore.job.status import Phase
 from longshore.store.kubernetes import documents
 from longshore.store.kubernetes.client import KubeClient, Target
@@ -24,13 +25,14 @@ class Redriver:
         self._client, self._jobs = client, jobs
 
     def redrive(
-        self, id: str, read: Callable[[str], documents.Resource], *, dependents: bool, key: Key | None
-    ) -> JobDoc:
+        self, id: str, read: Callable[[str], documents.Resource], *, dependents: bool, key: Key | None,
+        only: Precondition = NONE,
+    ) -> JobDoc:  # fmt: skip
         """As ``JobStore.redrive``; ``read`` finds a job or raises NotFound with the sentence that callers get."""
         mark = name_from_key(key.key) if key is not None else ""
         # Looked for before anything changes: what is sent round again is failed no more.
         behind = chain(id, failed_dependents(self._client, self._jobs)) if dependents else []
-        doc = self._raise_counter(id, mark, read)
+        doc = self._raise_counter(id, mark, read, only)
         if not dependents:
             return doc
         # One after the other, each behind those that it waits for: the operator sees them in this order.
@@ -44,12 +46,15 @@ class Redriver:
             return False
         return True
 
-    def _raise_counter(self, id: str, mark: str, read: Callable[[str], documents.Resource]) -> JobDoc:
+    def _raise_counter(
+        self, id: str, mark: str, read: Callable[[str], documents.Resource], only: Precondition = NONE
+    ) -> JobDoc:
         def change() -> JobDoc:
             job = read(id)
             metadata, spec = job["metadata"], job["spec"]
             if mark and (metadata.get("annotations") or {}).get(documents.REDRIVE_KEY) == mark:
                 return documents.job_doc(job)  # this very request was here before
+            documents.check(only, job)
             self._check(id, job)
             known: dict[str, object] = {"resourceVersion": metadata["resourceVersion"]}
             if mark:

@@ -1,12 +1,14 @@
 """``JobStore`` over the API server: a job is accepted when etcd has it, and every verb is one write."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
-from longshore.errors import Conflict, InvalidRequest, NotFound, StoreUnavailable, item_unnamed
+from longshore.errors import Conflict, InvalidRequest, NotFound, PreconditionFailed, StoreUnavailable, item_unnamed
 from longshore.handlers import Handler
 from longshore.job.items import UNKEPT, IndexSet, array_size
+from longshore.job.preconditions import NONE, Precondition
 from longshore.job.status import Phase
 from longshore.store.kubernetes import documents
 from longshore.store.kubernetes.client import KubeClient, longshore
@@ -19,6 +21,7 @@ from longshore.store.kubernetes.logs import Logs
 from longshore.store.kubernetes.measures import Measures
 from longshore.store.kubernetes.queues import Queues
 from longshore.store.kubernetes.redrive import Redriver, against_others
+from longshore.store.kubernetes.refusals import Changed
 from longshore.store.kubernetes.submit import Submitter
 from longshore.store.kubernetes.watch import Changes, JobWatch, Told
 from longshore.store.port import Event, JobDoc, Key, LogChunk, NewJob, Page, Query, Submitted
@@ -151,29 +154,45 @@ class KubernetesStore:
 
     # -- change ----------------------------------------------------------------------------------------------
 
-    def cancel(self, id: str, *, grace: float | None = None, key: Key | None = None) -> JobDoc:
-        note = {} if grace is None else {"metadata": {"annotations": {documents.GRACE: f"{grace:g}"}}}
-        return self._change(id, "cancelled", {"spec": {"cancel": True}, **note})
+    def cancel(
+        self, id: str, *, grace: float | None = None, key: Key | None = None, only: Precondition = NONE
+    ) -> JobDoc:
+        note: dict[str, object] = {} if grace is None else {"annotations": {documents.GRACE: f"{grace:g}"}}
+        return self._change(id, "cancelled", {"cancel": True}, only, note)
 
-    def suspend(self, id: str, *, key: Key | None = None) -> JobDoc:
-        return self._change(id, "suspended", {"spec": {"suspend": True}})
+    def suspend(self, id: str, *, key: Key | None = None, only: Precondition = NONE) -> JobDoc:
+        return self._change(id, "suspended", {"suspend": True}, only)
 
-    def resume(self, id: str, *, key: Key | None = None) -> JobDoc:
-        return self._change(id, "resumed", {"spec": {"suspend": False}})
+    def resume(self, id: str, *, key: Key | None = None, only: Precondition = NONE) -> JobDoc:
+        return self._change(id, "resumed", {"suspend": False}, only)
 
-    def _change(self, id: str, verb: str, patch: Mapping[str, object]) -> JobDoc:
-        # Without a precondition: each of these is the same however often, and whatever else changes meanwhile.
+    def _change(
+        self,
+        id: str,
+        verb: str,
+        spec: Mapping[str, object],
+        only: Precondition,
+        note: Mapping[str, object] | None = None,
+    ) -> JobDoc:
         job = self._resource(id)
+        documents.check(only, job)
+        # Only at the caller's wish: each of these is the same however often, and whatever else changes meanwhile.
+        version = {"resourceVersion": job["metadata"]["resourceVersion"]} if only.of_a_state else {}
+        patch = {"metadata": {**version, **(note or {})}, "spec": spec}
         if documents.ended(job):
             raise Conflict(f"job {id} has ended ({job['status']['phase']}) and cannot be {verb}")
-        return documents.job_doc(self._client.patch(self._jobs.named(id), patch))
+        with _overtaken(only, f"job {id}"):
+            return documents.job_doc(self._client.patch(self._jobs.named(id), patch))
 
-    def redrive(self, id: str, *, dependents: bool = False, key: Key | None = None) -> JobDoc:
-        return Redriver(self._client, self._jobs).redrive(id, self._resource, dependents=dependents, key=key)
+    def redrive(
+        self, id: str, *, dependents: bool = False, key: Key | None = None, only: Precondition = NONE
+    ) -> JobDoc:
+        return Redriver(self._client, self._jobs).redrive(id, self._resource, dependents=dependents, key=key, only=only)
 
-    def delete(self, id: str) -> None:
+    def delete(self, id: str, *, only: Precondition = NONE) -> None:
         def remove() -> None:
             job = self._resource(id)
+            documents.check(only, job)
             if not documents.ended(job):
                 raise Conflict(f"job {id} is {job['status']['phase']}; cancel it first")
             metadata = job["metadata"]
@@ -225,8 +244,8 @@ class KubernetesStore:
     def queue(self, name: str) -> dict[str, object]:
         return self._queues.one(name)
 
-    def set_queue(self, name: str, changes: Mapping[str, object]) -> dict[str, object]:
-        return self._queues.change(name, changes)
+    def set_queue(self, name: str, changes: Mapping[str, object], *, only: Precondition = NONE) -> dict[str, object]:
+        return self._queues.change(name, changes, only)
 
     def handlers(self) -> list[dict[str, object]]:
         return [self._cluster.handlers[name].describe() for name in sorted(self._cluster.handlers)]
@@ -253,6 +272,17 @@ class KubernetesStore:
         measures.watch_connected.set(watch.connected)
         measures.waiting.set(watch.followers())
         return measures.families()
+
+
+@contextmanager
+def _overtaken(only: Precondition, what: str) -> Iterator[None]:
+    """A write that somebody else overtook is a precondition that failed, where the caller has set one."""
+    try:
+        yield
+    except Changed:
+        if not only.of_a_state:
+            raise
+        raise PreconditionFailed(f"{what} has changed since; read it again") from None
 
 
 def _waits(job: documents.Resource) -> bool:

@@ -11,6 +11,7 @@ import orjson
 
 from longshore.errors import EngineUnavailable, InvalidRequest
 from longshore.job.items import array_progress, array_size
+from longshore.job.numerals import whole
 from longshore.job.spec import rfc3339_at
 from longshore.job.status import Reason
 from longshore.store.document import Progress, document
@@ -139,9 +140,9 @@ def _encode(seq: int) -> str:
 def _decode(cursor: str) -> int:
     try:
         text = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode("ascii")
-        if not text.startswith("s") or not text[1:].isdigit() or len(text) > 20:
+        if not text.startswith("s") or (seq := whole(text[1:])) is None:
             raise ValueError(text)
-        return int(text[1:])
+        return seq
     except (binascii.Error, UnicodeError, ValueError):
         raise InvalidRequest(
             "the cursor is not one of ours",
