@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 
 from longshore.store.ledger import Batch, LogRow, Standing
+from longshore.store.port import Query
 from longshore.store.sqlite import retention as module
 from longshore.store.sqlite.ledger import SqliteLedger
+from longshore.store.sqlite.reader import SqliteReader
 from service import Service
 from store_rows import make_claim, make_end, make_item_end, make_job
 
@@ -105,6 +107,23 @@ def test_a_file_that_was_made_anew_can_shrink_again(tmp_path: Path) -> None:
     ledger = SqliteLedger(path)
     assert 2 == ledger._pragma("auto_vacuum")
     assert ledger.job("job-a") is not None
+    ledger.close()
+
+
+def test_a_page_of_jobs_is_cut_by_bytes_and_its_cursor_goes_on(tmp_path: Path) -> None:
+    """One answer had 157 MB."""
+    ledger = SqliteLedger(tmp_path / "x.db")
+    for number in range(20):
+        end_job(ledger, f"{number:02}", result=MIB)
+    reader, cursor, sizes, names = SqliteReader(str(tmp_path / "x.db")), "", [], []
+    while True:
+        page = reader.find(Query(limit=100, cursor=cursor))
+        sizes.append(len(page.items))
+        names += [doc["id"] for doc in page.items]
+        if not (cursor := page.next_cursor):
+            break
+    assert [7, 7, 6] == sizes
+    assert [f"job-{number:02}" for number in reversed(range(20))] == names
     ledger.close()
 
 

@@ -21,6 +21,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 READY = "ready"
+REMEMBERED_PRIORITIES = 64
 
 
 @dataclass(slots=True, eq=False)
@@ -52,11 +53,13 @@ tie = itertools.count()
 class Turns:
     """What the fairness keys of one priority have used, in all lanes."""
 
-    __slots__ = ("_used", "present")
+    __slots__ = ("_used", "levels", "present")
 
     def __init__(self) -> None:
         self._used: dict[str, float] = {}
         self.present = 0.0
+        self.levels = 0
+        """Lanes in which somebody of the priority waits."""
 
     def used(self, key: str) -> float:
         """Turns of a key; one that has none on record starts at the present."""
@@ -182,6 +185,7 @@ class Lane:
         level = self._levels.get(entry.priority)
         if level is None:
             turns = self._turns.setdefault(entry.priority, Turns())
+            turns.levels += 1
             level = self._levels[entry.priority] = _Level(entry.priority, turns)
         level.push(entry)
         rank = self._rank(level)
@@ -196,7 +200,19 @@ class Lane:
 
     def oldest(self) -> float | None:
         """Since when the longest-waiting one waits."""
-        return min((since for level in self._levels.values() if (since := level.oldest()) is not None), default=None)
+        found = {priority: level.oldest() for priority, level in self._levels.items()}
+        for priority in [priority for priority, since in found.items() if since is None]:
+            self._drop(priority)
+        return min((since for since in found.values() if since is not None), default=None)
+
+    def _drop(self, priority: int) -> None:
+        """Nobody of that priority waits here any more; priorities are any number, so those of the past are not kept."""
+        del self._levels[priority]
+        turns = self._turns[priority]
+        turns.levels -= 1
+        # Who is ahead of the others is remembered for the priorities that are usual.
+        if not turns.levels and len(self._turns) > REMEMBERED_PRIORITIES:
+            del self._turns[priority]
 
     def entries(self) -> Iterator[Entry]:
         """Everybody in it, in no order."""
@@ -206,13 +222,16 @@ class Lane:
         """The rank of its first level, and its priority."""
         while self._order:
             *listed, priority = self._order[0]
-            level = self._levels[priority]
+            level = self._levels.get(priority)
+            if level is None:
+                heapq.heappop(self._order)  # nobody of it is left
+                continue
             rank = self._rank(level)
             if level.listed != tuple(listed):
                 heapq.heappop(self._order)  # listed again meanwhile, further in front
             elif rank is None:
                 heapq.heappop(self._order)
-                level.listed = None
+                self._drop(priority)
             elif rank != level.listed:
                 level.listed = rank
                 heapq.heapreplace(self._order, (*rank, priority))

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from longshore.job import lane as lane_module
 from longshore.job import line as line_module
 from longshore.job.explain import explain
-from longshore.job.lane import Entry
+from longshore.job.lane import REMEMBERED_PRIORITIES, Entry
 from longshore.job.limits import QueuePolicy, RateLimit
 from longshore.job.line import Line
 
@@ -361,3 +361,17 @@ def test_a_job_leaves_the_line_as_it_came() -> None:
 
     assert left is not None
     assert dataclasses.asdict(left) == dataclasses.asdict(came) | {"place": ""}
+
+
+def test_priorities_of_the_past_are_not_kept() -> None:
+    """Thirty thousand of them stayed in memory, and every status walked through them."""
+    line = Line(QueuePolicy(), 0.0)
+    for number in range(3000):
+        line.push(Entry(str(number), float(number), priority=number))
+    for number in range(1000):
+        line.remove(str(number * 3))
+    while line.pop(5000.0) is not None:
+        pass
+    assert line.oldest(5000.0) is None
+    assert not any(lane._levels for lane in line._lanes.values())
+    assert len(line._turns) <= REMEMBERED_PRIORITIES

@@ -5,6 +5,7 @@ import binascii
 import sqlite3
 import threading
 import urllib.parse
+from contextlib import closing
 from pathlib import Path
 
 import orjson
@@ -16,12 +17,15 @@ from longshore.job.spec import rfc3339_at
 from longshore.job.status import Reason
 from longshore.store.document import Progress, document
 from longshore.store.ledger import StoredJob
-from longshore.store.port import Page, Query
+from longshore.store.port import JobDoc, Page, Query
 from longshore.store.sqlite import statements as sql
 from longshore.store.sqlite.ledger import attempt_rows, stored_job
 
 _PHASES = {"pending": "Pending", "running": "Running", "succeeded": "Succeeded", "failed": "Failed",
            "cancelled": "Cancelled"}  # fmt: skip
+
+
+PAGE_BYTES = 8 * 1024 * 1024  # of specifications and results in a page; at least one job is in it, whatever its size
 
 
 class SqliteReader:
@@ -39,16 +43,21 @@ class SqliteReader:
             values.append(_decode(query.cursor))
         statement = f"SELECT seq, {sql.JOB_COLUMNS} FROM jobs {_clause(where)} ORDER BY seq DESC LIMIT ?"
         db = self._db()
-        rows = db.execute(statement, (*values, query.limit + 1)).fetchall()
-        page = rows[: query.limit]
-        items = []
-        for row in page:
-            stored = stored_job(row[1:])
-            progress = None
-            if stored.job.array and stored.standing.finished_at is None:
-                stored, progress = _with_items(db, stored)
-            items.append(document(stored, attempt_rows(db, stored.job.uid, 10), progress))
-        return Page(items, _encode(page[-1][0]) if len(rows) > query.limit else "")
+        items: list[JobDoc] = []
+        room, last, more = PAGE_BYTES, 0, False
+        with closing(db.execute(statement, (*values, query.limit + 1))) as rows:
+            for seq, *row in rows:
+                stored = stored_job(tuple(row))
+                room -= _size(stored)
+                if len(items) == query.limit or (items and room < 0):
+                    more = True
+                    break
+                progress = None
+                if stored.job.array and stored.standing.finished_at is None:
+                    stored, progress = _with_items(db, stored)
+                items.append(document(stored, attempt_rows(db, stored.job.uid, 10), progress))
+                last = seq
+        return Page(items, _encode(last) if more else "")
 
     def count(self, query: Query) -> dict[str, int]:
         """How many jobs match, by phase; every phase is there."""
@@ -81,6 +90,12 @@ class SqliteReader:
                 raise EngineUnavailable(retry_after=1) from error
             self._local.db = db
         return db
+
+
+def _size(stored: StoredJob) -> int:
+    """Bytes of what may be large in the document of a job."""
+    standing = stored.standing
+    return len(stored.job.spec) + len(standing.result or b"") + len(standing.items or b"") + len(standing.log_tail)
 
 
 def _where(query: Query) -> tuple[list[str], list[object]]:
