@@ -42,7 +42,8 @@ class AttemptsClient:
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=75),
             timeout=aiohttp.ClientTimeout(total=TIMEOUT_SECONDS, sock_connect=2),
-            headers={"User-Agent": "longshore-operator"},
+            headers={"User-Agent": "longshore-operator", "Accept-Encoding": "identity"},
+            auto_decompress=False,  # a few bytes of a worker, which runs strangers' code, would become gigabytes
         )
 
     async def close(self) -> None:
@@ -135,6 +136,8 @@ def _read(kind: type[Said], text: bytes) -> Said:
 
 
 async def _body(answer: aiohttp.ClientResponse) -> bytes:
+    if (packed := answer.headers.get("Content-Encoding", "identity")) != "identity":
+        raise WorkerRefused(f"an answer packed as {packed[:20]!r}, which nobody asked for, from {answer.host}")
     parts, size = [], 0
     async for part in answer.content.iter_any():
         parts.append(part)

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 
 from pydantic import ValidationError
@@ -21,6 +21,9 @@ from longshore_operator.tasks import spawn
 LONG_SECONDS = 2.0  # what still runs then gets a Running status; shorter jobs do not pay for one
 FULL_SECONDS = 0.2  # a worker that said "full" is asked again after its next word, or so late
 CLOCK_SECONDS = 30.0  # while a job waits for a time of day, the clock is looked at so often: somebody may set it
+
+MAX_REQUEST_BYTES = 4 * 1024 * 1024  # a quarter of what a worker takes by default; one attempt is smaller by far
+TOO_LARGE = 413
 
 Placed = list[tuple[Job, Attempt, Offer]]
 
@@ -68,8 +71,8 @@ class Dispatcher:
                 if not free[worker]:
                     del free[worker]
         for worker, placed in batches.items():
-            for at in range(0, len(placed), MAX_ATTEMPTS):
-                spawn(self._offer(worker, placed[at : at + MAX_ATTEMPTS]))
+            for part in cut(placed):
+                spawn(self._offer(worker, part))
         return self._desk.next_wake(now, busy) if free else None  # a slot that becomes free stirs
 
     def _refuse(self, job: Job, why: str) -> None:
@@ -100,6 +103,9 @@ class Dispatcher:
         try:
             answer = await self._client.offer(worker.pod, [offer for _, _, offer in placed])
         except WorkerRefused as error:  # it has none of them: it does not understand us
+            if error.status == TOO_LARGE:
+                await self._too_large(worker, placed)
+                return
             self._log("worker_refused", level="error", worker=worker.pod.name, detail=str(error))
             worker.full_until = time.monotonic() + 5.0
             self._take_back(placed)
@@ -112,6 +118,18 @@ class Dispatcher:
                 self._take_back(placed)
         else:
             self._answered(worker, placed, answer)
+
+    async def _too_large(self, worker: Worker, placed: Placed) -> None:
+        """A worker may take less than we think: in halves, down to one, which no worker of its kind will ever take."""
+        if len(placed) > 1:
+            half = len(placed) // 2
+            await self._offer(worker, placed[:half])
+            await self._offer(worker, placed[half:])
+            return
+        job = placed[0][0]
+        self._log("offer_too_large", level="error", worker=worker.pod.name, job=job.name, namespace=job.namespace)
+        self._take_back(placed)
+        self._refuse(job, "its worker takes no attempt of that size (setting max_body_bytes)")
 
     def _answered(self, worker: Worker, placed: Placed, answer: TakenResults) -> None:
         clock = time.monotonic()
@@ -158,6 +176,21 @@ class Dispatcher:
                 self._returned(job)
         if placed:
             asyncio.get_running_loop().call_later(FULL_SECONDS, self.stir)
+
+
+def cut(placed: Placed) -> Iterator[Placed]:
+    """Into requests of bounded number and size. An item of an array counts as the whole specification: at least its size."""
+    part: Placed = []
+    size = 0
+    for one in placed:
+        more = len(one[0].spec_json)
+        if part and (len(part) >= MAX_ATTEMPTS or size + more > MAX_REQUEST_BYTES):
+            yield part
+            part, size = [], 0
+        part.append(one)
+        size += more
+    if part:
+        yield part
 
 
 def _offer(job: Job, attempt: Attempt, default_timeout: float | None) -> Offer:

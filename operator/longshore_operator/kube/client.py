@@ -19,6 +19,8 @@ API = f"/apis/{GROUP}/{VERSION}"
 CONCURRENCY = 48  # requests at a time: far below what the API server queues for one account, enough to keep it busy
 PAGE = 500
 TIMEOUT_SECONDS = 15.0
+MAX_BYTES = 1024 * 1024 * 1024  # a page of the largest objects that etcd takes is within it
+LARGE_PAUSE_SECONDS = 30.0
 JSON_PATCH, MERGE_PATCH = "application/json-patch+json", "application/merge-patch+json"
 
 
@@ -64,7 +66,7 @@ class KubeClient:
                 async with self._session.request(
                     method, self.config.server + path, data=data, headers=headers, params=params
                 ) as answer:
-                    status, text = answer.status, await answer.read()
+                    status, text = answer.status, await _body(answer)
                     retry_after = answer.headers.get("Retry-After", "")
             except (aiohttp.ClientError, TimeoutError, OSError) as error:
                 self._counted(kind, "unreachable")
@@ -103,6 +105,16 @@ class KubeClient:
                 return
             params["continue"] = more
             await asyncio.sleep(0)
+
+
+async def _body(answer: aiohttp.ClientResponse) -> bytes:
+    """All of it, unpacked; raises KubeUnavailable beyond MAX_BYTES."""
+    text = bytearray()
+    async for part in answer.content.iter_any():
+        text += part
+        if len(text) > MAX_BYTES:
+            raise KubeUnavailable(f"an answer of more than {MAX_BYTES} bytes", LARGE_PAUSE_SECONDS)
+    return bytes(text)
 
 
 def _parsed(text: bytes) -> Json:
