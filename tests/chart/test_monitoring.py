@@ -8,11 +8,13 @@ from typing import Any
 
 import pytest
 import yaml
+from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from chart_series import DASHBOARD, MADE_BY_PROMETHEUS, SELECTED, panels
 from helm_chart import MONITORING, ROOT, Object, kind, promtool, render
 from longshore.job.status import Outcome
+from longshore.store.kubernetes.measures import Measures
 from longshore_operator import gauges
 from longshore_operator.attempts_client import AttemptsClient
 from longshore_operator.desk import Desk
@@ -66,7 +68,11 @@ def exported(shared_service: Service) -> set[str]:
     operator.api_request("get", "200")
     PoolMetrics(operator.registry, lambda: [scaled_pool()], lambda: 0.0)
     scraped = shared_service.request("GET", "/metrics").body.decode() + operator.render().decode()
-    return {sample.name for family in text_string_to_metric_families(scraped) for sample in family.samples}
+    scraped += generate_latest(Measures().registry).decode()
+    families = list(text_string_to_metric_families(scraped))
+    samples = {sample.name for family in families for sample in family.samples}
+    # A counter with labels has no sample before it counts.
+    return samples | {f"{family.name}_total" for family in families if family.type == "counter"}
 
 
 def expressions() -> Iterator[str]:

@@ -191,7 +191,8 @@ def test_another_chart_version_alone_starts_no_pod_anew(objects: list[Object]) -
 
 def environment(pod: Object) -> dict[str, str]:
     """Of the first container, as a process sees it."""
-    return {one["name"]: one.get("value", "from-a-field") for one in pod["spec"]["containers"][0].get("env", ())}
+    given = {one["name"]: one.get("value", "from-a-field") for one in pod["spec"]["containers"][0].get("env", ())}
+    return {name: value.replace("$(POD_NAMESPACE)", given.get("POD_NAMESPACE", "")) for name, value in given.items()}
 
 
 def test_every_variable_is_a_setting_of_its_program(objects: list[Object]) -> None:
@@ -325,7 +326,7 @@ def test_workers_may_reach_nothing_but_what_their_pool_says() -> None:
     policy = kind(render({"networkPolicy": {"enabled": True}, "poolDefaults": {"egress": extra}}), "NetworkPolicy")
 
     dns, more = policy["ls-pool-default"]["spec"]["egress"]
-    assert {53} == {port["port"] for port in dns["ports"]}
+    assert {53, 5353} == {port["port"] for port in dns["ports"]}, "OpenShift's too"
     assert extra == [more]
 
 

@@ -12,6 +12,7 @@ from longshore_operator.attempts_client import AttemptsClient, WorkerRefused
 from longshore_operator.desk import Desk, Worker
 from longshore_operator.dispatch import MAX_REQUEST_BYTES, Dispatcher
 from longshore_operator.job import Job
+from trusted import NO_TOKENS
 
 SLOTS = 40
 
@@ -26,12 +27,12 @@ class Door(AttemptsClient):
     """A worker that takes requests of so many attempts at most."""
 
     def __init__(self, most: int) -> None:
-        super().__init__(None)
+        super().__init__(NO_TOKENS)
         self._most = most
         self.taken: list[int] = []
         self.sizes: list[int] = []
 
-    async def offer(self, address: str, offers: Sequence[Offer]) -> TakenResults:  # there is one
+    async def offer(self, pod: recover.Pod, offers: Sequence[Offer]) -> TakenResults:  # there is one
         if len(offers) > self._most:
             raise WorkerRefused("413", status=413)
         self.taken.append(len(offers))
@@ -95,13 +96,13 @@ def test_a_packed_answer_of_a_worker_is_not_unpacked() -> None:
             writer.close()
 
         server = await asyncio.start_server(answer, "127.0.0.1", 0)
-        client: Any = AttemptsClient(None)
+        client: Any = AttemptsClient(NO_TOKENS)
         await client.open()
         try:
             async with server:
                 host, port = server.sockets[0].getsockname()
                 with pytest.raises(WorkerRefused, match="packed as 'gzip'"):
-                    await client.feed(f"{host}:{port}", "", "", 0.0)
+                    await client.feed(recover.by_hand(f"{host}:{port}"), "", "", 0.0)
         finally:
             await client.close()
 
