@@ -5,13 +5,13 @@ if it were not there. A proxy may strip its prefix from the path before it passe
 a prefix that is still there is taken off here.
 """
 
-import ipaddress
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from werkzeug.middleware.proxy_fix import ProxyFix
 
+from longshore.addresses import inside
 from longshore.settings import Settings
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def behind(app: "WSGIApplication", settings: Settings) -> "WSGIApplication":
 
 class _Behind:
     def __init__(self, app: "WSGIApplication", trusted: Sequence[str], root_path: str) -> None:
-        self._trusts, self._root_path, self._app = _trusting(trusted), root_path, app
+        self._trusts, self._root_path, self._app = inside(trusted), root_path, app
         self._forwarded = ProxyFix(self._serve, x_for=1, x_proto=1, x_host=1, x_port=1, x_prefix=1)
 
     def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
@@ -45,18 +45,3 @@ class _Behind:
             environ["PATH_INFO"] = path[len(prefix) :] or "/"
         environ["SCRIPT_NAME"] = prefix
         return self._app(environ, start_response)
-
-
-def _trusting(trusted: Sequence[str]) -> Callable[[str], bool]:
-    networks = [ipaddress.ip_network(text) for text in trusted]
-
-    def trusts(address: str) -> bool:
-        try:
-            found = ipaddress.ip_address(address)
-        except ValueError:
-            return False
-        if isinstance(found, ipaddress.IPv6Address) and found.ipv4_mapped is not None:
-            found = found.ipv4_mapped  # how a listener of both families shows a caller of the old one
-        return any(found in network for network in networks)
-
-    return trusts

@@ -47,6 +47,7 @@ class ApiWorker(ReadAheadWorker):
         request_seconds=_settings.request_seconds,
         max_connections=_settings.max_connections,
         max_connections_per_address=_settings.max_connections_per_address,
+        trusted_proxies=tuple(_settings.trusted_proxies),
         max_body_bytes=_settings.max_body_bytes,
         express=PROBES + OPERATOR if _of_worker else PROBES,
         express_threads=5 if _of_worker else 2,

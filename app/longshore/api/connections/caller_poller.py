@@ -17,6 +17,7 @@ from typing import Any
 from gunicorn import sock as gunicorn_sock
 from gunicorn.http import errors
 
+from longshore.addresses import inside
 from longshore.api.connections import refusals
 from longshore.api.connections.connection import Connection, State
 from longshore.api.connections.framing import IncomingRequest, Need
@@ -44,6 +45,7 @@ class CallerPoller:
     def __init__(self, cfg: Any, log: Any, poller: selectors.BaseSelector, limits: Limits,
                  hand_over: Callable[[Connection], None]) -> None:  # fmt: skip
         self._cfg, self._log, self._poller, self._limits = cfg, log, poller, limits
+        self._trusts = inside(limits.trusted_proxies)
         self._hand_over = hand_over
         self._table: ConnectionTable[Connection] = ConnectionTable(
             limits.max_connections, limits.max_connections_per_address, self._speaks_for_many
@@ -55,8 +57,8 @@ class CallerPoller:
         return len(self._table)
 
     def _speaks_for_many(self, address: str) -> bool:
-        """Loopback, where all callers of a laptop are, and the proxies that may set X-Forwarded-For."""
-        return is_loopback(address) or address in self._cfg.forwarded_allow_ips
+        """Loopback, where all callers of a laptop are, and the proxies that are trusted."""
+        return is_loopback(address) or self._trusts(address)
 
     # -- time ----------------------------------------------------------------------------------------------------------
 

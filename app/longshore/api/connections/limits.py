@@ -24,6 +24,8 @@ class Limits:
     """For the head of a request, and before the least rate of its body counts."""
     max_connections: int = 1000
     max_connections_per_address: int = 250
+    trusted_proxies: tuple[str, ...] = ()
+    """Networks whose addresses speak for many callers, so that the limit of one address is not theirs."""
     max_body_bytes: int = 16 * 1024 * 1024
     """A request that announces more is given to the application without its body, to be refused."""
     express: tuple[bytes, ...] = ()
