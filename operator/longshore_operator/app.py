@@ -57,12 +57,11 @@ class Operator:
         self.client = KubeClient(self.config, self.metrics.api_request)
         self._lease_client = KubeClient(self.config)
         self.desk = Desk()
-        own = {self.config.namespace: frozenset[str]()}
-        self.trust = PoolNamespaces(settings.pool_namespaces or own)
+        # Where its Lease is; by hand a kubeconfig may name another namespace, or none.
+        own = settings.lease_namespace or self.config.namespace
+        self.trust = PoolNamespaces(settings.pool_namespaces or {own: frozenset()})
         self.workers_client = AttemptsClient(
-            PoolTokens(
-                self.config.namespace, settings.worker_token_file, settings.root_secret_file, settings.token_generation
-            )
+            PoolTokens(own, settings.worker_token_file, settings.root_secret_file, settings.token_generation)
         )
         self.writer = Writer(self.client, overtaken=self._overtaken, log=self.journal)
         self.recorder = Recorder(self.desk, self.writer, now=time.time, ended=self._ended, counted=self._counted)
@@ -87,7 +86,7 @@ class Operator:
                           explain=self._explain, pool=self.pools.report, workers=self._workers, queues=self._queues,
                           elsewhere=lambda: None if self.dispatcher.on else self.elector.holder() if self.elector else "")  # fmt: skip
         self.health = HealthServer(settings.host, settings.port, asked, token_file=settings.token_file,
-                                   namespace=settings.lease_namespace or self.config.namespace)  # fmt: skip
+                                   namespace=own)  # fmt: skip
         self._explainer = Explainer(self.desk, now=time.time)
         self.elector: Elector | None = None
         self.synced = False

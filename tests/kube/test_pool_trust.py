@@ -118,9 +118,14 @@ def test_the_table_of_the_security_page_is_what_the_operator_does(world: World) 
     world.rig.until(lambda: {"team-a", "jobs-a"} <= {jobs[one["uid"]] for one in trusted.offers}, "offers")
     world.operator.wait_for("pod_not_followed", times=2)
     for liar in world.liars.values():  # lies about everybody's jobs, as ended and as running
+        ends = []
         for uid in jobs:
             liar.ends(uid, 1)
+            ends += liar.feed["entries"]
+        liar.say(entries=ends)
         liar.say(running=[{"uid": uid, "number": 1} for uid in jobs])
+    world.rig.submit("honest")
+    assert "Succeeded" == world.rig.end_of("honest")["phase"]
     before = trusted.polls
     world.rig.until(lambda: trusted.polls > before + 3, "polls")
     tokens = {
