@@ -117,7 +117,7 @@ def test_a_worker_has_no_way_to_the_api_server(release: Release) -> None:
     release.kubectl("exec", worker, "--", "python", "-c", look, ACCOUNT)
 
     # Not even with the token that it could get of its account.
-    token = release.plane.token(release.namespace, f"{release.name}-worker")
+    token = release.plane.token(release.namespace, pod["spec"]["serviceAccountName"])
     said = release.kubectl("exec", "--stdin", worker, "--", "python", "-c", ASK, input=token)
 
     assert ["403", "403"] == said.split()
