@@ -327,7 +327,7 @@ def test_who_may_do_what(release: tuple[ControlPlane, Callable[..., str]]) -> No
         ("ls-operator", "get", "secrets", here), ("ls-operator", "update", "leases.coordination.k8s.io", there),
         ("ls-operator", "create", "pods", here), ("ls-operator", "delete", "queues.longshore.dev", here),
         ("ls-api", "create", jobs, there), ("ls-api", "get", "secrets", here), ("ls-api", "create", "pods", here),
-        ("ls-pool-default", "get", jobs, here), ("ls-worker", "get", "pods", here), ("ls-worker", "create", jobs, here),
+        ("ls-pool-default", "get", jobs, here), ("ls-pool-default", "get", "pods", here), ("ls-pool-default", "create", jobs, here),
         ("ls-worker-token", "list", "secrets", here), ("ls-worker-token", "create", "secrets", here),
     ]  # fmt: skip
     assert [] == [one for one in refused if may(plane, *one)]

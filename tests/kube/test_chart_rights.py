@@ -64,7 +64,7 @@ class Release:
         return {
             "ls-operator": {*of_rules(OPERATOR, jobs), *of_rules(OPERATOR_OWN, own)},
             "ls-api": {*of_rules(API, answered)} | delegator,
-            "ls-worker": set(), "ls-worker-token": set(), "ls-test": {*of_rules(TEST, own)},
+            "ls-pool-default": set(), "ls-worker-token": set(), "ls-test": {*of_rules(TEST, own)},
         }  # fmt: skip
 
 

@@ -179,7 +179,7 @@ def test_what_the_chart_makes_runs_jobs_over_http(
 
     assert 401 == api.get("http", "/v1/jobs")[0]
     assert 403 == api.get("http", "/v1/jobs", plane.token("demo", "default"))[0]
-    assert 403 == api.get("http", "/v1/jobs", plane.token("demo", "ls-worker"))[0]
+    assert 403 == api.get("http", "/v1/jobs", plane.token("demo", "ls-pool-default"))[0]
     for container, port, series in (
         (operator, "http-metrics", "longshore_operator_leader 1.0"),
         (worker, "http", "longshore_engine_up 1.0"),
