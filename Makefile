@@ -77,6 +77,9 @@ chaos: setup-dev ## Kill everything in turn under 10,000 jobs on a real API serv
 chaos-node: setup-dev system ## Kill parts of a real node in turn while a pool grows and shrinks under 10,000 jobs (an hour and more)
 	@CHAOS_JOBS=$${CHAOS_JOBS:-10000} $(PY) -m pytest -rP tests/e2e/test_scaling_chaos.py
 
+rough: setup-dev ## Try on a real API server what takes long: 3,000 jobs over 150 namespaces, arrays of 10,000 cut off, … (20 minutes)
+	@ROUGH_SHARE=$${ROUGH_SHARE:-1} $(PY) -m pytest -rP tests/kube/rough_weather.py
+
 kube-tools: ## Build the Kubernetes programs for the tests, once
 	@scripts/kube-tools
 
@@ -96,4 +99,4 @@ clean: ## Remove what the commands above made, but no data
 	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 
-.PHONY: help run chaos chaos-node test unit lint typecheck format bench generate lock setup setup-dev system kube-tools chart-tools cluster cluster-down cluster-api clean
+.PHONY: help run chaos chaos-node rough test unit lint typecheck format bench generate lock setup setup-dev system kube-tools chart-tools cluster cluster-down cluster-api clean

@@ -214,7 +214,9 @@ def varied_luck(ctx: Context) -> None:
 
 @handler
 def reports_twice(folder: str, ctx: Context) -> None:
-    """Report, and again when the first report was seen; end when the second was."""
+    """Report when somebody listens, and again when the first report was seen; end when the second was."""
+    while not ctx.cancelled and not (Path(folder) / "seen-0").exists():
+        time.sleep(0.05)
     for number, (percent, message) in enumerate([(10, "begun"), (60, "more")], start=1):
         ctx.progress(percent, message)
         while not ctx.cancelled and not (Path(folder) / f"seen-{number}").exists():

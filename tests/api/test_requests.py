@@ -452,12 +452,16 @@ def test_a_stream_has_progress_as_it_is_reported(start_service: Callable[..., Se
     with contextlib.closing(http.client.HTTPConnection("127.0.0.1", service.port, timeout=30)) as connection:
         connection.request("GET", f"/v1/jobs/{id}/events", headers={"Accept": "text/event-stream"})
         stream = connection.getresponse()
-        for block in iter(lambda: b"".join(iter(stream.readline, b"\n")) if not stream.isclosed() else b"", b""):
-            lines = dict(line.split(": ", 1) for line in block.decode().splitlines() if ": " in line)
-            if lines.get("event") != "progress":
+        block: list[str] = []
+        for line in stream:
+            if line.strip():
+                block.append(line.decode().rstrip("\n"))
                 continue
-            seen.append(("id" in lines, orjson.loads(lines["data"])["data"]))
-            (service.folder / f"seen-{len(seen)}").touch()
+            lines, block = dict(one.split(": ", 1) for one in block), []
+            (service.folder / "seen-0").touch()  # the stream is open
+            if lines.get("event") == "progress":
+                seen.append(("id" in lines, orjson.loads(lines["data"])["data"]))
+                (service.folder / f"seen-{len(seen)}").touch()
 
     assert [False, False] == [numbered for numbered, _ in seen]
     assert [(10.0, "begun"), (60.0, "more")] == [(data["percent"], data["message"]) for _, data in seen]

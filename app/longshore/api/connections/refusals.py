@@ -17,6 +17,8 @@ CODES = {
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"})
 """What the application sees. Every other method would be a series of the metrics, and a caller can think of any number."""
+ALLOWED = ("GET", "HEAD", "POST", "PATCH", "DELETE", "OPTIONS")
+"""Methods that some route has."""
 MAX_DETAIL = 200  # characters of what the parser says, which may quote what was sent
 DETAILS = {
     400: "the request is not HTTP as RFC 9112 writes it",
@@ -29,7 +31,10 @@ DETAILS = {
 
 
 class UnknownMethod(errors.InvalidRequestMethod):  # type: ignore[misc]  # gunicorn ships no types
-    """A method that no route here has: 501, as RFC 9110 says."""
+    """A method that no route here has.
+
+    405 and not 501: a caller must not be able to raise the rate of server errors, which alerts go by.
+    """
 
 
 # By class, the most special first; what is not here is 400, as RFC 9112 has it for a request that cannot be read.
@@ -38,7 +43,7 @@ _STATUSES: tuple[tuple[type[Exception], int], ...] = (
     (errors.LimitRequestHeaders, 431),
     (errors.ExpectationFailed, 417),
     (errors.UnsupportedTransferCoding, 501),
-    (UnknownMethod, 501),
+    (UnknownMethod, 405),
     (errors.ForbiddenProxyRequest, 403),
     (errors.ConfigurationProblem, 500),
     (errors.InvalidResponseHeader, 500),
@@ -77,6 +82,8 @@ def answer(status: int, detail: str, request_id: str) -> bytes:
                 "requestId": request_id}  # fmt: skip
     body = orjson.dumps(document)
     later = "Retry-After: 1\r\n" if status == 503 else ""
+    if status == 405:
+        later = f"Allow: {', '.join(ALLOWED)}\r\n"
     head = (
         f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\nContent-Type: {MEDIA_TYPE}\r\nContent-Length: {len(body)}\r\n"
         f"{later}Cache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\nX-Request-Id: {request_id}\r\n"
