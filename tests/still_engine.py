@@ -50,7 +50,8 @@ class Pool:
 class Caller:
     """The other end of the engine's socket."""
 
-    on_close = None
+    on_close = on_hurry = None
+    hurried = False
     gone = False
 
     def __init__(self) -> None:

@@ -7,7 +7,8 @@ from longshore.engine.waiters import Waiters
 class Peer:
     """Somebody who asked and has not gone."""
 
-    on_close = None
+    on_close = on_hurry = None
+    hurried = False
 
 
 def test_nobody_waits_any_more_after_the_close() -> None:

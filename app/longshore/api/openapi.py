@@ -158,7 +158,8 @@ def _jobs() -> Json:
             parameter("offset", {"type": "integer", "minimum": -(10**12), "maximum": 10**12}, "First byte; negative counts from the end."),
             parameter("follow", {"type": "boolean"}, "Go on until the attempt ends, at most 5 minutes.")))},
         "/v1/jobs/{id}/events": {"get": operation("events", "getJobEvents", "Events of one job: a stream, or a long poll.", {
-            200: ("Events.", stream)}, problems=one, parameters=(ID, AFTER, WAIT, LAST_EVENT, parameter("limit", LIMIT, "How many; at most 1,000.")))},
+            200: ("Events.", stream), 204: ("A stream was asked for, and after this event of an ended job there are none.", None)},
+            problems=one, parameters=(ID, AFTER, WAIT, LAST_EVENT, parameter("limit", LIMIT, "How many; at most 1,000.")))},
         "/v1/events": {"get": operation("events", "getEvents", "Events of all jobs: a stream, or a long poll.", {
             200: ("Events.", stream)}, problems=(422,), parameters=(AFTER, WAIT, LAST_EVENT, parameter("limit", LIMIT, "How many; at most 1,000.")))},
     }  # fmt: skip

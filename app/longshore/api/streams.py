@@ -8,11 +8,12 @@ from flask import Blueprint, Response, request
 
 from longshore.api import parse
 from longshore.api.context import budget, store
-from longshore.api.reply import reply
-from longshore.api.waiting import Budget
+from longshore.api.reply import ended, reply
+from longshore.api.waiting import Budget, caller_of_request
 from longshore.errors import LongshoreError
 from longshore.job.numerals import whole
 from longshore.store.port import Event, JobStore, LogChunk
+from longshore.store.waiting_caller import WaitingCaller, waiting_for
 
 bp = Blueprint("streams", __name__, url_prefix="/v1")
 
@@ -84,7 +85,11 @@ def _events(id: str | None) -> Response:
     if (resumed := whole(request.headers.get("Last-Event-ID", ""))) is not None:
         after = resumed
     if "text/event-stream" in request.headers.get("Accept", ""):
+        # Before its events: a job that ends between the two has its end among them.
+        over = id is not None and ended(store().get(id))
         first = store().events(job=id, after=after, progress=0)
+        if over and not first:
+            return Response(status=204)  # nothing will come; after any other answer an EventSource connects again
         return _stream(_sse(store(), id, after, list(first)), "text/event-stream")
     limit = parse.number("limit", 500, low=1, high=1000) or 500
     with budget().wait(parse.seconds("wait")) as wait:
@@ -98,7 +103,7 @@ def _event(event: Event) -> dict[str, object]:
 
 def _sse(jobs: JobStore, id: str | None, after: int, found: list[Event]) -> Iterator[bytes]:
     limit = time.monotonic() + STREAM_SECONDS
-    progress = 0
+    progress, silent = 0, False
     yield b"retry: 1000\n\n"
     while True:
         for event in found:
@@ -113,32 +118,41 @@ def _sse(jobs: JobStore, id: str | None, after: int, found: list[Event]) -> Iter
         if time.monotonic() >= limit:
             return
         try:
-            found = list(jobs.events(job=id, after=after, wait=TURN_SECONDS, progress=progress))
+            # Of an ended job the last event may have been removed, with others that were too old.
+            over = silent and id is not None and ended(jobs.get(id))
+            wait = 0.0 if over else TURN_SECONDS
+            found = list(jobs.events(job=id, after=after, wait=wait, progress=progress))
         except LongshoreError:
             return  # the engine is going: the client comes again with Last-Event-ID
-        if not found:
+        silent = not found
+        if over and silent:
+            return
+        if silent:
             yield b": still here\n\n"
 
 
 def _stream(pieces: Iterator[bytes], content_type: str) -> Response:
     place = budget()
     place.open_stream()
-    response = Response(_Counted(pieces, place), content_type=content_type)
+    response = Response(_Counted(pieces, place, caller_of_request()), content_type=content_type)
     response.headers["X-Accel-Buffering"] = "no"
     return response
 
 
 class _Counted:
-    """An iterator that gives its place back when the server is done with it, started or not."""
+    """An iterator that gives its place back when the server is done with it, started or not; it ends when the caller leaves."""
 
-    def __init__(self, pieces: Iterator[bytes], place: Budget) -> None:
-        self._pieces, self._place, self._closed = pieces, place, False
+    def __init__(self, pieces: Iterator[bytes], place: Budget, caller: WaitingCaller | None) -> None:
+        self._pieces, self._place, self._caller, self._closed = pieces, place, caller, False
 
     def __iter__(self) -> "_Counted":
         return self
 
     def __next__(self) -> bytes:
-        return next(self._pieces)
+        if self._caller is not None and self._caller.gone:
+            raise StopIteration
+        with waiting_for(self._caller):
+            return next(self._pieces)
 
     def close(self) -> None:
         """Called by the server, also when the client went away."""

@@ -4,7 +4,17 @@ import contextlib
 import threading
 from collections.abc import Iterator
 
+from flask import request
+
+from longshore.api.connections.outgoing import Outgoing
 from longshore.errors import Unavailable
+from longshore.store.waiting_caller import WaitingCaller, waiting_for
+
+
+def caller_of_request() -> WaitingCaller | None:
+    """The caller who may leave; None where no poller watches the connection, as in Flask's test client."""
+    out = request.environ.get("gunicorn.socket")
+    return out.caller() if isinstance(out, Outgoing) else None
 
 
 class Budget:
@@ -17,12 +27,16 @@ class Budget:
 
     @contextlib.contextmanager
     def wait(self, seconds: float) -> Iterator[float]:
-        """The seconds that may be waited: those asked for, or 0 when the budget is used up."""
+        """The seconds that may be waited: those asked for, or 0 when the budget is used up.
+
+        Waits within the block end early when the caller leaves.
+        """
         if not seconds or self._free is None or not self._free.acquire(blocking=False):
             yield 0.0
             return
         try:
-            yield seconds
+            with waiting_for(caller_of_request()):
+                yield seconds
         finally:
             self._free.release()
 

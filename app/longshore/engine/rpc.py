@@ -2,7 +2,8 @@
 
 A frame is four bytes of length, big-endian, and so many bytes of JSON. A request is ``{"op": …, "v": 1, …}``; its
 answer is ``{"ok": …}`` or ``{"error": {…}}`` (``errors.to_wire``), in the order of the requests of a connection.
-An answer may come much later; the loop never waits for a peer.
+An answer may come much later; the loop never waits for a peer. A frame of no bytes has no answer: the peer waits for
+the answer of its open request no longer, which is answered as if the time of its wait was over.
 """
 
 import os
@@ -35,6 +36,11 @@ class Peer:
         self._out = bytearray()
         self.on_close: Callable[[], None] | None = None
         """Called once when the peer goes away while a request of it is open."""
+        self.on_hurry: Callable[[], None] | None = None
+        """Called once when the peer waits no longer for a request that is open."""
+        self.hurried = False
+        """Whether it waits no longer for its open request, which may not have begun to wait."""
+        self._open = False
         loop.watch(sock.fileno(), READ, self._ready)
 
     @property
@@ -44,13 +50,24 @@ class Peer:
 
     def reply(self, value: object) -> None:
         """Answer the request; ``value`` is anything orjson writes, fragments included."""
-        self.on_close = None
+        self._close_request()
         self._send(orjson.dumps({"ok": value}, option=orjson.OPT_NON_STR_KEYS))
 
     def fail(self, error: LongshoreError) -> None:
         """Answer with an error."""
-        self.on_close = None
+        self._close_request()
         self._send(orjson.dumps({"error": to_wire(error)}))
+
+    def _close_request(self) -> None:
+        self.on_close = self.on_hurry = None
+        self._open = self.hurried = False
+
+    def _hurry(self) -> None:
+        if not self._open:
+            return  # its answer was faster
+        self.hurried = True
+        if self.on_hurry is not None:
+            self.on_hurry()
 
     def close(self) -> None:
         """End the connection; an open request learns of it through ``on_close``."""
@@ -86,6 +103,10 @@ class Peer:
                 return
             if len(self._in) < end:
                 return
+            if not size:
+                del self._in[:end]
+                self._hurry()
+                continue
             try:
                 request = orjson.loads(self._in[_LENGTH.size : end])
             except orjson.JSONDecodeError:
@@ -94,6 +115,7 @@ class Peer:
                 self.close()
                 return
             del self._in[:end]
+            self._open = True
             self._serve(self, request)
 
     def _send(self, body: bytes) -> None:

@@ -37,8 +37,11 @@ class Waiters:
         return topic in self._topics
 
     def park(self, topic: Hashable, peer: Peer, seconds: float, answer: Answer) -> None:
-        """Call ``answer(False)`` when the topic wakes, ``answer(True)`` when the time is over, neither when the peer left."""
-        if self._closed:
+        """Call ``answer(False)`` when the topic wakes, ``answer(True)`` when the time is over, neither when the peer left.
+
+        The time is over at once for a peer that waits no longer.
+        """
+        if self._closed or peer.hurried:
             answer(True)
             return
         bucket = math.ceil((time.monotonic() + seconds) * BUCKETS_PER_SECOND)
@@ -49,6 +52,7 @@ class Waiters:
             self._buckets[bucket] = (timer, set())
         self._buckets[bucket][1].add(waiter)
         peer.on_close = lambda: self._forget(waiter)
+        peer.on_hurry = lambda: self._give_up(waiter)
 
     def wake(self, topic: Hashable) -> None:
         """The topic happened."""
@@ -70,11 +74,14 @@ class Waiters:
 
     def _expire(self, bucket: int) -> None:
         for waiter in list(self._buckets.get(bucket, (None, ()))[1]):
-            self._forget(waiter)
-            waiter.answer(True)
+            self._give_up(waiter)
+
+    def _give_up(self, waiter: _Waiter) -> None:
+        self._forget(waiter)
+        waiter.answer(True)
 
     def _forget(self, waiter: _Waiter) -> None:
-        waiter.peer.on_close = None
+        waiter.peer.on_close = waiter.peer.on_hurry = None
         topic = self._topics.get(waiter.topic)
         if topic is not None:
             topic.discard(waiter)

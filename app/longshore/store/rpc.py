@@ -1,9 +1,13 @@
 """The api's end of the engine's socket: one connection per thread, one request at a time.
 
+When the caller leaves for whom a thread waits, an empty frame goes after the request: the engine then answers as if
+the time of the wait was over.
+
 A request that may have reached the engine is never sent twice unless the caller says that it may be: a submit
 without an idempotency key would run twice.
 """
 
+import contextlib
 import socket
 import struct
 import threading
@@ -11,12 +15,14 @@ import threading
 import orjson
 
 from longshore.errors import EngineUnavailable, from_wire
+from longshore.store.waiting_caller import cut_short
 from longshore.unix_socket import short_address
 
 VERSION = 1
 PATIENCE_SECONDS = 5.0  # beyond what the request itself waits; the engine answers in well under a millisecond
 READ_SIZE = 64 * 1024
 _LENGTH = struct.Struct(">I")
+_ANSWER_NOW = _LENGTH.pack(0)
 _TIMEVAL = struct.Struct("@ll")
 
 
@@ -52,7 +58,10 @@ class EngineClient:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
             self._local.patience = patience
         sock.sendall(frame)
-        return _receive(sock)
+        if patience == PATIENCE_SECONDS:
+            return _receive(sock)
+        with cut_short(lambda: _answer_now(sock)):
+            return _receive(sock)
 
     def _connection(self) -> socket.socket:
         sock: socket.socket | None = getattr(self._local, "sock", None)
@@ -72,6 +81,12 @@ class EngineClient:
         if sock is not None:
             sock.close()
             self._local.sock = None
+
+
+def _answer_now(sock: socket.socket) -> None:
+    """Called by the thread that watches connections, which must not wait; its frame comes before this thread's next one."""
+    with contextlib.suppress(OSError):  # the engine is gone, or so busy that this wait ends by its own time
+        sock.send(_ANSWER_NOW, socket.MSG_DONTWAIT)
 
 
 def _receive(sock: socket.socket) -> bytes:

@@ -21,6 +21,7 @@ from longshore.addresses import inside
 from longshore.api.connections import refusals
 from longshore.api.connections.connection import Connection, State
 from longshore.api.connections.framing import IncomingRequest, Need
+from longshore.api.connections.hangups import Hangups
 from longshore.api.connections.limits import (
     ACCEPTS_AT_A_TIME,
     COUNTS,
@@ -47,6 +48,7 @@ class CallerPoller:
         self._cfg, self._log, self._poller, self._limits = cfg, log, poller, limits
         self._trusts = inside(limits.trusted_proxies)
         self._hand_over = hand_over
+        self._hangups = Hangups(poller)
         self._table: ConnectionTable[Connection] = ConnectionTable(
             limits.max_connections, limits.max_connections_per_address, self._speaks_for_many
         )
@@ -84,6 +86,7 @@ class CallerPoller:
         """End all connections."""
         for connection in self._table:
             self._drop(connection)
+        self._hangups.close()
 
     def until_deadline(self) -> float:
         """Seconds to the next deadline, at most one."""
@@ -127,7 +130,7 @@ class CallerPoller:
         except (OSError, ValueError):  # gone already
             sock.close()
             return
-        connection = Connection(sock, client, server)
+        connection = Connection(sock, client, server, self._hangups)
         connection.on_ready = partial(self._ready, connection)
         self._table.add(connection, address)
         COUNTS.open = len(self._table)
@@ -340,6 +343,7 @@ class CallerPoller:
         connection.counted = 0
         self._table.remove(connection)
         COUNTS.open = len(self._table)
+        self._hangups.forget(connection.sock.fileno())
         connection.sock.close()
 
     def _watch(self, connection: Connection, events: int) -> None:

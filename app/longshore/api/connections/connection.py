@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from longshore.api.connections.framing import IncomingRequest
+from longshore.api.connections.hangups import Hangups
 from longshore.api.connections.outgoing import Outgoing
 
 if TYPE_CHECKING:
@@ -36,9 +37,9 @@ class Connection:
         "thanked",
     )  # fmt: skip
 
-    def __init__(self, sock: "socket.socket", client: object, server: object) -> None:
+    def __init__(self, sock: "socket.socket", client: object, server: object, hangups: Hangups) -> None:
         self.sock, self.client, self.server = sock, client, server
-        self.out = Outgoing(sock)
+        self.out = Outgoing(sock, hangups)
         self.request: IncomingRequest
         self.state = State.READING
         self.deadline = self.began = 0.0

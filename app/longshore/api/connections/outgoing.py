@@ -11,6 +11,9 @@ import ssl
 import time
 from collections import deque
 
+from longshore.api.connections.hangups import Hangups
+from longshore.store.waiting_caller import WaitingCaller
+
 MAX_WAITING_BYTES = 1024 * 1024
 """Bytes that may wait here while the application writes more; one larger answer waits as a whole, being in memory anyway."""
 SEND_SECONDS = 20.0
@@ -22,8 +25,9 @@ _LATER = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 class Outgoing:
     """Writes without blocking; used by one thread at a time: the request's, then the poller's."""
 
-    def __init__(self, sock: socket.socket) -> None:
-        self._sock = sock
+    def __init__(self, sock: socket.socket, hangups: Hangups) -> None:
+        self._sock, self._hangups = sock, hangups
+        self._caller: WaitingCaller | None = None
         self._parts: deque[memoryview] = deque()
         self._head = b""
         self.waiting = 0
@@ -79,6 +83,13 @@ class Outgoing:
             if left <= 0 or not poll.poll(left * 1000):
                 raise ConnectionResetError(errno.ECONNRESET, "the caller does not take its answer")
             self.flush()
+
+    def caller(self) -> WaitingCaller:
+        """The caller, who is watched from now on; for the thread that has the request."""
+        if self._caller is None:
+            self._caller = WaitingCaller()
+            self._hangups.watch(self.fileno(), self._caller)
+        return self._caller
 
     def setblocking(self, flag: bool) -> None:
         """Nothing: the poller's sockets never block."""

@@ -14,6 +14,7 @@ from longshore.errors import Draining
 from longshore.job.spec import rfc3339_at
 from longshore.store.kubernetes.documents import Resource, version
 from longshore.store.port import Event
+from longshore.store.waiting_caller import cut_short
 
 KEPT = 10_000
 ENDS = {"Succeeded": "succeeded", "Failed": "failed", "Cancelled": "cancelled"}
@@ -67,15 +68,19 @@ class History:
     def after(self, namespace: str, job: str | None, after: int, limit: int, wait: float = 0.0) -> list[Event]:
         """Events beyond ``after``, oldest first, waiting for the first one at most so many seconds; raises Draining."""
         end = time.monotonic() + wait
-        with self._changed:
+        with cut_short(self._wake) as caller, self._changed:
             while True:
                 found = self._find(namespace, job, after, limit)
                 left = end - time.monotonic()
-                if found or left <= 0:
+                if found or left <= 0 or (caller is not None and caller.gone):
                     return found
                 if self._closed:
                     raise Draining(retry_after=1)
                 self._changed.wait(left)
+
+    def _wake(self) -> None:
+        with self._changed:
+            self._changed.notify_all()
 
     def _find(self, namespace: str, job: str | None, after: int, limit: int) -> list[Event]:
         found: list[Event] = []

@@ -13,6 +13,7 @@ from longshore.job.attempts import NAMESPACE_HEADER
 from longshore.store.kubernetes.client import KubeClient, Target
 from longshore.store.kubernetes.documents import Resource
 from longshore.store.kubernetes.kept import Kept
+from longshore.store.kubernetes.worker_pool import worker_pool
 from longshore.store.port import LogChunk
 
 HTTP_PORT, PORT_NAME = 8080, "http"
@@ -25,7 +26,7 @@ class Logs:
 
     def __init__(self, client: KubeClient, namespace: str, tokens_file: Path | None, kept: Kept) -> None:
         self._client, self._namespace, self._tokens, self._kept = client, namespace, tokens_file, kept
-        self._pool = urllib3.PoolManager(maxsize=8)
+        self._pool = worker_pool(maxsize=8)
 
     def read(
         self, job: Resource, *, attempt: int | None, index: int | None, offset: int, wait: float, now: float

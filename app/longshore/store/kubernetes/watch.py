@@ -20,6 +20,7 @@ from longshore.errors import Gone, LongshoreError
 from longshore.store.kubernetes.client import KubeClient, Target
 from longshore.store.kubernetes.documents import Resource, version
 from longshore.store.kubernetes.history import History
+from longshore.store.waiting_caller import cut_short
 
 PAGE = 500
 STREAM_SECONDS = 300  # then the server ends the stream and we ask again, so that a dead connection does not last
@@ -35,7 +36,7 @@ class Told(Enum):
 
     LOOK = "look"  # something may have been missed
     DELETED = "deleted"  # the job is gone
-    NOTHING = "nothing"  # the time is over, or the service is ending
+    NOTHING = "nothing"  # the time is over, the service is ending, or the caller has left
 
 
 Change = Resource | Told
@@ -54,7 +55,8 @@ class Changes:
     def next(self, seconds: float) -> Change:
         """The next change, waiting at most so long."""
         try:
-            return self._told.get(timeout=max(0.0, seconds))
+            with cut_short(lambda: self.tell(Told.NOTHING)):
+                return self._told.get(timeout=max(0.0, seconds))
         except queue.Empty:
             return Told.NOTHING
 
