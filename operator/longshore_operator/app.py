@@ -87,7 +87,7 @@ class Operator:
                           elsewhere=lambda: None if self.dispatcher.on else self.elector.holder() if self.elector else "")  # fmt: skip
         self.health = HealthServer(settings.host, settings.port, asked, token_file=settings.token_file,
                                    namespace=own)  # fmt: skip
-        self._explainer = Explainer(self.desk, now=time.time)
+        self._explainer = Explainer(self.desk, now=time.time, hindrances=self.pools.hindrances)
         self.elector: Elector | None = None
         self.synced = False
         self._leading: list[asyncio.Task[None]] = []

@@ -17,7 +17,7 @@ from longshore.job.line import Line
 from longshore.job.status import Phase
 from longshore.job.waiting import Held, Prerequisites, enter, obstacle
 from longshore_operator.job import Attempt, Job
-from longshore_operator.recover import Pod
+from longshore_operator.recover import PENDING, REFUSALS, UNSCHEDULABLE, Pod
 
 AttemptKey = tuple[str, int | None, int]
 LineKey = tuple[str, str]
@@ -52,7 +52,22 @@ class Worker:
     """Monotonic time before which it is not asked again: it said that it takes nothing now."""
     at_risk: bool = False
     """Whether its pool shrinks: as long as it is not ready a ReplicaSet may take it for one that was drained."""
+    unborn: bool = False
+    """Whether this leader has seen it before its container ran, and it has never been heard since: no leader has ever
+    offered it a job."""
     held: dict[AttemptKey, tuple[Job, Attempt]] = field(default_factory=dict)
+
+    @property
+    def vacant(self) -> bool:
+        """Whether no job can run there although it does not answer, so its pod may go without being drained.
+
+        A pod without a node, or without a process that could hold a job: its container waits, or its port refuses
+        connections, or it has never been heard. One that is silent but was heard before may run jobs.
+        """
+        if self.boot or self.held or self.pod.ending:
+            return False
+        silent_for_good = self.refusals >= REFUSALS
+        return self.pod.stage in (PENDING, UNSCHEDULABLE) or not self.pod.running or silent_for_good or self.unborn
 
     def free(self, now: float) -> int:
         """How many attempts it could take; ``now`` is monotonic."""

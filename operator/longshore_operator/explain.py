@@ -1,19 +1,25 @@
 """What the operator's leader can tell of a job: why it waits, or where it runs. Read off the desk, never written down."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from longshore.job import explain as rules
 from longshore.job.spec import rfc3339_at
 from longshore_operator.desk import Desk, Worker
 from longshore_operator.job import Job, Json
 
+WAITS_FOR_WORKERS = frozenset({"NoWorker", "NoFreeSlot", "InLine", "UnknownHandler"})
+
 
 class Explainer:
     """``now`` is seconds since the epoch, ``clock`` monotonic."""
 
-    def __init__(self, desk: Desk, *, now: Callable[[], float], clock: Callable[[], float] = time.monotonic) -> None:
-        self._desk, self._now, self._clock = desk, now, clock
+    def __init__(
+        self, desk: Desk, *, now: Callable[[], float], clock: Callable[[], float] = time.monotonic,
+        hindrances: Callable[[str, str, str], Iterable[str]] = lambda _namespace, _queue, _handler: (),
+    ) -> None:  # fmt: skip
+        """``hindrances``: what pools know that keeps workers away, by namespace, queue and handler of a job."""
+        self._desk, self._now, self._clock, self._hindrances = desk, now, clock, hindrances
 
     def explain(self, namespace: str, name: str) -> Json | None:
         """Why the job stands where it stands; None for one that is not here: it ended well, was cancelled or is none."""
@@ -25,8 +31,15 @@ class Explainer:
             return whole | {"reason": "Ended", "message": f"it has ended: {job.phase}"}
         if job.running:
             return whole | self._running(job)
-        found = self._waiting(job)
+        found = self._told_by_pools(job, self._waiting(job))
         return whole | found.model_dump(mode="json", by_alias=True, exclude_none=True, exclude_defaults=True)
+
+    def _told_by_pools(self, job: Job, found: rules.Explanation) -> rules.Explanation:
+        """With what its pools know, where the job waits for a worker or a slot."""
+        if found.reason not in WAITS_FOR_WORKERS:
+            return found
+        said = self._hindrances(job.namespace, job.queue, job.handler)
+        return found.model_copy(update={"message": "; ".join([found.message, *said])})
 
     def _running(self, job: Job) -> Json:
         attempts = [

@@ -14,6 +14,10 @@ PORT_NAME = "http"
 PENDING, UNSCHEDULABLE = "Pending", "Unschedulable"  # stages of a pod that has no node
 
 BY_HAND = "by-hand:"
+STARTS = frozenset({"", "ContainerCreating", "PodInitializing"})
+"""Reasons of a waiting container that every start has; each other one (ImagePullBackOff, CrashLoopBackOff,
+CreateContainerConfigError, …) says that the start has failed."""
+MAX_TROUBLE = 300  # characters; the kubelet's message can hold the output of a hook
 
 SILENT_SECONDS = 5.0  # a feed's answer that is so late (a poll may wait 10 s by itself), though its pod looks well
 SILENT_UNREADY_SECONDS = 2.0  # the same for a pod that is not ready either
@@ -51,6 +55,15 @@ class Pod:
 
     starting: bool = False
     """Whether it has not been ready yet since its container started."""
+
+    running: bool = True
+    """Whether its worker's container runs, as the kubelet said last."""
+
+    trouble: str = ""
+    """Why it does not become ready, in the cluster's own words; empty while nothing is known to be wrong.
+
+    ``Unschedulable: 0/3 nodes are available``, ``ImagePullBackOff: Back-off pulling image …``, ``CrashLoopBackOff: …``
+    """
 
     @property
     def open(self) -> bool:
@@ -90,6 +103,8 @@ def pod(resource: dict[str, Any], trust: PoolNamespaces) -> Pod:
         namespaces=trust.narrow(meta["namespace"], _names(annotations.get(NAMESPACES, ""))), stage=_stage(resource, status),
         # Times in one format, in whole seconds, by the kubelet's clock.
         starting=ready["status"] == "False" and ready.get("lastTransitionTime", "") <= started,
+        running=any((c.get("state") or {}).get("running") for c in containers if name in ("", c["name"])),
+        trouble=_trouble(resource, status, name)[:MAX_TROUBLE],
     )  # fmt: skip
 
 
@@ -117,8 +132,38 @@ def _stage(resource: dict[str, Any], status: dict[str, Any]) -> str:
     if not resource["spec"].get("nodeName"):
         reasons = {c.get("reason", "") for c in status.get("conditions") or () if c["type"] == "PodScheduled"}
         return UNSCHEDULABLE if UNSCHEDULABLE in reasons else PENDING
-    waiting = [(c.get("state") or {}).get("waiting") for c in status.get("containerStatuses") or ()]
-    return next((str(one.get("reason", "")) for one in waiting if one), "Starting")
+    waiting = _waiting(status)
+    failed = [reason for reason, _ in waiting if reason not in STARTS]
+    return next(iter(failed), waiting[0][0] if waiting else "Starting")
+
+
+def _waiting(status: dict[str, Any]) -> list[tuple[str, str]]:
+    """Reason and message of each container that waits, init containers first."""
+    containers = [*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ())]
+    waiting = [found for c in containers if (found := (c.get("state") or {}).get("waiting"))]
+    return [(str(one.get("reason", "")), str(one.get("message", ""))) for one in waiting]
+
+
+def _trouble(resource: dict[str, Any], status: dict[str, Any], name: str) -> str:
+    """Of a pod that does not start; ``name`` is that of its worker's container."""
+    if not resource["spec"].get("nodeName"):
+        scheduled = [c for c in status.get("conditions") or () if c["type"] == "PodScheduled"]
+        refused = [c.get("message", "") for c in scheduled if c.get("reason") == UNSCHEDULABLE]
+        return _words(UNSCHEDULABLE, refused[0]) if refused else ""
+    if failed := [(reason, message) for reason, message in _waiting(status) if reason not in STARTS]:
+        return _words(*failed[0])
+    # Between two waits of a crash loop the container runs for a moment: it is in trouble until it is ready.
+    for container in status.get("containerStatuses") or ():
+        end = (container.get("lastState") or {}).get("terminated")
+        if container["name"] == name and end and not container.get("ready"):
+            count = container.get("restartCount", 0)
+            return _words(end.get("reason") or "Error", f"its container ended with exit code {end.get('exitCode')} "
+                          f"and was started {count} more time{'' if count == 1 else 's'}")  # fmt: skip
+    return ""
+
+
+def _words(reason: str, message: str) -> str:
+    return f"{reason}: {' '.join(message.split())}" if message.strip() else reason
 
 
 def _epoch(told: str | None) -> float:

@@ -66,6 +66,7 @@ class Workers:
                 return
             worker = self._desk.workers[pod.uid] = Worker(pod)
         before, worker.pod = worker.pod, pod
+        worker.unborn |= self.on and not pod.running
         if pod.ended:
             self._gone(worker)
         elif pod.address and self.on and pod.uid not in self._tasks:
@@ -100,6 +101,7 @@ class Workers:
         """Ask all workers what they hold; from now on we lead."""
         self.on = True
         for worker in list(self._desk.workers.values()):
+            worker.unborn = not worker.pod.running
             if worker.pod.address and worker.pod.uid not in self._tasks:
                 self._tasks[worker.pod.uid] = spawn(self._follow(worker))
 
@@ -174,6 +176,7 @@ class Workers:
         if worker.boot and feed.boot != worker.boot:
             self._lose(worker, "its worker was started again")
         first = worker.boot != feed.boot
+        worker.unborn = False
         worker.boot, worker.due_at, worker.refusals, worker.heard_at = feed.boot, 0.0, 0, self._now()
         worker.slots, worker.draining, worker.commands = feed.slots.total, feed.draining, feed.commands
         worker.full_until = 0.0

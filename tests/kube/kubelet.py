@@ -85,6 +85,23 @@ class Kubelet:
         })  # fmt: skip
         return self._pods[name]
 
+    def fail_to_start(self, namespace: str, name: str, reason: str, message: str) -> Pod:
+        """Take a pending pod onto the node; its containers wait for ``reason``, such as ImagePullBackOff, for ever.
+
+        CrashLoopBackOff is what its name says: the container has run, twice, and ended.
+        """
+        pod = self.run(namespace, name, ready=False)
+        crashed = reason == "CrashLoopBackOff"
+        end = {"terminated": {"reason": "Error", "exitCode": 1, "startedAt": _now(), "finishedAt": _now()}}
+        containers = [
+            container
+            | {"state": {"running": None, "waiting": {"reason": reason, "message": message}}, "started": False}
+            | ({"restartCount": 2, "lastState": end} if crashed else {})
+            for container in self._get(name)["status"]["containerStatuses"]
+        ]
+        self._patch_status(name, {"phase": "Running" if crashed else "Pending", "containerStatuses": containers})
+        return pod
+
     def not_ready(self, name: str) -> None:
         """The readiness probe fails."""
         self._set_ready(name, ready=False)

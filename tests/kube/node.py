@@ -40,6 +40,9 @@ class Node:
         """By name of the pod, those that have ended included."""
         self._ready: dict[str, bool] = {}
         self._told: set[str] = set()
+        self._failed: set[str] = set()
+        self.fails: tuple[str, str] | None = None
+        """Reason and message with which every new pod fails to start; its process is not started either."""
         self.probing = True
         """Whether readiness probes are made."""
         self.broken: list[BaseException] = []
@@ -92,16 +95,20 @@ class Node:
         for name, pod in pods.items():
             if "deletionTimestamp" in pod["metadata"]:
                 self._end(name, pod)
-            elif name not in self.workers:
+            elif name not in self.workers and name not in self._failed:
                 if placed >= self.capacity:
                     self._no_room(name)
                 else:
                     placed += 1
                     self._begin(name)
-            elif self.probing:
+            elif self.probing and name in self.workers:
                 self._probe(name)
 
     def _begin(self, name: str) -> None:
+        if self.fails is not None:
+            self._kubelet.fail_to_start(self._namespace, name, *self.fails)
+            self._failed.add(name)
+            return
         worker = Worker(self._folder / name, {"host": next(self._addresses), "port": self.port,
                                               "probe_port": self._probe_port, **self._settings})  # fmt: skip
         worker.port, worker.probe_port = self.port, self._probe_port
@@ -118,7 +125,10 @@ class Node:
 
     def _end(self, name: str, pod: Json) -> None:
         worker = self.workers.get(name)
-        if worker is None:  # it has never had a node
+        if name in self._failed:
+            self._failed.discard(name)
+            self._kubelet.delete(name)
+        elif worker is None:  # it has never had a node
             path = f"/api/v1/namespaces/{self._namespace}/pods/{name}"
             self._plane.request("DELETE", path, {"gracePeriodSeconds": 0})
         elif name not in self._told:

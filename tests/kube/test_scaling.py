@@ -33,8 +33,21 @@ def pool(cluster: ControlPlane, kubelet: Kubelet, namespace: str, tmp_path: Path
     pool.node.close()
 
 
-def lead(pool: Pool) -> Operator:
-    return pool.leader(leader_election=False)
+def lead(pool: Pool, **settings: object) -> Operator:
+    return pool.leader(leader_election=False, **settings)
+
+
+TOKEN = "of-the-operator"
+
+
+def token_file(folder: Path) -> Path:
+    path = folder / "tokens-of-the-operator"
+    path.write_text(f"{TOKEN}\n")
+    return path
+
+
+def limited(pool: Pool, reason: str) -> str:
+    return f'longshore_pool_limited{{namespace="{pool.namespace}",pool="default",reason="{reason}"}}'
 
 
 def hold(pool: Pool, folder: Path, *names: str) -> Path:
@@ -216,12 +229,7 @@ def test_pods_without_a_node_stop_growth_and_are_the_first_to_go(pool: Pool, tmp
     pool.node.deployment("default", QUICK | {"max-workers": "6", "scale-up-workers": "1", "scale-up-percent": "0",
                                              "unschedulable-seconds": "1"})  # fmt: skip
     gate = hold(pool, tmp_path, *(f"job-{number}" for number in range(12)))
-    pool.until(
-        lambda: pool.metric(
-            f'longshore_pool_limited{{namespace="{pool.namespace}",pool="default",reason="Unschedulable"}}'
-        ),
-        "the limit",
-    )
+    pool.until(lambda: pool.metric(limited(pool, "Unschedulable")), "the limit")
     pool.until_said("Limited")
     there = pool.replicas()
     pool.until(lambda: pool.metric("longshore_operator_scale_decisions_total") >= 2, "decisions")
@@ -231,9 +239,74 @@ def test_pods_without_a_node_stop_growth_and_are_the_first_to_go(pool: Pool, tmp
     pool.until(lambda: pool.replicas() == 0, "a pool at zero", 60)
 
 
+FAILURES = [
+    ("ImagePullBackOff", 'Back-off pulling image "x"'),
+    ("CrashLoopBackOff", "back-off 20s restarting failed container"),
+]
+
+
+@pytest.mark.parametrize(("reason", "message"), FAILURES, ids=[reason for reason, _ in FAILURES])
+def test_a_pool_whose_pods_do_not_start_says_why_and_shrinks_to_zero(
+    pool: Pool, tmp_path: Path, reason: str, message: str
+) -> None:
+    operator = lead(pool, token_file=token_file(tmp_path))
+    pool.node.fails = (reason, message)
+    pool.node.deployment("default", QUICK | {"unschedulable-seconds": "1"})
+    pool.submit("job")
+    said = pool.until_said("Limited")
+    assert said[2].endswith(f"want 1 worker, but pods do not start: {reason}: {message}"), said
+    assert 1 == pool.metric(limited(pool, "NotStarting"))
+    explained = operator.ask(f"/v1/explain/{pool.namespace}/job", TOKEN)[1]
+    assert ("NoWorker", True) == (explained["reason"], f"{reason}: {message}" in explained["message"]), explained
+    pool.patch("job", cancel=True)
+    pool.until(lambda: pool.replicas() == 0 and not pool.node.pods(), "a pool at zero")
+    pool.until(lambda: pool.said() == ("0", "Active", "nothing to do, so no worker"), "its word on the pool")
+    pool.node.fails = None
+    pool.submit("next")
+    pool.undisturbed("next")
+
+
+def refuse_pods(pool: Pool, how: str) -> str:
+    """Let admission refuse the pool's pods; what the API server says then. Of a quota one pod is let in."""
+    core = f"/api/v1/namespaces/{pool.namespace}"
+    if how == "Pod Security":
+        labels = {"pod-security.kubernetes.io/enforce": "restricted"}
+        pool.plane.must("PATCH", core, {"metadata": {"labels": labels}})
+        return 'violates PodSecurity "restricted:latest"'
+    pool.plane.must("POST", f"{core}/resourcequotas", {"metadata": {"name": "one"}, "spec": {"hard": {"pods": "1"}}})
+    pool.until(
+        lambda: (pool.plane.must("GET", f"{core}/resourcequotas/one").get("status") or {}).get("hard"), "the quota"
+    )
+    return "exceeded quota: one, requested: pods=1, used: pods=1, limited: pods=1"
+
+
+@pytest.mark.parametrize("how", ["ResourceQuota", "Pod Security"])
+def test_pods_that_admission_refuses_are_told_and_not_counted(pool: Pool, tmp_path: Path, how: str) -> None:
+    operator = lead(pool, token_file=token_file(tmp_path))
+    words = refuse_pods(pool, how)
+    there = 1 if how == "ResourceQuota" else 0
+    pool.node.deployment("default", QUICK)
+    gate = hold(pool, tmp_path, *(f"job-{number}" for number in range(6)))
+    pool.until(lambda: pool.metric(limited(pool, "PodsRefused")), "the limit")
+    said = pool.until(lambda: found if words in (found := pool.said())[2] else None, "the API server's words")
+    assert "Limited" == said[1]
+    story_of_pool = operator.ask(f"/v1/pools/{pool.namespace}/default", TOKEN)[1]
+    assert ("PodsRefused", True) == (story_of_pool["reason"], words in story_of_pool["message"])
+    waits = next(name for name in ("job-5", "job-4", "job-3") if pool.status(name)["phase"] == "Pending")
+    explained = operator.ask(f"/v1/explain/{pool.namespace}/{waits}", TOKEN)[1]
+    assert words in explained["message"], explained
+    assert there == len(pool.node.pods())
+    gate.touch()
+    for number in range(6):
+        if there:
+            pool.undisturbed(f"job-{number}")
+        else:
+            pool.patch(f"job-{number}", cancel=True)
+    pool.until(lambda: pool.replicas() == 0 and not pool.node.pods(), "a pool at zero", 60)
+
+
 def test_the_api_and_the_command_line_tell_the_story_of_a_pool(pool: Pool, tmp_path: Path) -> None:
-    tokens = tmp_path / "tokens-of-the-operator"
-    tokens.write_text("of-the-operator\n")
+    tokens = token_file(tmp_path)
     pool.leader(token_file=tokens)
     pool.node.deployment("default", QUICK | {"min-workers": "1"})
     service = ApiService(tmp_path / "api", pool.plane, pool.namespace)

@@ -48,7 +48,7 @@ def story(found: dict[str, Any]) -> list[str]:
     lines.append(f"Workers: {found['replicas']}{wanted}{limits}; {found['slotsPerWorker']} slot(s) each.")
     if found["workers"]:
         lines.append("They are: " + ", ".join(f"{count} {state}" for state, count in found["workers"].items()) + ".")
-    lines += [f"Starting: {one['name']}, {one['stage']}." for one in found["starting"]]
+    lines += [f"Starting: {one['name']}, {one.get('trouble') or one['stage']}." for one in found["starting"]]
     lines.append(f"Jobs: {demand['running']} running, {demand['waiting']:g} waiting, {demand['dueSoon']:g} due soon.")
     if "warning" in found:
         lines.append(f"Warning: {found['warning']}.")

@@ -44,10 +44,15 @@ class PoolApi:
         state.pool = replace(found, replicas=replicas)
         return True
 
-    async def tell(self, state: State, desired: str, word: str, message: str) -> None:
-        """The annotations, when the number, the word or the handlers have changed; a missing right is no reason not to scale."""
+    async def tell(self, state: State, desired: str, word: str, message: str, *, limit: str = "") -> None:
+        """The annotations, when the number, the word, the ``limit`` that the message is about, or the handlers change.
+
+        The message alone is no reason: its figures change with every look. A missing right is no reason not to scale.
+        """
         handlers = handlers_text(state.pool, state.handlers)
-        if state.told == (desired, word, handlers):
+        if state.told_why is None and (not limit or message == state.pool.written[1]):
+            state.told_why = limit
+        if (state.told, state.told_why) == ((desired, word, handlers), limit):
             return
         path = path_of("deployments", state.pool.namespace, state.pool.deployment, api=APPS)
         body = {
@@ -59,7 +64,7 @@ class PoolApi:
             return  # with the next look
         except KubeError as error:
             self._log("pool_untold", level="warning", pool=state.pool.name, detail=str(error))
-        state.told = (desired, word, handlers)
+        state.told, state.told_why = (desired, word, handlers), limit
 
     async def autoscalers(self, namespace: str, now: float) -> dict[str, str]:
         """Names of HorizontalPodAutoscalers by Deployment; raises KubeUnavailable. ``now`` is monotonic."""

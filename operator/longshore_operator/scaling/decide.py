@@ -8,7 +8,8 @@ The rule, for one pool; ``docs/scaling.md`` has worked examples:
 2. *Target* = wanted slots / slots of a worker, rounded up, within minimum and maximum; one, not zero, until the pool has
    had nothing to do for ``idle_seconds``.
 3. *Up* at once, by ``up_workers`` or ``up_percent`` (what is more) every ``UP_SECONDS``. Workers that are starting are
-   among the present ones, so nothing is asked for twice. Pods that find no node stop it.
+   among the present ones, so nothing is asked for twice. Pods that find no node, that do not start, or
+   that the API server refuses (a quota, a limit range, Pod Security) stop it.
 4. *Down* to the highest target of the last ``window_seconds``, by ``down_percent`` at a time, every ``DOWN_SECONDS``, not
    below the workers that are busy. So whatever was needed a moment ago is still there.
 """
@@ -31,6 +32,8 @@ class Why(StrEnum):
     MAXIMUM = "Maximum"  # more are wanted than there may be
     GROWTH_LIMIT = "GrowthLimit"  # more are wanted than may be added at a time
     UNSCHEDULABLE = "Unschedulable"  # more are wanted, but pods find no node
+    NOT_STARTING = "NotStarting"  # more are wanted, but pods do not start: image, configuration, crash loop
+    PODS_REFUSED = "PodsRefused"  # more are wanted, but the API server refuses pods: quota, limit range, Pod Security
     STABILISING = "Stabilising"  # fewer are wanted, but not for long enough
     STEP_LIMIT = "StepLimit"  # fewer are wanted than may be removed at a time
     BUSY = "Busy"  # fewer are wanted, but the others run jobs
@@ -41,7 +44,8 @@ class Why(StrEnum):
     @property
     def limited(self) -> bool:
         """Whether more workers are wanted than there will be."""
-        return self in (Why.MAXIMUM, Why.GROWTH_LIMIT, Why.UNSCHEDULABLE)
+        hindrances = (Why.UNSCHEDULABLE, Why.NOT_STARTING, Why.PODS_REFUSED)
+        return self in (Why.MAXIMUM, Why.GROWTH_LIMIT, *hindrances)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +71,7 @@ class Knobs:
     prewarm_seconds: float = 30.0
     """Jobs whose time comes within so long count as waiting."""
     unschedulable_seconds: float = 60.0
-    """Pods that have found no node for so long stop further growth."""
+    """Pods that have found no node, or have not been able to start, for so long stop further growth."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,13 +107,26 @@ class Capacity:
     """What a pool has."""
 
     workers: int
-    """Those that are there or will be: starting ones are among them, those that drain to go are not."""
+    """Pods that are there or will be: starting ones are among them, those that drain to go, or that the API server
+    refuses, are not."""
     slots: int
     """Of one worker."""
     busy: int = 0
     """Workers that run something."""
-    unschedulable_seconds: float = 0.0
-    """Since when a pod has found no node; 0 without such a pod."""
+    stuck_seconds: float = 0.0
+    """For how long pods have found no node or have not been able to start; 0 without such a pod."""
+    stuck: int = 0
+    """How many such pods there are."""
+    refused: int = 0
+    """Pods that the Deployment asks for and the API server refuses."""
+    why_stuck: Why = Why.UNSCHEDULABLE
+    """What hinders them, if anything does: UNSCHEDULABLE, NOT_STARTING or PODS_REFUSED."""
+    words: str = ""
+    """The same in the cluster's own words."""
+
+    def hindered(self, knobs: Knobs) -> bool:
+        """Whether pods that do not come stop growth."""
+        return self.refused > 0 or self.stuck_seconds > knobs.unschedulable_seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,10 +182,12 @@ def decide(knobs: Knobs, demand: Demand, capacity: Capacity, history: History, n
     elif target < capacity.workers:
         workers, why = _down(knobs, capacity, history, now, wanted)
     else:
-        workers, why = target, _standing(knobs, target, wanted, idle)
+        workers, why = target, _standing(knobs, target, wanted, capacity, idle)
     if workers < capacity.workers:
         history = replace(history, down_at=now)
-    message = _sentence(why, knobs, demand, wanted, workers)
+    message = _hindrance(why, knobs, demand, max(wanted, target), capacity.words) or _sentence(
+        why, knobs, demand, wanted, workers
+    )
     return Decision(workers, wanted, why, message), history
 
 
@@ -177,7 +196,9 @@ def workers_for(slots: float, of_one: int) -> int:
     return math.ceil(slots / max(1, of_one) - 1e-6)
 
 
-def _standing(knobs: Knobs, target: int, wanted: int, idle: float) -> Why:
+def _standing(knobs: Knobs, target: int, wanted: int, capacity: Capacity, idle: float) -> Why:
+    if target > capacity.workers - capacity.stuck and capacity.hindered(knobs):
+        return capacity.why_stuck  # there are as many as are wanted, but not all of them can work
     if wanted > target:
         return Why.MAXIMUM
     if wanted == 0 and target == 1 and knobs.min_workers == 0 and idle < knobs.idle_seconds:
@@ -189,8 +210,9 @@ def _standing(knobs: Knobs, target: int, wanted: int, idle: float) -> Why:
 
 def _up(knobs: Knobs, target: int, wanted: int, capacity: Capacity, history: History) -> tuple[int, Why]:
     here = capacity.workers
-    if capacity.unschedulable_seconds > knobs.unschedulable_seconds:
-        return here, Why.UNSCHEDULABLE
+    if capacity.hindered(knobs):
+        # The Deployment goes on asking for those that were refused: the API server may let them in.
+        return min(target, here + capacity.refused), capacity.why_stuck
     base = history.up_from[1]
     most = base + max(knobs.up_workers, base * knobs.up_percent // 100)
     workers = max(here, min(target, max(most, knobs.min_workers)))
@@ -233,8 +255,6 @@ def _sentence(why: Why, knobs: Knobs, demand: Demand, wanted: int, workers: int)
             return f"{work} want {_count(wanted, 'worker')}; the maximum is {knobs.max_workers}"
         case Why.GROWTH_LIMIT:
             return f"{work} want {_count(wanted, 'worker')}; {workers} now, more within {UP_SECONDS:g} seconds"
-        case Why.UNSCHEDULABLE:
-            return f"{work} want {_count(wanted, 'worker')}, but pods have found no node for {knobs.unschedulable_seconds:g} seconds or longer"
         case Why.STABILISING:
             return (
                 f"fewer than {_count(workers, 'worker')} are wanted, but not yet for {knobs.window_seconds:g} seconds"
@@ -247,6 +267,21 @@ def _sentence(why: Why, knobs: Knobs, demand: Demand, wanted: int, workers: int)
             return f"nothing to do; the last worker goes after {knobs.idle_seconds:g} seconds of that"
         case Why.IDLE:
             return "nothing to do, so no worker"
+    raise AssertionError(f"{why} has a sentence of its own")
+
+
+def _hindrance(why: Why, knobs: Knobs, demand: Demand, wanted: int, words: str) -> str:
+    """What keeps workers away that the pool may have, with the cluster's words; empty for every other reason."""
+    match why:
+        case Why.UNSCHEDULABLE:
+            what = f"pods have found no node for {knobs.unschedulable_seconds:g} seconds or longer"
+        case Why.NOT_STARTING:
+            what = "pods do not start"
+        case Why.PODS_REFUSED:
+            what = "the API server refuses pods"
+        case _:
+            return ""
+    return f"{_work(demand)} want {_count(wanted, 'worker')}, but {what}" + (f": {words}" if words else "")
 
 
 def _work(demand: Demand) -> str:
@@ -258,7 +293,7 @@ def _work(demand: Demand) -> str:
         parts.append("jobs whose handler no worker has told yet")
     if demand.used_slots > demand.running and not parts:
         parts.append("short jobs")
-    return ", ".join(parts) or "the headroom"
+    return ", ".join(parts) or "the minimum and the headroom"
 
 
 def _count(number: int, what: str) -> str:

@@ -19,6 +19,7 @@ HANDLERS = f"{PREFIX}handlers"
 """The same, for the leaders that follow: what its workers run, with the template that they were made from."""
 MAX_WORKERS = 10_000
 MAX_SECONDS = 86_400.0
+MAX_REFUSAL = 500  # characters of the API server's message: a Pod Security refusal names each field
 MAX_SLOTS = 10**6  # more is no number of slots
 MAX_HANDLERS_BYTES = 16 * 1024  # of the annotation; all annotations of an object together may have 256 KiB
 
@@ -77,6 +78,10 @@ class Pool:
     """Its annotations desired-replicas, reason and scaling."""
     handlers: str = ""
     """Its annotation handlers."""
+    refused: int = 0
+    """Pods that it asks for and that the API server refuses to make."""
+    refusal: str = ""
+    """Why, in the API server's words; empty while it refuses none."""
 
     @property
     def key(self) -> Key:
@@ -102,6 +107,7 @@ def pool(deployment: Json, trust: PoolNamespaces, before: Knobs | None = None) -
     except BadAnnotation as error:
         knobs, bad = before, str(error)
     replicas = int(spec.get("replicas", 1))
+    refused, refusal = _refused(replicas, meta, status)
     return Pool(
         namespace=meta["namespace"], name=meta["labels"][POOL], deployment=meta["name"], uid=meta["uid"],
         replicas=replicas, paused=bool(spec.get("paused")), rolling=_rolling(meta, status),
@@ -110,7 +116,7 @@ def pool(deployment: Json, trust: PoolNamespaces, before: Knobs | None = None) -
         namespaces=trust.narrow(meta["namespace"], _names(of_pods.get(NAMESPACES, ""))),
         template=hashlib.sha256(orjson.dumps(template, option=orjson.OPT_SORT_KEYS)).hexdigest()[:16],
         slots=_slots(template), written=(annotations.get(DESIRED, ""), annotations.get(REASON, ""), annotations.get(STATE, "")),
-        handlers=annotations.get(HANDLERS, ""),
+        handlers=annotations.get(HANDLERS, ""), refused=refused, refusal=refusal,
     )  # fmt: skip
 
 
@@ -160,9 +166,23 @@ def _number(annotation: str, text: str, kind: type, least: float, most: float) -
     return number
 
 
+def _observed(meta: Json, status: Json) -> bool:
+    """Whether the Deployment controller has seen the specification as it is."""
+    return int(status.get("observedGeneration", 0)) >= int(meta.get("generation", 0))
+
+
 def _rolling(meta: Json, status: Json) -> bool:
-    seen = int(status.get("observedGeneration", 0)) >= int(meta.get("generation", 0))
-    return not seen or int(status.get("replicas", 0)) > int(status.get("updatedReplicas", 0))
+    return not _observed(meta, status) or int(status.get("replicas", 0)) > int(status.get("updatedReplicas", 0))
+
+
+def _refused(replicas: int, meta: Json, status: Json) -> tuple[int, str]:
+    """How many of its pods the API server refuses, by the condition that the ReplicaSet's failure becomes, and why."""
+    failure: Json = next((c for c in status.get("conditions") or () if c["type"] == "ReplicaFailure"), {})
+    missing = replicas - int(status.get("replicas", 0))
+    if failure.get("status") != "True" or missing <= 0 or not _observed(meta, status):
+        return 0, ""
+    words = " ".join(str(failure.get("message", "")).split())
+    return missing, (words or str(failure.get("reason", "")))[:MAX_REFUSAL]
 
 
 def _slots(template: Json) -> int:

@@ -25,10 +25,10 @@ from longshore_operator.scaling.decide import Demand, History, decide
 from longshore_operator.scaling.demand import Coming, demands
 from longshore_operator.scaling.metrics import PoolMetrics
 from longshore_operator.scaling.pool import Key, handlers_kept, pool
-from longshore_operator.scaling.report import report
+from longshore_operator.scaling.report import hindrance, report
 from longshore_operator.scaling.runtimes import RunTimes
 from longshore_operator.scaling.state import State
-from longshore_operator.scaling.victims import Victims, unplaced
+from longshore_operator.scaling.victims import Victims, vacant
 
 LOOK_SECONDS: Final = 1.0
 SHARE: Final = 20  # a look that takes long is followed by a pause of so many times as long: a twentieth of a core
@@ -224,7 +224,8 @@ class Pools:
         await self._approach(state, workers, decision.workers, now)
         word = "Invalid" if state.pool.bad else "Limited" if decision.why.limited else "Active"
         message = f"{state.pool.bad}; the last good values hold" if state.pool.bad else decision.message
-        await self._api.tell(state, str(decision.workers), word, message)
+        limit = decision.why.value if word == "Limited" else ""
+        await self._api.tell(state, str(decision.workers), word, message, limit=limit)
 
     async def _approach(self, state: State, workers: dict[str, Worker], wanted: int, now: float) -> None:
         """One step from what is there to what is wanted."""
@@ -235,18 +236,22 @@ class Pools:
             await victims.take_back(back)
             await self._api.resize(state, wanted + len(victims.draining))
             return
-        free_pods = unplaced(workers) if wanted < here else []
+        free_pods = vacant(workers) if wanted < here else []
         if (surplus := here - wanted - len(free_pods)) > 0:
             await victims.choose(workers, surplus, now, busy_too=here > state.pool.knobs.max_workers)
         going = victims.gone(workers)
         less = len(going) + min(len(free_pods), here - wanted)
-        if not less or state.pool.rolling:
+        there = state.pool.replicas - state.pool.refused
+        if not less:  # what the API server refused is not asked for any more, and no pod goes with that
+            await self._api.resize(state, there)
+            return
+        if state.pool.rolling and less < there:  # whose pods would go is not known, unless all of them do
             return
         victims.warn(workers, shrinks=True)
         if exposed := victims.exposed(workers):
             self._log("shrink_waits", level="warning", pool=state.pool.name, detail=f"not ready, with jobs: {exposed}")
             return
-        if await self._api.resize(state, state.pool.replicas - less):
+        if await self._api.resize(state, there - less):
             state.shrunk_at = now
             for uid in going:
                 victims.taken[uid] = victims.draining.pop(uid)
@@ -257,6 +262,13 @@ class Pools:
         """What is known of a pool; None when there is none of that name."""
         state = next((one for one in self.states.values() if one.pool.key == (namespace, name)), None)
         return report(state, self._of(state)) if state is not None else None
+
+    def hindrances(self, namespace: str, queue: str, handler: str) -> list[str]:
+        """What keeps workers of the pools away that could run such a job, a sentence for each pool."""
+        states = [one for one in self.states.values() if one.pool.serves(namespace, queue)]
+        able = [one for one in states if one.handlers is None or handler in one.handlers]
+        said = [(one.pool.name, hindrance(one, self._of(one))) for one in able or states]
+        return [f"pool {name}: {text}" for name, text in sorted(said) if text]
 
     def _of(self, state: State) -> dict[str, Worker]:
         found = self._desk.workers.items()

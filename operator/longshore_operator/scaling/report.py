@@ -22,7 +22,9 @@ def report(state: State, workers: Mapping[str, Worker]) -> Json:
             "dueSoon": round(state.demand.due_jobs, 1), "wantedSlots": round(state.demand.slots(), 2),
         },
         "starting": [
-            {"name": one.pod.name, "stage": one.pod.stage or "Pending"} for one in workers.values() if _starting(one)
+            {"name": one.pod.name, "stage": one.pod.stage or "Pending"}
+            | ({"trouble": one.pod.trouble} if one.pod.trouble else {})
+            for one in workers.values() if _starting(one)
         ],
     }  # fmt: skip
     if pool.knobs is not None:
@@ -35,6 +37,19 @@ def report(state: State, workers: Mapping[str, Worker]) -> Json:
     if decision is None:
         return whole | {"reason": "Starting", "message": "the operator has only just begun"}
     return whole | {"desired": decision.workers, "reason": decision.why.value, "message": decision.message}
+
+
+def hindrance(state: State, workers: Mapping[str, Worker]) -> str:
+    """Why a job may wait long for a worker of the pool, in a sentence; empty when nothing is known to be in the way."""
+    if state.refused is not None and state.refused[0] != "Unmanaged":
+        return f"it is not scaled: {state.refused[1]}"
+    if state.capacity.refused or (state.decision is not None and state.decision.why.limited):
+        return state.decision.message if state.decision is not None else state.capacity.words
+    starting = [one.pod for one in workers.values() if _starting(one)]
+    if troubles := sorted(f"{pod.name}: {pod.trouble}" for pod in starting if pod.trouble):
+        return troubles[0]
+    stages = sorted({pod.stage for pod in starting if pod.stage})
+    return f"{len(starting)} pod{'' if len(starting) == 1 else 's'} starting ({', '.join(stages)})" if stages else ""
 
 
 def _states(workers: Iterable[Worker], victims: Iterable[str]) -> dict[str, int]:

@@ -3,8 +3,8 @@
 from dataclasses import dataclass, field
 
 from longshore_operator.desk import Worker
-from longshore_operator.recover import UNSCHEDULABLE
-from longshore_operator.scaling.decide import Capacity, Decision, Demand, History
+from longshore_operator.recover import UNSCHEDULABLE, Pod
+from longshore_operator.scaling.decide import Capacity, Decision, Demand, History, Why
 from longshore_operator.scaling.demand import Offer
 from longshore_operator.scaling.pool import Pool
 from longshore_operator.scaling.runtimes import Busy
@@ -32,6 +32,8 @@ class State:
     shrunk_at: float = float("-inf")
     told: tuple[str, str, str] = ("", "", "")
     """The annotations desired-replicas, scaling and handlers, as they were written last."""
+    told_why: str | None = None
+    """What limits the pool by the annotation reason, as it was written last; None with a new leader."""
 
     running: int = 0
     """Attempts on its workers."""
@@ -50,21 +52,33 @@ class State:
                 told = worker.handlers | ({""} if worker.commands else set())
                 self.handlers = told | (self.handlers or frozenset())
         staying = [one for uid, one in workers.items() if uid not in self.victims.draining and not one.pod.ending]
-        stuck = any(worker.pod.stage == UNSCHEDULABLE for worker in staying)
-        self.stuck_since = (self.stuck_since or now) if stuck else 0.0
+        troubled = [one.pod for one in staying if one.pod.trouble and not one.boot]
+        self.stuck_since = (self.stuck_since or now) if troubled else 0.0
+        # The scheduler's word on one pod matters less than the kubelet's on another, which has a node.
+        placed = [pod for pod in troubled if pod.stage != UNSCHEDULABLE]
+        words = [pod.trouble for pod in placed or troubled]
         self.victims.warn(workers)
         self.running = sum(len(worker.held) for worker in workers.values())
         self.capacity = Capacity(
-            workers=max(0, self.pool.replicas - len(self.victims.draining)), slots=self.slots_of_one,
-            busy=sum(bool(worker.held) for worker in staying),
-            unschedulable_seconds=now - self.stuck_since if stuck else 0.0,
+            workers=max(0, self.pool.replicas - self.pool.refused - len(self.victims.draining)),
+            slots=self.slots_of_one, busy=sum(bool(worker.held) for worker in staying),
+            stuck_seconds=now - self.stuck_since if troubled else 0.0, stuck=len(troubled), refused=self.pool.refused,
+            why_stuck=_why(self.pool.refused, placed), words=self.pool.refusal or next(iter(words), ""),
         )  # fmt: skip
 
     def offer(self) -> Offer:
         """What it could do for waiting jobs."""
         knobs, slots = self.pool.knobs, max(1, self.capacity.slots)
-        free = max(0, self.capacity.workers * slots - self.running)
+        hindered = knobs is not None and self.capacity.hindered(knobs)
+        able = self.capacity.workers - (self.capacity.stuck if hindered else 0)
+        free = max(0, able * slots - self.running)
         if knobs is None:
             return Offer(self.pool, self.handlers, free, 0)
-        room = max(0, knobs.max_workers - self.capacity.workers) * slots if self.refused is None else 0
+        grows = self.refused is None and not hindered
+        room = max(0, knobs.max_workers - self.capacity.workers) * slots if grows else 0
         return Offer(self.pool, self.handlers, free, room, knobs.target_wait_seconds, knobs.prewarm_seconds)
+
+
+def _why(refused: int, placed: list[Pod]) -> Why:
+    """What hinders pods: the API server, the kubelet or the scheduler."""
+    return Why.PODS_REFUSED if refused else Why.NOT_STARTING if placed else Why.UNSCHEDULABLE

@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from longshore_operator.attempts_client import AttemptsClient
 from longshore_operator.desk import Worker
 from longshore_operator.errors import WorkerUnreachable
-from longshore_operator.recover import PENDING, UNSCHEDULABLE
 
 FORGET_SECONDS = 3.0  # a worker that was drained and says after so long that it is not was started again
 TAKEN_SECONDS = 15.0  # a ReplicaSet has taken its pods long before; what is still there was not its choice
@@ -112,8 +111,8 @@ def _empty(worker: Worker | None) -> bool:
     return worker is not None and worker.draining and not worker.pod.ready and not worker.held
 
 
-def unplaced(workers: dict[str, Worker]) -> list[str]:
-    """Pods without a node, which a ReplicaSet takes first of all; nothing can run there."""
-    return [
-        uid for uid, worker in workers.items() if worker.pod.stage in (PENDING, UNSCHEDULABLE) and not worker.pod.ending
-    ]
+def vacant(workers: dict[str, Worker]) -> list[str]:
+    """Pods where no job can run: a ReplicaSet takes those without a node, then those whose containers do not run, then
+    the others that are not ready, before any that is ready.
+    """
+    return [uid for uid, worker in workers.items() if worker.vacant]

@@ -108,3 +108,20 @@ def test_workers_and_queues_are_listed_with_what_they_do() -> None:
         for one in workers
     ]
     assert [("default", 1, 1, 1)] == [(one["name"], one["waiting"], one["ready"], one["running"]) for one in queues]
+
+
+@pytest.mark.parametrize(("free", "told"), [(0, True), (1, False)])
+def test_a_job_that_waits_for_a_worker_says_what_its_pools_know(free: int, told: bool) -> None:
+    desk = Desk()
+    make_worker(desk, slots=free)
+    desk.queue(make_job(desk), NOW)
+    asked: list[tuple[str, ...]] = []
+
+    def hindrances(*key: str) -> list[str]:
+        asked.append(key)
+        return ["pool a: ImagePullBackOff", "pool b: exceeded quota"]
+
+    found = Explainer(desk, now=lambda: NOW, clock=lambda: CLOCK, hindrances=hindrances).explain("here", "job")
+    assert found is not None
+    assert told == found["message"].endswith("; pool a: ImagePullBackOff; pool b: exceeded quota"), found
+    assert ([("here", "default", "echo")] if told else []) == asked

@@ -36,6 +36,39 @@ def ended_container(
     return {"name": name, "restartCount": 1, state: {"terminated": {"reason": reason, "finishedAt": at}}}
 
 
+def waits(reason: str, message: str = "") -> Json:
+    return {"name": "worker", "state": {"waiting": {"reason": reason, "message": message}}}
+
+
+CRASHED = {"name": "worker", "restartCount": 2, "lastState": {"terminated": {"reason": "Error", "exitCode": 3}}}
+NO_NODE = {
+    "conditions": [{"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/3 nodes"}]
+}
+
+
+@pytest.mark.parametrize(
+    ("status", "stage", "trouble"),
+    [
+        pytest.param({"containerStatuses": [waits("ContainerCreating")]}, "ContainerCreating", "", id="starts"),
+        pytest.param({"containerStatuses": [waits("ImagePullBackOff", "Back-off\n pulling")]}, "ImagePullBackOff", "ImagePullBackOff: Back-off pulling", id="image"),
+        pytest.param({"containerStatuses": [waits("CreateContainerConfigError", "no secret")]}, "CreateContainerConfigError", "CreateContainerConfigError: no secret", id="configuration"),
+        pytest.param({"containerStatuses": [waits("PodInitializing")], "initContainerStatuses": [waits("CrashLoopBackOff", "x" * 999)]}, "CrashLoopBackOff", "CrashLoopBackOff: " + "x" * 282, id="init container"),
+        pytest.param({"containerStatuses": [CRASHED | {"state": {"running": {}}}]}, "Starting", "Error: its container ended with exit code 3 and was started 2 more times", id="between two crashes"),
+        pytest.param({"containerStatuses": [CRASHED | {"state": {"running": {}}, "ready": True}]}, "Starting", "", id="got over it"),
+    ],
+)  # fmt: skip
+def test_a_pod_that_does_not_start_says_why(status: Json, stage: str, trouble: str) -> None:
+    placed = make_pod(**status)
+    placed["spec"]["nodeName"] = "node-1"
+    found = recover.pod(placed, TRUST)
+    assert (stage, trouble) == (found.stage, found.trouble)
+
+
+def test_a_pod_without_a_node_says_what_the_scheduler_says() -> None:
+    found = recover.pod(make_pod(**NO_NODE), TRUST)
+    assert ("Unschedulable", "Unschedulable: 0/3 nodes", False) == (found.stage, found.trouble, found.running)
+
+
 # -- pods ---------------------------------------------------------------------------------------------------------
 
 

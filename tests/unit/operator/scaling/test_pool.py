@@ -87,3 +87,22 @@ def test_no_annotation_ends_the_operator(annotations: dict[str, str], slots: str
     found = made(annotations, slots=slots)
 
     assert bool(found.bad) == (found.knobs is BEFORE)
+
+
+@pytest.mark.parametrize(
+    ("replicas", "status", "refused"),
+    [
+        pytest.param(3, {"replicas": 1}, 2, id="some"),
+        pytest.param(3, {}, 3, id="all"),
+        pytest.param(1, {"replicas": 1}, 0, id="enough are there"),
+        pytest.param(3, {"replicas": 1, "observedGeneration": 0}, 0, id="the specification is newer"),
+        pytest.param(3, {"replicas": 1, "conditions": None}, 0, id="they only take their time"),
+    ],
+)
+def test_pods_that_are_refused_are_counted(replicas: int, status: dict[str, Any], refused: int) -> None:
+    body = deployment({MAX: "9"})
+    body["spec"]["replicas"] = replicas
+    failure = {"type": "ReplicaFailure", "status": "True", "message": "exceeded\nquota: one"}
+    body["status"] |= {"conditions": [failure], **status}
+    found = pool(body, TRUST)
+    assert (refused, "exceeded quota: one" if refused else "") == (found.refused, found.refusal)

@@ -4,6 +4,7 @@ import asyncio
 from dataclasses import replace
 from typing import Any
 
+import pytest
 from prometheus_client import CollectorRegistry
 
 from longshore_operator.attempts_client import AttemptsClient
@@ -13,10 +14,13 @@ from longshore_operator.job import Attempt, Job
 from longshore_operator.kube.client import KubeClient
 from longshore_operator.kube.config import KubeConfig
 from longshore_operator.recover import Pod
+from longshore_operator.scaling.decide import Why
 from longshore_operator.scaling.pool import HANDLERS, handlers_text
 from longshore_operator.scaling.pool import pool as read_pool
 from longshore_operator.scaling.pools import Pools
-from longshore_operator.scaling.victims import TAKEN_SECONDS, Victims, unplaced
+from longshore_operator.scaling.report import hindrance
+from longshore_operator.scaling.state import State
+from longshore_operator.scaling.victims import TAKEN_SECONDS, Victims, vacant
 from trusted import NO_TOKENS, TRUST
 
 
@@ -189,9 +193,65 @@ def test_a_victim_whose_process_was_started_again_is_none_any_more() -> None:
     assert {} == victims.draining
 
 
-def test_pods_without_a_node_go_first() -> None:
-    assert ["a"] == unplaced(
-        by_uid(make_worker("a", stage="Unschedulable", ready=False), make_worker("b", stage="ContainerCreating"))
+@pytest.mark.parametrize(
+    ("goes", "worker", "pod"),
+    [
+        pytest.param(True, {"boot": ""}, {"stage": "Unschedulable"}, id="no node"),
+        pytest.param(True, {"boot": ""}, {"stage": "ImagePullBackOff", "running": False}, id="no container"),
+        pytest.param(True, {"boot": "", "refusals": 4}, {"stage": "Starting"}, id="nobody listens on its port"),
+        pytest.param(True, {"boot": "", "unborn": True}, {"stage": "Starting"}, id="never heard since its birth"),
+        pytest.param(False, {"boot": ""}, {"stage": "Starting"}, id="silent to a leader that has not seen its birth"),
+        pytest.param(False, {"boot": "", "refusals": 1}, {}, id="one refusal"),
+        pytest.param(False, {"boot": "", "jobs": 1}, {"running": False}, id="it holds a job"),
+        pytest.param(False, {}, {"running": False, "stage": "CrashLoopBackOff"}, id="heard after the kubelet's word"),
+        pytest.param(False, {"boot": ""}, {"stage": "Unschedulable", "ending": True}, id="it goes already"),
+    ],
+)
+def test_a_pod_in_which_no_job_can_run_goes_without_a_drain(
+    goes: bool, worker: dict[str, Any], pod: dict[str, Any]
+) -> None:
+    found = make_worker("a", jobs=worker.pop("jobs", 0), ready=False, **pod)
+    for name, value in worker.items():
+        setattr(found, name, value)
+    assert (["a"] if goes else []) == vacant(by_uid(found, make_worker("b")))
+
+
+def measured(*workers: Worker, now: float, state: State | None = None, **pool: Any) -> State:
+    found = read_pool(
+        {
+            "metadata": {"namespace": "here", "name": "d", "uid": "u", "labels": {"longshore.dev/pool": "default"},
+                         "annotations": {"longshore.dev/max-workers": "9"}},
+            "spec": {"replicas": len(workers), "template": {"spec": {}}},
+        }, TRUST,
+    )  # fmt: skip
+    state = state or State(replace(found, **pool), Victims(Line(), log))
+    state.measure(by_uid(*workers), now)
+    return state
+
+
+def test_the_trouble_of_pods_is_measured_from_when_it_began_and_told_in_the_clusters_words() -> None:
+    broken = make_worker("a", ready=False, stage="ErrImagePull", running=False, trouble="ErrImagePull: no such image")
+    waits = make_worker("b", ready=False, stage="Unschedulable", running=False, trouble="Unschedulable: 0/3 nodes")
+    broken.boot = waits.boot = ""
+    state = measured(broken, waits, make_worker("c"), now=100.0)
+    measured(broken, waits, make_worker("c"), now=161.0, state=state)
+    found = state.capacity
+    assert (3, 2, 61.0, Why.NOT_STARTING) == (found.workers, found.stuck, found.stuck_seconds, found.why_stuck)
+    assert "ErrImagePull: no such image" == found.words
+    assert 4 == state.offer().free, "only the one that works has slots"
+    assert 0 == state.offer().room
+    assert "a: ErrImagePull: no such image" == hindrance(state, by_uid(broken, waits))
+    broken.boot = waits.boot = "boot"
+    measured(broken, waits, now=162.0, state=state)
+    assert (0, 0.0) == (state.capacity.stuck, state.capacity.stuck_seconds)
+
+
+def test_pods_that_the_api_server_refuses_are_no_workers() -> None:
+    found = measured(make_worker("a"), make_worker("b"), now=1.0, refused=2, refusal="exceeded quota: one")
+    assert (0, Why.PODS_REFUSED, "exceeded quota: one") == (
+        found.capacity.workers,
+        found.capacity.why_stuck,
+        found.capacity.words,
     )
 
 
