@@ -173,6 +173,7 @@ def resume(id: str) -> Response:
 def result(id: str) -> Response:
     """What the handler returned, alone; of an array a page of what its items returned, by index."""
     parse.known_parameters("after", "limit")
+    place = _page_of_items()  # wrong ones are refused for every job, though they choose something of an array alone
     doc = store().get(id)
     status, spec = cast("dict[str, object]", doc["status"]), cast("dict[str, object]", doc["spec"])
     array = array_size(spec) > 0
@@ -182,7 +183,7 @@ def result(id: str) -> Response:
     if status["phase"] != Phase.SUCCEEDED:
         raise NotFound(f"job {id} ended as {status['phase']} and has no result{way}")
     if array:
-        found, after = _items(id)
+        found, after = _items(id, *place)
         names = ("index", "result", "resultRef", "resultNotKept")
         return reply({"items": [{name: item[name] for name in names if name in item} for item in found],
                       "nextAfter": after})  # fmt: skip
@@ -194,15 +195,20 @@ def result(id: str) -> Response:
 def items(id: str) -> Response:
     """Items of an array job that were ever started, by index."""
     parse.known_parameters("after", "limit")
-    found, after = _items(id)
+    found, after = _items(id, *_page_of_items())
     return reply({"items": found, "nextAfter": after})
 
 
-def _items(id: str) -> tuple[list[dict[str, object]], object]:
-    """A page of items and where the next one begins, None on the last."""
+def _page_of_items() -> tuple[int, int]:
+    """The index behind which a page begins, and how many items it holds at most; raises InvalidRequest."""
     after = parse.number("after", -1, low=-1, high=10**9)
     limit = parse.number("limit", 100, low=1, high=parse.MAX_PAGE) or 100
-    found = store().items(id, after=-1 if after is None else after, limit=limit)
+    return -1 if after is None else after, limit
+
+
+def _items(id: str, after: int, limit: int) -> tuple[list[dict[str, object]], object]:
+    """A page of items and where the next one begins, None on the last."""
+    found = store().items(id, after=after, limit=limit)
     return found, found[-1]["index"] if len(found) == limit else None
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import orjson
 
-from longshore.api.openapi_schemas import OBJECT, TEXT, Json, listing, ref, schemas
+from longshore.api.openapi_schemas import TEXT, Json, ref, schemas
 from longshore.job.status import Phase
 from longshore.version import __version__
 
@@ -54,8 +54,15 @@ NAMESPACE = parameter(
     "namespace", {**TEXT, "pattern": "^([a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)?$"},
     "Where the jobs are, when that is not the service's own namespace; a service on one machine has `default` alone.",
 )  # fmt: skip
+DOCUMENT = content({"type": "object", "additionalProperties": True, "description": "A document as OpenAPI 3.1 has it."})
 JOB_BODY = {**content({"anyOf": [ref("Submission"), ref("Manifest")]}, example={"handler": "echo", "args": {"x": 1}}),
             **content(ref("Manifest"), "application/yaml")}  # fmt: skip
+
+TAGS: list[Json] = [
+    {"name": "jobs", "description": "Submit, look at and change jobs."},
+    {"name": "events", "description": "Follow what happens to jobs."},
+    {"name": "service", "description": "The service itself: handlers, queues, workers, health, metrics."},
+]
 
 _PROBLEMS = {
     400: "The body is not JSON.", 401: "A token is needed.", 403: "The token does not allow this.",
@@ -96,24 +103,23 @@ def _jobs() -> Json:
     verb = {
         "problems": (400, 404, 409, 410, 412, 413, 415, 422),
         "parameters": (ID, KEY, MATCH, NOT_MATCH),
-        "body": content(OBJECT),
+        "body": content(ref("NoFields")),
     }
     one = (404, 405, 410, 422)  # 405: the id that was given ends in a verb
     text = {"text/plain": {"schema": TEXT}}
-    stream = {"text/event-stream": {"schema": TEXT}, **content(ref("Events"))}
-    batch = {"anyOf": [
-        {"type": "object", "required": ["jobs"], "additionalProperties": False,
-         "properties": {"jobs": {"type": "array", "minItems": 1, "maxItems": 1000, "items": ref("Submission")},
-                        "labels": {"type": "object", "additionalProperties": TEXT}}},
-        {"type": "array", "minItems": 1, "maxItems": 1000, "items": ref("Submission")},
-    ]}  # fmt: skip
+    told = {
+        **TEXT,
+        "description": "Server-sent events; the `data` of each is an Event as JSON, its `event` the Event's type.",
+    }
+    stream = {"text/event-stream": {"schema": told}, **content(ref("Events"))}
+    batch = {"anyOf": [ref("BatchRequest"), ref("SubmissionList")]}
     return {
         "/v1/jobs": {
             "post": operation("jobs", "submitJob", "Take a job.", {
                 202: ("Kept, durably.", job), 200: ("It ended while the request waited.", job)},
                 problems=(400, 409, 410, 413, 415, 422, 429), parameters=(KEY, PREFER), body=JOB_BODY, body_required=True),
             "get": operation("jobs", "listJobs", "One page of jobs, newest first.", {
-                200: ("A page.", content(listing(ref("Job"), nextCursor=TEXT)))}, problems=(422,), parameters=(
+                200: ("A page.", content(ref("JobPage")))}, problems=(422,), parameters=(
                 *FILTERS, parameter("limit", LIMIT, "Jobs on the page; at most 1,000."),
                 parameter("cursor", TEXT, "nextCursor of the page before."))),
         },
@@ -121,7 +127,7 @@ def _jobs() -> Json:
             202: ("All are kept, durably.", content(ref("Batch")))}, problems=(400, 409, 413, 415, 422, 429),
             parameters=(KEY,), body=content(batch, example={"jobs": [{"handler": "echo"}]}), body_required=True)},
         "/v1/jobs:count": {"get": operation("jobs", "countJobs", "How many jobs match, by phase.", {
-            200: ("Counts.", content({"type": "object", "properties": {"counts": OBJECT}}))}, problems=(422,),
+            200: ("Counts.", content(ref("JobCounts")))}, problems=(422,),
             parameters=tuple(FILTERS))},
         "/v1/jobs/{id}": {
             "get": operation("jobs", "getJob", "The job as it is; with `wait`, once it ended.", {
@@ -130,13 +136,9 @@ def _jobs() -> Json:
                                 problems=(*one, 409, 412), parameters=(ID, MATCH, NOT_MATCH)),
         },
         "/v1/jobs/{id}:cancel": {"post": operation("jobs", "cancelJob", "Ask the job to end.", {
-            202: ("Asked; it has ended when its phase says so.", job)}, **verb | {"body": content(  # type: ignore[arg-type]  # keyword table
-                {"type": "object", "properties": {"graceSeconds": {"type": "number", "minimum": 0, "maximum": 3600}},
-                 "additionalProperties": False})})},
+            202: ("Asked; it has ended when its phase says so.", job)}, **verb | {"body": content(ref("CancelRequest"))})},  # type: ignore[arg-type]  # keyword table
         "/v1/jobs/{id}:redrive": {"post": operation("jobs", "redriveJob", "Send a failed job round again.", {
-            202: ("It waits again.", job)}, **verb | {"body": content(  # type: ignore[arg-type]  # keyword table
-                {"type": "object", "additionalProperties": False, "properties": {"dependents": {
-                    "type": "boolean", "description": "Also the jobs that failed because of this one, in order."}}})})},
+            202: ("It waits again.", job)}, **verb | {"body": content(ref("RedriveRequest"))})},  # type: ignore[arg-type]  # keyword table
         "/v1/jobs/{id}:suspend": {"post": operation("jobs", "suspendJob", "Keep a waiting job waiting.", {
             200: ("Suspended.", job)}, **verb)},  # type: ignore[arg-type]  # keyword table
         "/v1/jobs/{id}:resume": {"post": operation("jobs", "resumeJob", "Let a suspended job go on.", {
@@ -146,7 +148,7 @@ def _jobs() -> Json:
             ID, parameter("after", {"type": "integer", "minimum": -1, "maximum": 10**9}, "Arrays: beyond this index."),
             parameter("limit", LIMIT, "Arrays: how many; at most 1,000.")))},
         "/v1/jobs/{id}/items": {"get": operation("jobs", "listItems", "Items of an array job that were ever started.", {
-            200: ("Items by index.", content(listing(ref("Item"), nextAfter={"type": ["integer", "null"]})))},
+            200: ("Items by index.", content(ref("ItemPage")))},
             problems=one, parameters=(ID, parameter("after", {"type": "integer", "minimum": -1, "maximum": 10**9}, "Beyond this index."),
                                       parameter("limit", LIMIT, "How many; at most 1,000.")))},
         "/v1/jobs/{id}/explain": {"get": operation("jobs", "explainJob", "Why the job stands where it stands.", {
@@ -166,10 +168,11 @@ def _jobs() -> Json:
 
 
 def _service() -> Json:
-    thing = content(OBJECT)
+    status, health = content(ref("ServiceStatus")), content(ref("Health"))
+    links = content(ref("Links"))
     queue = content(ref("Queue"))
 
-    def get(name: str, summary: str, body: Json = thing, *, opened: bool = False, **more: Any) -> Json:
+    def get(name: str, summary: str, body: Json, *, opened: bool = False, **more: Any) -> Json:
         return {"get": operation("service", name, summary, {200: ("Fine.", body)}, opened=opened, **more)}
 
     def verb(name: str, summary: str, body: Json, *parameters: Json, problems: tuple[int, ...] = ()) -> Json:
@@ -186,10 +189,10 @@ def _service() -> Json:
 
     return {
         "/": {"get": operation("service", "index", "Links; browsers go to the documentation.", {
-            200: ("Links.", thing), 302: ("To /docs.", None)})},
-        "/v1/": get("links", "Links."),
-        "/v1/handlers": get("listHandlers", "What can be run.", content(listing(OBJECT))),
-        "/v1/queues": get("listQueues", "All queues.", content(listing(ref("Queue")))),
+            200: ("Links.", links), 302: ("To /docs.", None)})},
+        "/v1": get("links", "Links.", links),
+        "/v1/handlers": get("listHandlers", "What can be run.", content(ref("HandlerList"))),
+        "/v1/queues": get("listQueues", "All queues.", content(ref("QueueList"))),
         "/v1/queues/{name}": {
             "get": operation("service", "getQueue", "One queue.", {200: ("The queue.", queue), 304: ("As the caller has it.", None)},
                              parameters=(QUEUE, NONE_MATCH), problems=(404,)),
@@ -199,23 +202,23 @@ def _service() -> Json:
         },
         "/v1/queues/{name}:pause": verb("pauseQueue", "Start no more jobs of the queue.", queue, QUEUE, MATCH, NOT_MATCH, problems=(404, 412)),
         "/v1/queues/{name}:resume": verb("resumeQueue", "Go on.", queue, QUEUE, MATCH, NOT_MATCH, problems=(404, 412)),
-        "/v1/pools/{name}": get("getPool", "A pool of workers in a cluster: how many, how many are wanted, and why.", parameters=(POOL,), problems=(404,)),
-        "/v1/workers": get("listWorkers", "Who runs jobs, and what runs now.", content(listing(OBJECT))),
-        "/v1/status": get("getStatus", "Capacity, counts, age, version."),
-        "/v1/status/details": get("getStatusDetails", "The same, with what runs now."),
+        "/v1/pools/{name}": get("getPool", "A pool of workers in a cluster: how many, how many are wanted, and why.", content(ref("PoolInfo")), parameters=(POOL,), problems=(404,)),
+        "/v1/workers": get("listWorkers", "Who runs jobs, and what runs now.", content(ref("WorkerList"))),
+        "/v1/status": get("getStatus", "Capacity, counts, age, version.", status),
+        "/v1/status/details": get("getStatusDetails", "The same, with what runs now.", status),
         "/v1/admin:drain": {
-            **verb("drain", "Take no new jobs and start none.", thing),
-            "delete": operation("service", "endDrain", "Go on.", {200: ("Done.", thing)}, parameters=(KEY,), problems=(422,)),
+            **verb("drain", "Take no new jobs and start none.", status),
+            "delete": operation("service", "endDrain", "Go on.", {200: ("Done.", status)}, parameters=(KEY,), problems=(422,)),
         },
-        "/v1/admin:undrain": verb("undrain", "Go on.", thing),
-        "/livez": get("live", "The api process answers.", opened=True),
-        "/readyz": get("ready", "Whether jobs are taken now.", opened=True, problems=(422,), parameters=(
+        "/v1/admin:undrain": verb("undrain", "Go on.", status),
+        "/livez": get("live", "The api process answers.", content(ref("Liveness")), opened=True),
+        "/readyz": get("ready", "Whether jobs are taken now.", health, opened=True, problems=(422,), parameters=(
             parameter("verbose", {"type": "boolean"}, "With the applications' checks; needs a token."),)),
-        "/healthz": get("health", "The same, with the applications' checks."),
+        "/healthz": get("health", "The same, with the applications' checks.", health),
         "/metrics": get("metrics", "Prometheus metrics.", {"text/plain": {"schema": TEXT}, "application/openmetrics-text": {"schema": TEXT}}),
-        "/openapi.json": get("openapi", "This document.", opened=True),
+        "/openapi.json": get("openapi", "This document.", DOCUMENT, opened=True),
         "/docs": get("docs", "This document in a browser.", {"text/html": {"schema": TEXT}}, opened=True),
-        "/docs/{file}": get("docsFile", "A file of that page.", {"*/*": {"schema": TEXT}}, parameters=(
+        "/docs/{file}": get("docsFile", "A file of that page.", {"text/css": {"schema": TEXT}, "text/javascript": {"schema": TEXT}}, parameters=(
             parameter("file", TEXT, "Name.", "path"),), problems=(404,)),
     }  # fmt: skip
 
@@ -239,7 +242,7 @@ def document() -> Json:
             "description": "Background jobs in warm worker processes. Errors are application/problem+json (RFC 9457).",
         },
         "servers": [{"url": "/"}],
-        "tags": [{"name": "jobs"}, {"name": "events"}, {"name": "service"}],
+        "tags": TAGS,
         "security": [{"token": []}, {}],
         "paths": _in_namespaces({**_jobs(), **_service()}),
         "components": {"schemas": schemas(), "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}}},

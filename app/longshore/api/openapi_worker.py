@@ -3,25 +3,21 @@
 from functools import cache
 
 import orjson
-from pydantic import BaseModel
-from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
 from longshore.api import openapi
-from longshore.api.openapi import content, operation, parameter
-from longshore.api.openapi_schemas import TEXT, Json, ref
+from longshore.api.openapi import DOCUMENT, content, operation, parameter
+from longshore.api.openapi_schemas import TEXT, Json, definitions, ref
 from longshore.job.attempts import CURSOR, UID, Feed, Offers, Stopping, TakenResults
 from longshore.job.spec import MAX_ITEMS
 
-_MODELS: tuple[tuple[type[BaseModel], JsonSchemaMode], ...] = (
-    (Offers, "validation"), (TakenResults, "validation"), (Feed, "validation"), (Stopping, "validation"),
-)  # fmt: skip
+_MODELS = (Offers, TakenResults, Feed, Stopping)
 _INDEX = parameter("index", {"type": "integer", "minimum": 0, "maximum": MAX_ITEMS - 1}, "Item of an array job.")
 _ATTEMPT = (
     parameter("uid", {**TEXT, "pattern": UID}, "Uid of the job.", "path"),
     parameter("number", {"type": "integer", "minimum": 0, "maximum": 999_999_999}, "Number of the attempt.", "path"),
     _INDEX,
 )
-_SERVICE = ("/", "/v1/", "/v1/handlers", "/v1/workers", "/v1/status", "/v1/status/details", "/v1/admin:drain",
+_SERVICE = ("/", "/v1", "/v1/handlers", "/v1/workers", "/v1/status", "/v1/status/details", "/v1/admin:drain",
             "/v1/admin:undrain", "/livez", "/readyz", "/healthz")  # fmt: skip
 
 
@@ -51,24 +47,31 @@ def _attempts() -> Json:
                 *_ATTEMPT, parameter("offset", {"type": "integer", "minimum": -(10**12), "maximum": 10**12},
                                      "First byte; negative counts from the end."),
                 parameter("follow", {"type": "boolean"}, "Go on until the attempt ends, at most 5 minutes."), wait))},
-        "/openapi.json": {"get": operation("service", "openapi", "This document.", {200: ("Fine.", content({"type": "object"}))})},
+        "/openapi.json": {"get": operation("service", "openapi", "This document.", {200: ("Fine.", DOCUMENT)})},
     }  # fmt: skip
+
+
+def _schemas(public: Json) -> Json:
+    shared = ("Problem", "Links", "HandlerList", "HandlerInfo", "WorkerList", "WorkerInfo", "RunningAttempt", "ServiceStatus",
+              "SlotCounts", "WaitingCounts", "OutcomeCounts", "WebhookCounts", "WatchState", "Liveness", "Health")  # fmt: skip
+    return {name: public[name] for name in shared} | definitions(_MODELS)
 
 
 def document() -> Json:
     """The whole document."""
     whole = openapi.document()
-    _, definitions = models_json_schema(_MODELS, ref_template="#/components/schemas/{model}", by_alias=True)
-    schemas: Json = definitions["$defs"]
+    schemas = _schemas(whole["components"]["schemas"])
     metrics = {**whole["paths"]["/metrics"]["get"], "security": []}
-    schemas["Problem"] = whole["components"]["schemas"]["Problem"]
     return {
         **whole,
         "info": {
             **whole["info"], "title": "Longshore worker",
             "description": "What the operator of a cluster says to a worker. Errors are application/problem+json (RFC 9457).",
         },
-        "tags": [{"name": "attempts"}, {"name": "service"}],
+        "tags": [
+            {"name": "attempts", "description": "Start, follow and stop attempts."},
+            {"name": "service", "description": "The worker itself: handlers, health, metrics."},
+        ],
         "security": [{"token": []}],
         "paths": {**_attempts(), **{path: whole["paths"][path] for path in _SERVICE}, "/metrics": {"get": metrics}},
         "components": {**whole["components"], "schemas": schemas},

@@ -109,7 +109,8 @@ def submission(raw: bytes, data: Any, namespace: str) -> tuple[Submission, Mappi
     fields = an_object(data)
     if "apiVersion" not in fields and "kind" not in fields:
         return model(Submission, raw), {}, ""
-    if (kind := fields.get("kind")) in _OF_A_CLUSTER:
+    kind = fields.get("kind")
+    if isinstance(kind, str) and kind in _OF_A_CLUSTER:  # it may be any JSON
         detail = f"{kind} is a resource of a cluster, for `kubectl apply`; this takes a Job. {_OF_A_CLUSTER[kind]}"
         raise InvalidRequest(f"/kind: {detail}", errors=[{"pointer": "/kind", "detail": detail}])
     manifest = model(Manifest, raw)

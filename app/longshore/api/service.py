@@ -37,7 +37,7 @@ def index() -> AnyResponse:
     return reply({"links": _links()})
 
 
-@bp.get("/v1/")
+@bp.get("/v1", strict_slashes=False)
 def v1() -> Response:
     """Links."""
     return reply({"links": _links()})
