@@ -200,12 +200,6 @@ class AppError(StartError):
     code = "app"
 
 
-def item_unnamed(id: str, size: int) -> InvalidRequest:
-    """What is asked for is of an item, and the job is an array of several."""
-    detail = f"job {id} is an array of {size} items, each with output of its own; name one of them, 0 to {size - 1}"
-    return InvalidRequest(f"index: {detail}", errors=[{"parameter": "index", "detail": detail}])
-
-
 def _tree(root: type[LongshoreError]) -> dict[str, type[LongshoreError]]:
     found = {root.code: root}
     for kind in root.__subclasses__():

@@ -417,6 +417,36 @@ def test_the_output_of_an_array_is_that_of_a_named_item(shared_service: Service)
     assert 200 == shared_service.request("GET", f"/v1/jobs/{job['id']}/logs?index=2").status
 
 
+@pytest.mark.parametrize(
+    "query", ["attempt=2", "attempt=999999999", "index=0", "attempt=2&follow=true", "attempt=1&index=0"]
+)
+def test_output_of_what_never_was_is_not_found(shared_service: Service, query: str) -> None:
+    """It was empty, with status 200."""
+    job = ran(shared_service, "raises")
+    answer = shared_service.request("GET", f"/v1/jobs/{job['id']}/logs?{query}")
+
+    assert (404, "not-found") == (answer.status, answer.json()["type"].rpartition("/")[2])
+    assert 200 == shared_service.request("GET", f"/v1/jobs/{job['id']}/logs?attempt=1").status
+
+
+def test_output_of_an_item_that_never_was_is_not_found(shared_service: Service) -> None:
+    path = f"/v1/jobs/{ran(shared_service, 'raises', count=3)['id']}/logs"
+    asked = {"index=2": 200, "index=2&attempt=1": 200, "index=3": 404, "index=999999999": 404, "index=2&attempt=2": 404}
+
+    assert asked == {query: shared_service.request("GET", f"{path}?{query}").status for query in asked}
+
+
+def test_output_of_a_job_that_waits_is_to_come_and_has_no_attempts(shared_service: Service) -> None:
+    waits = submit(shared_service, {"handler": "echo", "startAfter": "2999-01-01T00:00:00Z"}).json()["id"]
+    array = submit(shared_service, {"handler": "echo", "count": 2, "startAfter": "2999-01-01T00:00:00Z"}).json()["id"]
+
+    def status(path: str) -> int:
+        return shared_service.request("GET", f"/v1/jobs/{path}").status
+
+    assert [200, 404] == [status(f"{waits}/logs"), status(f"{waits}/logs?attempt=1")]
+    assert [200, 404, 404] == [status(f"{array}/logs?index={rest}") for rest in ("1", "1&attempt=1", "2")]
+
+
 def test_a_job_that_could_not_start_in_time_fails(shared_service: Service) -> None:
     found = ran(shared_service, "echo", suspend=True, startDeadlineSeconds=0.2)
 

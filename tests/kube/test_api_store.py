@@ -296,6 +296,7 @@ def test_items_come_from_the_status(api: ApiService) -> None:
     ] == api.ask("GET", "/v1/jobs/array/items").json()["items"]
     refused = api.ask("GET", "/v1/jobs/array/logs")
     assert (422, "index") == (refused.status, refused.json()["errors"][0]["parameter"])
+    assert 404 == api.ask("GET", "/v1/jobs/array/logs?index=4").status
     early = api.ask("GET", "/v1/jobs/array/result")
     api.record(
         "array", phase="Succeeded", attempts=4, items={"succeeded": 4, "succeededIndexes": "0-3", "unkeptIndexes": "1"}
@@ -378,6 +379,8 @@ def test_logs_are_the_tail_or_a_hint(api: ApiService) -> None:
         tail.status, tail.body, tail.headers["Longshore-Complete"], tail.headers["Longshore-Attempt"],
     )  # fmt: skip
     assert (410, True) == (gone.status, "kubectl logs pod-1" in gone.json()["detail"])
+    never = [api.ask("GET", f"/v1/jobs/spoke/logs?{query}").status for query in ("attempt=3", "index=0", "attempt=2")]
+    assert [404, 404, 200] == never
 
 
 # -- change ---------------------------------------------------------------------------------------------------

@@ -20,13 +20,12 @@ from longshore.errors import (
     KeyReused,
     LongshoreError,
     NotFound,
-    item_unnamed,
 )
 from longshore.job import preconditions
 from longshore.job.dependencies import redrive_refusal
 from longshore.job.explain import explain
 from longshore.job.items import array_size
-from longshore.job.output import Output, chunk
+from longshore.job.output import Output, check_asked, chunk
 from longshore.job.spec import rfc3339_at
 from longshore.job.status import Outcome, Phase, Reason
 from longshore.store.document import document
@@ -256,9 +255,9 @@ class Commands(QueueCommands):
         wait = cast("float", request.get("wait") or 0.0)
         live = engine.board.by_id.get(id)
         row = live.row if live is not None else self._stored(id).job
-        if row.array and index is None:
-            raise item_unnamed(id, array_size(orjson.loads(row.spec)))
         uid = row.uid
+        check_asked(id, size=array_size(orjson.loads(row.spec)) if row.array else 0, index=index, number=number,
+                           attempts=None if number is None else self._attempts(live, id, index))  # fmt: skip
         output, complete, number = self._output(live, uid, index, number)
         answer = chunk(output, offset, complete=complete, number=number)
         if not answer["data"] and not complete and wait:
@@ -266,6 +265,14 @@ class Commands(QueueCommands):
                 peer, lambda: self._logs(peer, {**request, "wait": 0.0, "attempt": number})))  # fmt: skip
             return
         peer.reply(answer)
+
+    def _attempts(self, live: Live | None, id: str, index: int | None) -> int:
+        """How many attempts the job, or that item of it, has had."""
+        if index is None:
+            return live.attempts if live is not None else self._stored(id).attempts
+        if live is not None:
+            return live.item_attempts.get(index, 0)
+        return self._engine.ledger.item_attempts(self._stored(id).job.uid, index)
 
     def _output(self, live: Live | None, uid: str, index: int | None, number: int | None) -> tuple[Output, bool, int]:
         engine = self._engine

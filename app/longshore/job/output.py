@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from longshore.errors import InvalidRequest, NotFound
+
 CHUNK_BYTES = 256 * 1024  # of one answer
 
 
@@ -68,3 +70,25 @@ def last_text(output: Output, limit: int) -> str:
     if len(kept) > limit and (line := data.find(b"\n")) >= 0:
         data = data[line + 1 :]
     return data.decode("utf-8", "replace")[-limit:]
+
+
+def check_asked(id: str, *, size: int, index: int | None, number: int | None, attempts: int | None) -> None:
+    """Raise NotFound when an item or an attempt is asked for that never was.
+
+    ``size`` is the number of items, 0 for a job that is no array. ``attempts`` is how many attempts the job, or that item,
+    has had so far; None when that is not known. An array of which no item is named raises InvalidRequest.
+    """
+    if size and index is None:
+        raise _item_unnamed(id, size)
+    if index is not None and index >= size:
+        there = f"its items are 0 to {size - 1}" if size else "it is no array"
+        raise NotFound(f"job {id} has no item {index}; {there}")
+    if number is not None and attempts is not None and number > attempts:
+        whose = f"job {id}" if index is None else f"item {index} of job {id}"
+        raise NotFound(f"{whose} has had no attempt {number}; there were {attempts} so far")
+
+
+def _item_unnamed(id: str, size: int) -> InvalidRequest:
+    """What is asked for is of an item, and the job is an array of several."""
+    detail = f"job {id} is an array of {size} items, each with output of its own; name one of them, 0 to {size - 1}"
+    return InvalidRequest(f"index: {detail}", errors=[{"parameter": "index", "detail": detail}])

@@ -254,6 +254,10 @@ class Ledger(Protocol):
         """The last ended attempts, oldest first."""
         ...
 
+    def item_attempts(self, uid: str, idx: int) -> int:
+        """How many attempts an item of an array has had; 0 for one that was never started."""
+        ...
+
     def log(self, uid: str, idx: int | None, number: int | None) -> LogRow | None:
         """Output of an ended attempt, the last one when ``number`` is None."""
         ...

@@ -5,9 +5,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
-from longshore.errors import Conflict, InvalidRequest, NotFound, PreconditionFailed, StoreUnavailable, item_unnamed
+from longshore.errors import Conflict, InvalidRequest, NotFound, PreconditionFailed, StoreUnavailable
 from longshore.handlers import Handler
 from longshore.job.items import UNKEPT, IndexSet, array_size
+from longshore.job.output import check_asked
 from longshore.job.preconditions import NONE, Precondition
 from longshore.job.status import Phase
 from longshore.store.kubernetes import documents
@@ -210,8 +211,9 @@ class KubernetesStore:
                 if changes.next(end - time.monotonic()) is Told.NOTHING:
                     break
                 job = self._resource(id)
-        if index is None and (size := array_size(job["spec"])):
-            raise item_unnamed(id, size)
+        # Attempts of an item are in no status.
+        attempts = (job.get("status") or {}).get("attempts", 0) if index is None else None
+        check_asked(id, size=array_size(job["spec"]), index=index, number=attempt, attempts=attempts)
         return self._cluster.logs.read(
             job, attempt=attempt, index=index, offset=offset, wait=max(0.0, end - time.monotonic()), now=time.time()
         )

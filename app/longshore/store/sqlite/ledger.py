@@ -255,6 +255,11 @@ class SqliteLedger(Retention):
         """See ``Ledger.attempts``."""
         return attempt_rows(self._db, uid, last)
 
+    def item_attempts(self, uid: str, idx: int) -> int:
+        """See ``Ledger.item_attempts``."""
+        row = self._db.execute("SELECT attempts FROM items WHERE uid = ? AND idx = ?", (uid, idx)).fetchone()
+        return int(row[0]) if row else 0
+
     def log(self, uid: str, idx: int | None, number: int | None) -> LogRow | None:
         """See ``Ledger.log``."""
         row = self._db.execute(sql.SELECT_LOG, (uid, _idx(idx), number, number)).fetchone()
