@@ -223,6 +223,15 @@ def reports_twice(folder: str, ctx: Context) -> None:
             time.sleep(0.25)  # longer than what is between two reports that leave the process
 
 
+@handler
+def reports_in_a_row(folder: str, ctx: Context) -> None:
+    """Report twice at once, and end when the second was seen."""
+    for percent, message in [(10, "begun"), (60, "more")]:
+        ctx.progress(percent, message)
+    while not ctx.cancelled and not (Path(folder) / "seen").exists():
+        time.sleep(0.05)
+
+
 @handler(priority=7, memory="512Mi", concurrency_key="one", ttl_seconds=60)
 def particular() -> None:
     """Want a lot."""

@@ -499,6 +499,23 @@ def test_a_stream_has_progress_as_it_is_reported(start_service: Callable[..., Se
     assert ["submitted", "started", "succeeded"] == [event["type"] for event in polled], "it is kept nowhere"
 
 
+def test_a_report_that_was_held_back_is_told_while_the_job_runs(
+    start_service: Callable[..., Service], eventually: Callable[..., Any]
+) -> None:
+    """It waited for the next report or the end, however far away those were."""
+    service = start_service()
+    id = submit(service, {"handler": "reports_in_a_row", "args": {"folder": str(service.folder)}}).json()["id"]
+
+    def told() -> bool:
+        progress = service.request("GET", f"/v1/jobs/{id}").json()["status"].get("progress", {})
+        return progress.get("message") == "more"
+
+    eventually(told, seconds=20, what="the second report")
+    (service.folder / "seen").touch()
+    done = service.request("GET", f"/v1/jobs/{id}?wait=20").json()
+    assert "Succeeded" == done["status"]["phase"]
+
+
 def test_a_job_gets_what_its_handler_wants_for_it(start_service: Callable[..., Service]) -> None:
     service = start_service()
     service.request("POST", "/v1/queues/default:pause")
@@ -681,7 +698,8 @@ def test_the_page_where_a_token_is_entered_needs_none(start_service: Callable[..
     file.write_text("")
     service = start_service(tokens_file=file)
     page = service.request("GET", "/docs").body.decode()
-    wanted = {f"/docs/{name}" for name in re.findall(r'(?:src|href)="/docs/([^"]+)"', page)}
+    # By its own folder, so that the page works behind a proxy's prefix.
+    wanted = {f"/docs/{name}" for name in re.findall(r'(?:src|href)="docs/([^"]+)"', page)}
 
     assert {"/docs/start.js", "/docs/swagger-ui-bundle.js"} <= wanted
     assert {200} == {service.request("GET", path).status for path in ("/docs", "/openapi.json", *wanted)}

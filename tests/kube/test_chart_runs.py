@@ -7,6 +7,7 @@ kubeconfig instead of a mount.
 import base64
 import json
 import os
+import re
 import secrets
 import signal
 import subprocess
@@ -39,7 +40,7 @@ class Container:
         self.name = str(pod["metadata"]["name"])
         self.pod, self.spec, self.address = pod, pod["spec"]["containers"][0], address
         account, self.log = pod["spec"]["serviceAccountName"], folder / f"{self.name}.log"
-        given = {one["name"]: one.get("value", self.name) for one in self.spec.get("env", ())}
+        given = self._given()
         given |= {name: address for name in ADDRESSES if name in given}
         given = {name: text.replace(MOUNT, str(folder)) for name, text in given.items()}
         if pod["spec"]["automountServiceAccountToken"]:
@@ -50,6 +51,15 @@ class Container:
             }
         self._environment = os.environ | given
         self.process: subprocess.Popen[bytes] | None = None
+
+    def _given(self) -> dict[str, str]:
+        """Its variables as a kubelet makes them: fields of the pod, and ``$(NAME)`` of those before."""
+        given: dict[str, str] = {}
+        for one in self.spec.get("env", ()):
+            path = one.get("valueFrom", {}).get("fieldRef", {}).get("fieldPath", "")
+            text = self.pod["metadata"].get(path.removeprefix("metadata."), "") if path else one["value"]
+            given[one["name"]] = re.sub(r"\$\((\w+)\)", lambda found: given.get(found[1], found[0]), text)
+        return given
 
     def start(self) -> None:
         """Run its command."""

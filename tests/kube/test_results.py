@@ -193,7 +193,9 @@ def test_output_outlives_its_worker(site: Site, eventually: Wait) -> None:
     site.rig.kubelet.delete("worker-0")
 
     assert (200, b"attempt 2 of talks\n") == site.get("talks/logs")
-    assert (200, b"attempt 1 of talks\n") == site.get("talks/logs?attempt=1")
+    first = site.get("talks/logs?attempt=1")[1]
+    assert first.startswith(b"attempt 1 of talks\nTraceback (most recent call last):\n")
+    assert first.endswith(b"Unlucky: as you wished\n")
     assert (200, b"of talks\n") == site.get("talks/logs?offset=-9")
     assert (200, True) == ((found := site.get("array-talks/logs?index=1"))[0], found[1].startswith(b"attempt "))
     assert 410 == site.get("talks/logs?attempt=3")[0]

@@ -220,14 +220,18 @@ class Slot:
             if self._nonce != nonce:
                 return  # the job is over, and a thread of its has not noticed
             frame: Frame = {"progress": [percent, ends.text(message)], "nonce": nonce}
-            now = time.monotonic()
-            if now - self._reported >= 1 / REPORTS_PER_SECOND:
-                self._reported, self._pending = now, None
-                self._wire.send(frame)
-            else:
-                self._pending = frame
+            self._pending = frame
+            self._tell()
 
         return report
+
+    def _tell(self) -> None:
+        """Send the latest report, unless one has just left; then the next look at ``ctx.cancelled`` or the end does."""
+        now, frame = time.monotonic(), self._pending  # once: other threads of the job report, too
+        if frame is None or frame["nonce"] != self._nonce or now - self._reported < 1 / REPORTS_PER_SECOND:
+            return
+        self._pending, self._reported = None, now
+        self._wire.send(frame)
 
     def _overtaken(self) -> bool:
         while (frame := self._wire.waiting()) is not None:
@@ -236,6 +240,7 @@ class Slot:
         return False
 
     def _poll(self) -> bool:
+        self._tell()
         if not self._cancelled and (frame := self._wire.waiting()) is not None:
             self._cancelled = "cancel" in frame
         return self._cancelled or self._termination.asked
