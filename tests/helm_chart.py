@@ -138,5 +138,8 @@ MATRIX: dict[str, dict[str, Any]] = {
                                    "two": {"minWorkers": 0, "maxWorkers": 3, "autoscaling": {"mode": "keda"}},
                                    "three": {"minWorkers": 0, "maxWorkers": 3, "autoscaling": {
                                        "mode": "keda", "keda": {"prometheusAddress": "http://prometheus:9090"}}}}},
+    "tls": {"tls": {"enabled": True, "secretName": "certificates", "workersSecretName": "workers-certificate"},
+            "api": {"ingress": {"enabled": True, "hosts": ["jobs.example.com"]}},
+            "metrics": {"serviceMonitor": {"enabled": True}}},
     "pod monitors": {"metrics": {"podMonitor": {"enabled": True}}, "tests": {"enabled": False}},
 }  # fmt: skip

@@ -6,6 +6,7 @@ import os
 import random
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -49,6 +50,8 @@ class Service:
         }  # fmt: skip
         self._environment: dict[str, str] = {}
         self.change(**values)
+        self.tls = unchecked() if "tls_dir" in settings else None
+        """What requests of the test are made with."""
         self._process: subprocess.Popen[bytes] | None = None
         self._client: Client | None = None
         folder.mkdir(parents=True, exist_ok=True)
@@ -61,7 +64,7 @@ class Service:
     @property
     def url(self) -> str:
         """Address of the api."""
-        return f"http://{self.host}:{self.port}"
+        return f"{'http' if self.tls is None else 'https'}://{self.host}:{self.port}"
 
     @property
     def pid(self) -> int:
@@ -124,7 +127,7 @@ class Service:
         own = {"Content-Type": "application/json"} if data is not None else {}
         request = urllib.request.Request(f"{self.url}{path}", data, {**own, **(headers or {})}, method=method)
         try:
-            with urllib.request.urlopen(request, timeout=timeout) as answer:
+            with urllib.request.urlopen(request, timeout=timeout, context=self.tls) as answer:
                 return Answer(answer.status, dict(answer.headers), answer.read())
         except urllib.error.HTTPError as error:
             with error:
@@ -171,6 +174,13 @@ class Service:
     def child(self, word: str) -> list[int]:
         """Pids of descendants whose command line has the word."""
         return [pid for pid in descendants(self.pid) if word in command_line(pid)]
+
+
+def unchecked() -> ssl.SSLContext:
+    """For requests that are not about the certificate."""
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    return context
 
 
 def descendants(pid: int) -> list[int]:

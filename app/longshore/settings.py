@@ -88,6 +88,8 @@ class Settings(BaseModel):
     """Names that a Host header may carry beside the loopback ones; a host that is no loopback address allows all."""
     trusted_proxies: Networks = ()
     """Addresses or networks of proxies whose X-Forwarded-For, -Proto, -Host, -Port and -Prefix are believed; empty: none."""
+    tls_dir: File = None
+    """Folder with `tls.crt` and `tls.key` as in cert-manager's Secrets: the api speaks TLS with them; new files count at once."""
     root_path: Prefix = ""
     """Path that a proxy serves the api under, such as /longshore; links begin with it unless X-Forwarded-Prefix says another."""
     commands: bool = False

@@ -8,7 +8,7 @@ import signal
 import time
 
 from longshore.job.status import Outcome
-from longshore_operator import gauges, overview, recover
+from longshore_operator import gauges, overview, recover, tls
 from longshore_operator.attempts_client import AttemptsClient
 from longshore_operator.collect import Collector
 from longshore_operator.contain import one_object
@@ -60,8 +60,9 @@ class Operator:
         # Where its Lease is; by hand a kubeconfig may name another namespace, or none.
         own = settings.lease_namespace or self.config.namespace
         self.trust = PoolNamespaces(settings.pool_namespaces or {own: frozenset()})
+        listening, calling = tls.contexts(settings.tls_dir)
         self.workers_client = AttemptsClient(
-            PoolTokens(own, settings.worker_token_file, settings.root_secret_file, settings.token_generation)
+            PoolTokens(own, settings.worker_token_file, settings.root_secret_file, settings.token_generation), calling
         )
         self.writer = Writer(self.client, overtaken=self._overtaken, log=self.journal)
         self.recorder = Recorder(self.desk, self.writer, now=time.time, ended=self._ended, counted=self._counted)
@@ -86,7 +87,7 @@ class Operator:
                           explain=self._explain, pool=self.pools.report, workers=self._workers, queues=self._queues,
                           elsewhere=lambda: None if self.dispatcher.on else self.elector.holder() if self.elector else "")  # fmt: skip
         self.health = HealthServer(settings.host, settings.port, asked, token_file=settings.token_file,
-                                   namespace=own)  # fmt: skip
+                                   namespace=own, tls=listening)  # fmt: skip
         self._explainer = Explainer(self.desk, now=time.time, hindrances=self.pools.hindrances)
         self.elector: Elector | None = None
         self.synced = False
@@ -101,6 +102,7 @@ class Operator:
     async def run(self) -> int:
         """Until SIGTERM or Ctrl-C; returns the exit code."""
         logging.basicConfig(handlers=[Handler(self.journal)], level=logging.WARNING, force=True)
+        logging.getLogger("longshore.tls").setLevel(logging.INFO)  # a renewed certificate is worth a line
         for client in (self.client, self._lease_client, self.workers_client):
             await client.open()
         await self.health.start()

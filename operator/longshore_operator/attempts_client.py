@@ -9,6 +9,7 @@ import orjson
 from pydantic import ValidationError
 
 from longshore.job.attempts import NAMESPACE_HEADER, VERSION, Answer, Feed, Offer, TakenResults
+from longshore.tls import ClientTls, worker_name
 from longshore_operator.errors import ConfigError, WorkerUnreachable
 from longshore_operator.pool_tokens import PoolTokens
 from longshore_operator.recover import Pod
@@ -32,8 +33,9 @@ class WorkerRefused(WorkerUnreachable):
 class AttemptsClient:
     """One session for all workers. Each is sent the token of its own namespace and no other."""
 
-    def __init__(self, tokens: PoolTokens) -> None:
-        self._tokens = tokens
+    def __init__(self, tokens: PoolTokens, tls: ClientTls | None = None) -> None:
+        """With ``tls``, a worker that cannot show the name of its namespace's workers is sent nothing, no token either."""
+        self._tokens, self._tls = tokens, tls
         self._session: aiohttp.ClientSession | None = None
 
     async def open(self) -> None:
@@ -107,11 +109,13 @@ class AttemptsClient:
         try:
             async with self._session.request(
                 method,
-                f"http://{address}{path}",
+                f"{'http' if self._tls is None else 'https'}://{address}{path}",
                 data=orjson.dumps(body) if body is not None else None,
                 allow_redirects=False,  # a worker that sends us elsewhere is not followed
                 headers=headers,
                 timeout=timeout,
+                ssl=True if self._tls is None else self._tls.context(),
+                server_hostname=None if self._tls is None else worker_name(pod.namespace or self._tokens.own),
             ) as answer:
                 text = await _body(answer)
                 if answer.status >= 300:

@@ -7,6 +7,7 @@ decides nothing.
 import asyncio
 import hmac
 import logging
+import ssl
 import time
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from contextlib import suppress
@@ -67,11 +68,11 @@ class HealthServer:
 
     def __init__(
         self, host: str, port: int, callbacks: Callbacks, *, token_file: Path | None = None, namespace: str = "",
-        loop_limit_seconds: float = 10.0, clock: Callable[[], float] = time.monotonic,
+        tls: ssl.SSLContext | None = None, loop_limit_seconds: float = 10.0, clock: Callable[[], float] = time.monotonic,
     ) -> None:  # fmt: skip
         """``namespace``: that of the Lease; requests that name another one are refused. ``loop_limit_seconds``: the event loop may be late so long before ``/livez`` fails; a loop that stands still cannot answer at all."""
         self._host, self._port, self._ask, self._token_file = host, port, callbacks, token_file
-        self._namespace = namespace
+        self._namespace, self._tls = namespace, tls
         self._loop_limit, self._clock = loop_limit_seconds, clock
         self._runner: web.AppRunner | None = None
         self._stamper: asyncio.Task[None] | None = None
@@ -96,7 +97,7 @@ class HealthServer:
         self._runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=STOP_SECONDS)
         await self._runner.setup()
         try:
-            await web.TCPSite(self._runner, self._host, self._port).start()
+            await web.TCPSite(self._runner, self._host, self._port, ssl_context=self._tls).start()
         except OSError:
             await self._runner.cleanup()
             raise

@@ -64,6 +64,9 @@ class OperatorSettings(BaseModel):
     """Port for probes, metrics and the api's questions; 0 takes any that is free."""
     token_file: Path | None = None
     """File with the tokens that may ask explain, workers and queues; nobody may without one."""
+    tls_dir: Path | None = None
+    """Folder with `tls.crt`, `tls.key` and `ca.crt` as in cert-manager's Secrets: with it the operator's port speaks TLS, and so
+    must the workers. Read again when they change."""
     unknown_handler_seconds: Annotated[float, Field(ge=0)] = 60.0
     """A job whose handler is known to no worker fails when workers of its queue have been there for so long."""
     secrets_dir: Path | None = None

@@ -67,6 +67,10 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
         {"scope": "namespaced", "pools": {"default": {"servesNamespaces": ["*"]}}}, "pools.default.servesNamespaces: *; with scope namespaced"),
     "variable that the pod counts on": ({"api": {"extraEnv": [{"name": "LONGSHORE_PORT", "value": "1"}]}}, "api.extraEnv: LONGSHORE_PORT is the chart's own"),
     "variable twice": ({"api": {"extraEnv": [{"name": "A", "value": "1"}, {"name": "A", "value": "2"}]}}, "api.extraEnv: A is there twice"),
+    "tls without a certificate": ({"tls": {"enabled": True, "operatorSecretName": "a", "apiSecretName": "b"}},
+                                  "tls.secretName: with tls.enabled, name the Secret"),
+    "a variable beside tls": ({"poolDefaults": {"extraEnv": [{"name": "LONGSHORE_TLS_DIR", "value": "/x"}]}},
+                              "pools.default.extraEnv: LONGSHORE_TLS_DIR is the chart's own; set tls.enabled"),
     "route without a gateway": ({"api": {"httpRoute": {"enabled": True}}}, "api.httpRoute.parentRefs: name at least one"),
 }  # fmt: skip
 

@@ -15,6 +15,7 @@ from typing import Any
 from kube.control_plane import ControlPlane
 from kube.kubelet import Kubelet, Pod
 from longshore_operator import rbac
+from service import unchecked
 from worker_service import TOKEN, Worker
 
 Json = dict[str, Any]
@@ -28,6 +29,7 @@ class Operator:
         tokens = folder / "worker-tokens"
         tokens.write_text(TOKEN + "\n")
         self.log = folder / "operator.log"
+        self.tls = unchecked() if "tls_dir" in settings else None
         given = {
             "namespaces": namespace,
             "lease_namespace": namespace,
@@ -71,10 +73,11 @@ class Operator:
 
     def ask(self, path: str, token: str = "word") -> tuple[int, Json]:
         """What it answers on its own port."""
-        port = self.lines("listening")[-1]["port"]
-        request = urllib.request.Request(f"http://127.0.0.1:{port}{path}", headers={"Authorization": f"Bearer {token}"})
+        port, scheme = self.lines("listening")[-1]["port"], "http" if self.tls is None else "https"
+        headers = {"Authorization": f"Bearer {token}"}
+        request = urllib.request.Request(f"{scheme}://127.0.0.1:{port}{path}", headers=headers)
         try:
-            with urllib.request.urlopen(request, timeout=10) as answer:
+            with urllib.request.urlopen(request, timeout=10, context=self.tls) as answer:
                 return answer.status, json.loads(answer.read())
         except urllib.error.HTTPError as error:
             return error.code, json.loads(error.read())

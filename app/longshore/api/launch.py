@@ -7,7 +7,7 @@ from typing import NoReturn
 
 import orjson
 
-from longshore import apps
+from longshore import apps, tls
 from longshore.errors import StartError
 from longshore.settings import Settings
 from longshore.store.results import open_results
@@ -21,6 +21,9 @@ def run(settings: Settings) -> NoReturn:
         raise StartError(f"the Kubernetes client is missing ({error}); install longshore[cluster]") from error
     # What is wrong is said before anything has started.
     configuration(settings.kubeconfig)
+    if settings.tls_dir is not None:
+        tls.server_context(settings.tls_dir)
+        tls.ClientTls(settings.tls_dir)
     apps.load(settings.apps)
     open_results(settings.results_dir)
     boot = {"role": "api", "settings": settings.dump()}

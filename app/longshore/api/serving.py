@@ -10,6 +10,7 @@ import faulthandler
 import os
 import signal
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,7 @@ from gunicorn.errors import AppImportError
 from longshore.api.connections.limits import STOP_LINGER_SECONDS, Limits
 from longshore.api.connections.log_lines import RequestLogger
 from longshore.api.connections.read_ahead import ReadAheadWorker
+from longshore.tls import CERTIFICATE, KEY
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -38,6 +40,7 @@ PROBES = (b"GET /livez ", b"HEAD /livez ", b"GET /readyz ", b"HEAD /readyz ")
 # What the operator asks of a worker; two of the threads may wait at its feed (``app.POLLS``).
 OPERATOR = (b"GET /v1/attempts ", b"GET /v1/attempts?", b"POST /v1/attempts ", b"DELETE /v1/attempts/")
 _of_worker = _boot.get("role") == "worker"
+_tls_dir = Path(_settings.tls_dir) if _settings.tls_dir else None
 
 
 class ApiWorker(ReadAheadWorker):
@@ -53,12 +56,16 @@ class ApiWorker(ReadAheadWorker):
         express_threads=5 if _of_worker else 2,
         stop_linger_seconds=WORKER_LINGER_SECONDS if _of_worker else STOP_LINGER_SECONDS,
     )
+    tls_dir = _tls_dir
 
 
 wsgi_app = "longshore.api.serving:application()"
 _host = f"[{_settings.host}]" if ":" in _settings.host else _settings.host
 bind = [f"fd://{_boot['fd']}" if "fd" in _boot else f"{_host}:{_settings.port}"]
 worker_class = ApiWorker
+if _tls_dir is not None:
+    # Only so that the application sees https; ``ApiWorker`` reads them itself, and again when they change.
+    certfile, keyfile = str(_tls_dir / CERTIFICATE), str(_tls_dir / KEY)
 workers = 1  # one registry of metrics, one budget of waits; jobs run elsewhere
 threads = _settings.api_threads
 worker_connections = _settings.max_connections + threads

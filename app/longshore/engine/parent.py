@@ -8,6 +8,7 @@ import socket
 from collections.abc import Callable
 from pathlib import Path
 
+from longshore import tls
 from longshore.engine.host import SlotHost
 from longshore.engine.journal import Journal
 from longshore.engine.loop import READ, Loop
@@ -29,6 +30,8 @@ class Parent:
         self.settings = settings
         self.journal = Journal(style=settings.log_format, level=settings.log_level)
         self.loop = Loop()
+        if settings.tls_dir is not None:
+            tls.server_context(settings.tls_dir)  # what is wrong with it is said before anything has started
         self._api_socket = listen(settings.host, settings.port, "port")
         self._probe_socket = listen(settings.probe_host or settings.host, settings.probe_port, "probe_port")
         self._stopping = self._ended = self._announced = False
@@ -49,7 +52,8 @@ class Parent:
     def url(self) -> str:
         """Address of the api."""
         host, port = self._api_socket.getsockname()[:2]
-        return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+        scheme = "https" if self.settings.tls_dir is not None else "http"
+        return f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}"
 
     def run(self) -> None:
         """Serve until told to stop; raises AppError when the applications do not import."""

@@ -47,9 +47,15 @@ def token() -> str:
     return read(path) if path else ""
 
 
+def authority() -> ssl.SSLContext | None:
+    """Whose certificates the api may show; None where it speaks plain HTTP."""
+    path = os.environ.get("CHECK_CA_FILE", "")
+    return ssl.create_default_context(cafile=path) if path else None
+
+
 def health() -> str:
     """The api is ready."""
-    call("GET", os.environ["CHECK_URL"] + "/readyz")
+    call("GET", os.environ["CHECK_URL"] + "/readyz", context=authority())
     return "the api is ready"
 
 
@@ -64,8 +70,8 @@ class Http:
         if not self.job:
             wanted = {"handler": os.environ["CHECK_HANDLER"], "args": json.loads(os.environ["CHECK_ARGS"]),
                       "ttlSecondsAfterFinished": 600}  # fmt: skip
-            self.job = call("POST", url, wanted, token=token())["id"]
-        return ended(self.job, call("GET", f"{url}/{self.job}", token=token()))
+            self.job = call("POST", url, wanted, token=token(), context=authority())["id"]
+        return ended(self.job, call("GET", f"{url}/{self.job}", token=token(), context=authority()))
 
 
 class Resource:

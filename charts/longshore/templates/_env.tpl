@@ -40,6 +40,9 @@ valueFrom:
 {{- end }}
 - name: LONGSHORE_OPERATOR_TOKEN_FILE
   value: /var/run/longshore/operator
+{{- with include "longshore.tlsEnv" (list . "LONGSHORE_OPERATOR_TLS_DIR") }}
+{{ . }}
+{{- end }}
 # The Lease tells the api where the leader is.
 - name: LONGSHORE_OPERATOR_ADDRESS
   valueFrom:
@@ -84,6 +87,9 @@ valueFrom:
 {{- end }}
 - name: LONGSHORE_WORKER_TOKENS_FILE
   value: /var/run/longshore/tokens
+{{- with include "longshore.tlsEnv" (list . "LONGSHORE_TLS_DIR") }}
+{{ . }}
+{{- end }}
 {{- if .Values.operator.enabled }}
 - name: LONGSHORE_OPERATOR_LEASE
   value: {{ include "longshore.name" (list . "operator") }}
@@ -122,6 +128,9 @@ valueFrom:
   value: {{ $pool.commands | quote }}
 - name: LONGSHORE_WORKER_TOKENS_FILE
   value: /var/run/longshore/tokens
+{{- with include "longshore.tlsEnv" (list $root "LONGSHORE_TLS_DIR") }}
+{{ . }}
+{{- end }}
 - name: LONGSHORE_NAMESPACE
   {{- include "longshore.podNamespace" $root | nindent 2 }}
 - name: LONGSHORE_DRAIN_SECONDS
@@ -132,7 +141,7 @@ valueFrom:
 - name: POD_NAMESPACE
   {{- include "longshore.podNamespace" $root | nindent 2 }}
 - name: LONGSHORE_API_URL
-  value: {{ printf "http://%s-api.$(POD_NAMESPACE):%d" (include "longshore.fullname" $root) (int $root.Values.api.service.port) | quote }}
+  value: {{ printf "%s://%s-api.$(POD_NAMESPACE)%s:%d" (include "longshore.scheme" $root) (include "longshore.fullname" $root) (ternary ".svc" "" $root.Values.tls.enabled) (int $root.Values.api.service.port) | quote }}
 {{- end }}
 - name: LONGSHORE_LOG_FORMAT
   value: json

@@ -14,13 +14,13 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from gunicorn import sock as gunicorn_sock
 from gunicorn.http import errors
 
 from longshore.addresses import inside
-from longshore.api.connections import refusals
+from longshore.api.connections import handshakes, refusals
 from longshore.api.connections.connection import Connection, State
 from longshore.api.connections.framing import IncomingRequest, Need
+from longshore.api.connections.handshakes import LATER
 from longshore.api.connections.hangups import Hangups
 from longshore.api.connections.limits import (
     ACCEPTS_AT_A_TIME,
@@ -36,16 +36,18 @@ from longshore.api.connections.limits import (
 from longshore.connection_table import ConnectionTable, caller_address, is_loopback
 
 READ, WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
-_LATER = (BlockingIOError, ssl.SSLWantReadError)
 _FULL = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
 
 class CallerPoller:
     """All connections of a worker."""
 
-    def __init__(self, cfg: Any, log: Any, poller: selectors.BaseSelector, limits: Limits,
-                 hand_over: Callable[[Connection], None]) -> None:  # fmt: skip
-        self._cfg, self._log, self._poller, self._limits = cfg, log, poller, limits
+    def __init__(
+        self, cfg: Any, log: Any, poller: selectors.BaseSelector, limits: Limits,
+        hand_over: Callable[[Connection], None], tls: ssl.SSLContext | None = None,
+    ) -> None:  # fmt: skip
+        """``tls``: what each connection begins with, where the service speaks TLS."""
+        self._cfg, self._log, self._poller, self._limits, self._tls = cfg, log, poller, limits, tls
         self._trusts = inside(limits.trusted_proxies)
         self._hand_over = hand_over
         self._hangups = Hangups(poller)
@@ -125,8 +127,8 @@ class CallerPoller:
             self._drop(victim, "limit")
         sock.setblocking(False)
         try:
-            if self._cfg.is_ssl:
-                sock = gunicorn_sock.ssl_wrap_socket(sock, self._cfg)
+            if self._tls is not None:
+                sock = self._tls.wrap_socket(sock, server_side=True, do_handshake_on_connect=False)
         except (OSError, ValueError):  # gone already
             sock.close()
             return
@@ -135,7 +137,7 @@ class CallerPoller:
         self._table.add(connection, address)
         COUNTS.open = len(self._table)
         self._expect(connection, bytearray(), time.monotonic())
-        if self._cfg.is_ssl:
+        if self._tls is not None:
             connection.state = State.HANDSHAKE
         self._ready(connection, sock)
 
@@ -150,12 +152,17 @@ class CallerPoller:
 
     def _ready(self, connection: Connection, _file: object) -> None:
         """The poller's call; whatever goes wrong ends this connection, never the loop."""
+        self._contained(connection, self._step)
+
+    def _contained(self, connection: Connection, step: Callable[[Connection], None]) -> None:
         try:
-            self._step(connection)
-        except (*_LATER, ssl.SSLWantWriteError):
-            pass  # the step has said what it waits for
+            step(connection)
+        except LATER:
+            pass  # what the step waits for is watched already
         except OSError:
-            self._drop(connection)
+            # A handshake that cannot be had (plain HTTP, a caller who does not believe us) is counted, not logged:
+            # whoever reaches the port could fill the log.
+            self._drop(connection, "handshake" if connection.state is State.HANDSHAKE else "")
         except Exception:
             self._log.exception("A connection failed")
             self._drop(connection)
@@ -176,24 +183,18 @@ class CallerPoller:
                 self._shake_hands(connection)
 
     def _shake_hands(self, connection: Connection) -> None:
-        assert isinstance(connection.sock, ssl.SSLSocket)
-        try:
-            connection.sock.do_handshake()
-        except ssl.SSLWantReadError:
-            self._watch(connection, READ)
-            raise
-        except ssl.SSLWantWriteError:
-            self._watch(connection, WRITE)
-            raise
+        """As far as it goes now. Its time counts as the request's: both have to come within ``request_seconds``."""
+        if events := handshakes.go_on(connection.sock):
+            self._watch(connection, events)
+            return
         connection.state = State.READING
         self._read(connection)
 
     def _read(self, connection: Connection) -> None:
         request = connection.request
-        try:
-            data = connection.sock.recv(min(max(READ_BYTES, request.missing), MAX_READ_BYTES))
-        except _LATER:
-            self._watch(connection, READ)
+        data = handshakes.receive(connection.sock, min(max(READ_BYTES, request.missing), MAX_READ_BYTES))
+        if isinstance(data, int):
+            self._watch(connection, data)
             return
         if not data:
             self._ended(connection)
@@ -205,12 +206,6 @@ class CallerPoller:
         request.data += data
         connection.counted += len(data)
         self._buffered += len(data)
-        # TLS may hold more than was asked for, of which the poller knows nothing.
-        while isinstance(connection.sock, ssl.SSLSocket) and (pending := connection.sock.pending()):
-            more = connection.sock.recv(pending)
-            request.data += more
-            connection.counted += len(more)
-            self._buffered += len(more)
         self._look(connection)
 
     def _ended(self, connection: Connection) -> None:
@@ -271,13 +266,7 @@ class CallerPoller:
     def answered(self, connection: Connection, *, keep: bool) -> None:
         """A thread is done: what is left of the answer goes out, then the next request may come."""
         connection.keep = keep
-        try:
-            self._answered(connection)
-        except OSError:
-            self._drop(connection)
-        except Exception:
-            self._log.exception("A connection failed")
-            self._drop(connection)
+        self._contained(connection, self._answered)
 
     def _answered(self, connection: Connection) -> None:
         self._buffered -= connection.counted
@@ -326,7 +315,7 @@ class CallerPoller:
 
     def _linger(self, connection: Connection) -> None:
         """Say that no more comes, and wait in the poller for the caller to close."""
-        connection.sock.shutdown(socket.SHUT_WR)
+        handshakes.say_goodbye(connection.sock)
         connection.state = State.LINGERING
         connection.deadline = time.monotonic() + LINGER_SECONDS
         self._table.unfinished(connection)

@@ -16,9 +16,13 @@ from longshore.store.waiting_caller import WaitingCaller
 
 MAX_WAITING_BYTES = 1024 * 1024
 """Bytes that may wait here while the application writes more; one larger answer waits as a whole, being in memory anyway."""
+MAX_SEND_BYTES = 1 << 30
 SEND_SECONDS = 20.0
 """How long a thread waits for a caller who does not take what is streamed to it."""
 _HELD_HEAD_BYTES = 4096
+TLS_RECORD_BYTES = 16 * 1024
+"""Bytes of one record, at most (RFC 8446, 5.1). TLS takes what it is given whole or not at all, and wants the same bytes again
+when it could not send them; a record at a time shows what the caller takes."""
 _LATER = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
 
@@ -28,6 +32,7 @@ class Outgoing:
     def __init__(self, sock: socket.socket, hangups: Hangups) -> None:
         self._sock, self._hangups = sock, hangups
         self._caller: WaitingCaller | None = None
+        self._most = TLS_RECORD_BYTES if isinstance(sock, ssl.SSLSocket) else MAX_SEND_BYTES
         self._parts: deque[memoryview] = deque()
         self._head = b""
         self.waiting = 0
@@ -64,7 +69,7 @@ class Outgoing:
             self._head = b""
         while self._parts:
             try:
-                sent = self._sock.send(self._parts[0])
+                sent = self._sock.send(self._parts[0][: self._most])
             except _LATER:
                 return False
             self.waiting -= sent

@@ -17,6 +17,7 @@ import resource
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gunicorn.http import errors
@@ -32,6 +33,7 @@ from longshore.api.connections.framing import IncomingRequest
 from longshore.api.connections.limits import Limits
 from longshore.api.connections.outgoing import Outgoing
 from longshore.connection_table import caller_address
+from longshore.tls import server_context
 
 if TYPE_CHECKING:
     import socket
@@ -63,6 +65,8 @@ class ReadAheadWorker(gthread.ThreadWorker):  # type: ignore[misc]  # gunicorn s
     """See the module."""
 
     limits = Limits()
+    tls_dir: Path | None = None
+    """Folder of the certificate, where the service speaks TLS."""
 
     def init_process(self) -> None:
         """Make room for the connections, then serve until the end."""
@@ -72,7 +76,8 @@ class ReadAheadWorker(gthread.ThreadWorker):  # type: ignore[misc]  # gunicorn s
 
     def run(self) -> None:
         """Until told to stop; then until the last answer is taken, or ``graceful_timeout`` is over."""
-        self.callers = CallerPoller(self.cfg, self.log, self.poller, self.limits, self._hand_over)
+        tls = server_context(self.tls_dir) if self.tls_dir is not None else None
+        self.callers = CallerPoller(self.cfg, self.log, self.poller, self.limits, self._hand_over, tls)
         self.poller.register(self.method_queue.fileno(), READ, self.method_queue.run_callbacks)
         self.set_accept_enabled(True)
         while self.alive and self.is_parent_alive():

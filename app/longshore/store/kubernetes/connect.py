@@ -16,6 +16,7 @@ from longshore.store.kubernetes.measures import Measures
 from longshore.store.kubernetes.store import Cluster, KubernetesStore
 from longshore.store.kubernetes.watch import JobWatch
 from longshore.store.results import open_results
+from longshore.tls import ClientTls
 
 ACCOUNT_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 
@@ -45,10 +46,13 @@ def connect(settings: Settings, handlers: Mapping[str, Handler]) -> tuple[Kubern
     results = open_results(settings.results_dir)
     if results is not None:
         sweep.start(client, results, "" if settings.all_namespaces else own)
+    tls = ClientTls(settings.tls_dir) if settings.tls_dir is not None else None
     kept = Kept(results, settings.max_result_bytes)
     cluster = Cluster(
         client=client, watch=watch, history=history, measures=measures, handlers=handlers, own_namespace=own,
-        logs=Logs(client, own, settings.worker_tokens_file, kept), kept=kept, all_namespaces=settings.all_namespaces,
-        leader=Leader(client, settings.operator_namespace or own, settings.operator_lease, settings.operator_token_file),
+        logs=Logs(client, own, settings.worker_tokens_file, kept, tls), kept=kept, all_namespaces=settings.all_namespaces,
+        leader=Leader(
+            client, settings.operator_namespace or own, settings.operator_lease, settings.operator_token_file, tls
+        ),
     )  # fmt: skip
     return KubernetesStore(cluster), Reviews(client, settings.token_audiences)

@@ -9,6 +9,8 @@ from urllib3.exceptions import HTTPError
 from longshore.errors import NotFound, StoreUnavailable
 from longshore.job.attempts import NAMESPACE_HEADER
 from longshore.store.kubernetes.client import Json, KubeClient, Target
+from longshore.store.kubernetes.peer_pool import PeerPool, plain_pool
+from longshore.tls import ClientTls, operator_name
 
 CONNECT_SECONDS, ANSWER_SECONDS = 1.0, 3.0  # it answers from memory, in milliseconds
 RETRY_SECONDS = 5
@@ -17,20 +19,20 @@ RETRY_SECONDS = 5
 class Leader:
     """Who leads is looked up for every question: they are few, and a leader may have changed."""
 
-    def __init__(self, client: KubeClient, namespace: str, lease: str, token_file: Path | None) -> None:
+    def __init__(
+        self, client: KubeClient, namespace: str, lease: str, token_file: Path | None, tls: ClientTls | None = None
+    ) -> None:
         path = f"/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases/{lease}"
         self._client, self._lease = client, Target("leases.coordination.k8s.io", path, namespace)
         self._namespace, self._token_file = namespace, token_file
-        self._pool = urllib3.PoolManager(maxsize=4)
+        self._pool = PeerPool(plain_pool, 4, tls, operator_name(namespace))
 
     def ask(self, path: str) -> Json:
         """What the leader answers; raises NotFound for its 404 and StoreUnavailable when it cannot be asked."""
         headers, address = self._token(), self._address()
         timeout = urllib3.Timeout(connect=CONNECT_SECONDS, read=ANSWER_SECONDS)
         try:
-            answer = self._pool.request(
-                "GET", f"http://{address}{path}", headers=headers, timeout=timeout, retries=False
-            )
+            answer = self._pool.get(address, path, headers=headers, timeout=timeout)
         except HTTPError as error:
             raise _unasked(f"its leader at {address} does not answer ({type(error).__name__})") from error
         if answer.status == 404:

@@ -13,8 +13,10 @@ from longshore.job.attempts import NAMESPACE_HEADER
 from longshore.store.kubernetes.client import KubeClient, Target
 from longshore.store.kubernetes.documents import Resource
 from longshore.store.kubernetes.kept import Kept
+from longshore.store.kubernetes.peer_pool import PeerPool
 from longshore.store.kubernetes.worker_pool import worker_pool
 from longshore.store.port import LogChunk
+from longshore.tls import ClientTls, worker_name
 
 HTTP_PORT, PORT_NAME = 8080, "http"
 CONNECT_SECONDS, PATIENCE_SECONDS = 2.0, 5.0
@@ -24,9 +26,11 @@ LATELY_SECONDS = 600.0
 class Logs:
     """Asks workers of its own namespace with the token of that namespace, which goes nowhere else."""
 
-    def __init__(self, client: KubeClient, namespace: str, tokens_file: Path | None, kept: Kept) -> None:
+    def __init__(
+        self, client: KubeClient, namespace: str, tokens_file: Path | None, kept: Kept, tls: ClientTls | None = None
+    ) -> None:
         self._client, self._namespace, self._tokens, self._kept = client, namespace, tokens_file, kept
-        self._pool = worker_pool(maxsize=8)
+        self._pool = PeerPool(worker_pool, 8, tls, worker_name(namespace))
 
     def read(
         self, job: Resource, *, attempt: int | None, index: int | None, offset: int, wait: float, now: float
@@ -64,8 +68,7 @@ class Logs:
         path = f"/v1/attempts/{job['metadata']['uid']}/{number}/logs"
         timeout = urllib3.Timeout(connect=CONNECT_SECONDS, read=PATIENCE_SECONDS + wait)
         try:
-            answer = self._pool.request("GET", f"http://{address}{path}", fields=fields, headers=self._token(),
-                                        timeout=timeout, retries=False)  # fmt: skip
+            answer = self._pool.get(address, path, fields=fields, headers=self._token(), timeout=timeout)
         except HTTPError as error:
             raise StoreUnavailable(
                 f"the worker {pod} cannot be asked: {type(error).__name__}", retry_after=2

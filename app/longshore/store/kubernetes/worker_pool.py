@@ -5,6 +5,7 @@ The worker notices the end of its connection in the same way, and gives its own 
 
 import contextlib
 import socket
+import ssl
 
 import urllib3
 from urllib3.connection import HTTPConnection, HTTPSConnection
@@ -36,8 +37,10 @@ class _TlsPool(urllib3.HTTPSConnectionPool):
     ConnectionCls = _EndsEarlyTls
 
 
-def worker_pool(maxsize: int) -> urllib3.PoolManager:
+def worker_pool(
+    maxsize: int, ssl_context: ssl.SSLContext | None = None, server_hostname: str | None = None
+) -> urllib3.PoolManager:
     """A pool whose waiting requests end with the caller of their thread."""
-    pool = urllib3.PoolManager(maxsize=maxsize)
+    pool = urllib3.PoolManager(maxsize=maxsize, ssl_context=ssl_context, server_hostname=server_hostname)
     pool.pool_classes_by_scheme = {"http": _Pool, "https": _TlsPool}
     return pool
