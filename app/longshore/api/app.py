@@ -1,9 +1,12 @@
 """The Flask application, put together: ``create_app`` is the only place that knows all its parts."""
 
-from flask import Blueprint, Flask
+from collections.abc import Iterable
+
+from flask import Blueprint, Flask, Response, request
 from werkzeug.routing import BaseConverter
 
 from longshore.api import attempts, docs, jobs, metrics, problems, queues, service, streams
+from longshore.api.connections.refusals import ALLOWED
 from longshore.api.context import Parts
 from longshore.api.guard import Guard, WorkerGuard
 from longshore.api.proxies import behind
@@ -19,6 +22,21 @@ from longshore.store.port import AttemptPort, JobStore
 POLLS = 2
 RESERVED = ("/v1", "/livez", "/readyz", "/healthz", "/metrics", "/openapi.json", "/docs", "/problems")
 RESERVED_NAMES = frozenset({"attempts", "docs", "jobs", "metrics", "queues", "service", "streams", "ui", "worker_docs"})
+
+
+class _Api(Flask):
+    def make_default_options_response(self) -> Response:
+        """What a route takes, without content: nobody looks at a page of OPTIONS."""
+        return _options(super().make_default_options_response().allow)
+
+
+def _options(methods: Iterable[str]) -> Response:
+    return Response(status=204, headers={"Allow": ", ".join(sorted(methods))})
+
+
+def _options_of_the_service() -> Response | None:
+    """``OPTIONS *`` asks about no route but the whole service (RFC 9110, 9.3.7)."""
+    return _options(ALLOWED) if request.environ.get("RAW_URI") == "*" and request.method == "OPTIONS" else None
 
 
 class IdConverter(BaseConverter):
@@ -73,12 +91,13 @@ def create_worker(store: AttemptPort, settings: Settings, apps: Apps) -> Flask:
 
 
 def _application(parts: Parts, guard: Guard, blueprints: tuple[Blueprint, ...]) -> Flask:
-    app = Flask("longshore.api", static_folder=None)
+    app = _Api("longshore.api", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = parts.settings.max_body_bytes
     app.url_map.converters |= {"id": IdConverter, "name": NameConverter, "uid": UidConverter, "number": NumberConverter}
     app.extensions["longshore"] = parts
     problems.register(app)
     guard.install(app)
+    app.before_request(_options_of_the_service)
     for blueprint in (service.bp, *blueprints):
         app.register_blueprint(blueprint)
     metrics.install(app, parts.store, parts.budget, guard.measures)

@@ -200,6 +200,8 @@ class Decorated:
         id = environ[REQUEST_ID] = given if fits else os.urandom(8).hex()
 
         def start(status: str, headers: list[tuple[str, str]], exc_info: Any = None, /) -> Any:
+            if status.startswith(_WITHOUT_CONTENT):
+                headers = [header for header in headers if header[0] not in _OF_CONTENT]
             known = dict(headers)
             headers = [*headers, ("X-Content-Type-Options", "nosniff"), ("X-Request-Id", id)]
             if "Cache-Control" not in known:
@@ -211,6 +213,8 @@ class Decorated:
         return self._app(environ, start)
 
 
+_WITHOUT_CONTENT = ("204", "304")
+_OF_CONTENT = frozenset({"Content-Type", "Content-Length"})  # Flask names a type for content that there is not
 _OF_PAGES = [
     ("Referrer-Policy", "no-referrer"),
     ("X-Frame-Options", "DENY"),
