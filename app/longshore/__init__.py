@@ -1,12 +1,21 @@
 """Background jobs in warm processes. This is the surface for applications; it is small on purpose.
 
 ``handler`` registers a function, ``Context`` is what it learns of its job, ``health_check`` registers a check,
-``on_slot_start`` and ``on_slot_stop`` what a slot does first and last, ``JobCancelled`` is what cancelling raises inside a handler, ``Retry`` describes a back-off.
+``on_slot_start`` and ``on_slot_stop`` what a slot does first and last, ``JobCancelled`` is what cancelling raises inside
+a handler, ``Retry`` describes a back-off.
+
+A name is imported when it is asked for: processes that hold no application, such as gunicorn's arbiter, do without
+pydantic and what else comes with them, ten megabytes each.
 """
 
-from longshore.handlers import Context, JobCancelled, handler, health_check, on_slot_start, on_slot_stop
-from longshore.job.spec import Retry
+from importlib import import_module
+from typing import TYPE_CHECKING
+
 from longshore.version import __version__
+
+if TYPE_CHECKING:
+    from longshore.handlers import Context, JobCancelled, handler, health_check, on_slot_start, on_slot_stop
+    from longshore.job.spec import Retry
 
 __all__ = [
     "Context",
@@ -18,3 +27,15 @@ __all__ = [
     "on_slot_start",
     "on_slot_stop",
 ]
+
+
+def __getattr__(name: str) -> object:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    found: object = getattr(import_module("longshore.job.spec" if name == "Retry" else "longshore.handlers"), name)
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return __all__

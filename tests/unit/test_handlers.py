@@ -1,5 +1,6 @@
 """What is refused when a module is imported, before any job of it could lose its work."""
 
+import subprocess
 import sys
 import textwrap
 from collections.abc import Callable, Iterator
@@ -7,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+import longshore
 from longshore import apps, handlers
 from longshore.errors import AppError
 
@@ -94,3 +96,22 @@ def test_a_result_type_for_type_checkers_alone_does_not_stop_the_start(load: Imp
 
     assert {"question", "times"} == set(found.handlers["asks"].schema()["properties"])  # type: ignore[call-overload]
     assert "ctx" == found.handlers["asks"].context_parameter
+
+
+def test_a_process_without_an_application_does_without_what_applications_need() -> None:
+    """gunicorn's arbiter holds what it imports for as long as the service lives."""
+    code = "import sys, longshore.api.connections.read_ahead; print('pydantic' in sys.modules, 'flask' in sys.modules)"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert "False False\n" == found.stdout
+
+
+def test_each_name_of_the_surface_is_there_when_it_is_asked_for() -> None:
+    code = (
+        "from longshore import *; import longshore; print([vars(longshore)[n] is globals()[n] for n in dir(longshore)])"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert f"{[True] * len(longshore.__all__)}\n" == found.stdout
+    with pytest.raises(AttributeError, match="no attribute 'handlr'"):
+        longshore.handlr  # noqa: B018  # asking is the test
