@@ -18,6 +18,7 @@ test: setup-dev system lint typecheck ## Set up everything and run all tests tha
 	@echo "== Kubernetes programs for the tests"
 	@scripts/kube-tools >/dev/null || [ "$${CI:-}" != true ]
 	@scripts/chart-tools >/dev/null || [ "$${CI:-}" != true ]
+	@scripts/openapi-tools >/dev/null || [ "$${CI:-}" != true ]
 	@if [ "$$(id -u)" = 0 ]; then scripts/kube-tools --node >/dev/null && scripts/images >/dev/null || [ "$${CI:-}" != true ]; fi
 	@echo "== tests"
 	@# Three, though machines of CI have two processors: tests of processes wait more than they compute. In the order of

@@ -16,7 +16,8 @@ from longshore.job.spec import Submission
 from service import Service
 
 ROOT = Path(__file__).parent.parent.parent
-DOCUMENTS = pytest.mark.parametrize("document", [openapi.document(), openapi_worker.document()], ids=["api", "worker"])
+API = openapi.document()
+DOCUMENTS = pytest.mark.parametrize("document", [API, openapi_worker.document()], ids=["api", "worker"])
 METHODS = ("get", "put", "post", "patch", "delete")
 
 
@@ -46,14 +47,14 @@ def test_no_field_has_a_default_that_a_generator_takes_for_a_promise(document: d
 
 
 def test_defaults_are_told_in_words() -> None:
-    told = openapi.document()["components"]["schemas"]
+    told = API["components"]["schemas"]
     assert "Defaults to `0`." in told["Submission"]["properties"]["priority"]["description"]
     assert 'Defaults to `"default"`.' in told["JobSpec"]["properties"]["queue"]["description"]
     assert "Defaults to `2.0`." in told["Retry"]["properties"]["factor"]["description"]
 
 
 def test_nothing_of_a_submit_is_compulsory() -> None:
-    told = openapi.document()["components"]["schemas"]["Submission"]
+    told = API["components"]["schemas"]["Submission"]
 
     assert [] == told.get("required", [])
     assert {field.alias for field in Submission.model_fields.values()} == set(told["properties"])
@@ -118,7 +119,7 @@ def test_every_schema_is_used_and_every_reference_leads_somewhere(document: dict
 
 
 def test_events_are_a_union_that_their_type_decides() -> None:
-    told = openapi.document()["components"]["schemas"]
+    told = API["components"]["schemas"]
     union = told["Event"]
     mapping = union["discriminator"]["mapping"]
 
@@ -137,10 +138,9 @@ def test_the_page_about_the_api_names_the_same_events() -> None:
 
 def unfit(name: str, answer: object) -> list[str]:
     """What in the answer the schema of that name does not allow, and which of its fields the schema does not have."""
-    whole = openapi.document()
-    checked = Draft202012Validator({"$ref": f"#/components/schemas/{name}", "components": whole["components"]})
+    checked = Draft202012Validator({"$ref": f"#/components/schemas/{name}", "components": API["components"]})
     wrong = [f"{error.json_path}: {error.message}" for error in checked.iter_errors(answer)]
-    properties = whole["components"]["schemas"][name].get("properties", {})
+    properties = API["components"]["schemas"][name].get("properties", {})
     more = set(answer) - set(properties) if isinstance(answer, dict) and properties else set()
     return wrong + [f"{field} is in no schema" for field in more]
 
@@ -177,7 +177,7 @@ def test_every_event_of_a_service_fits_the_type_that_it_names(shared_service: Se
     found = [
         event for job in jobs for event in shared_service.request("GET", f"/v1/jobs/{job['id']}/events").json()["items"]
     ]
-    told = openapi.document()["components"]["schemas"]["Event"]["discriminator"]["mapping"]
+    told = API["components"]["schemas"]["Event"]["discriminator"]["mapping"]
 
     kinds = {event["type"] for event in found}
     assert {"submitted", "started", "retrying", "failed", "redriven", "item-succeeded", "item-failed", "suspended",

@@ -111,7 +111,7 @@ def _jobs() -> Json:
         **TEXT,
         "description": "Server-sent events; the `data` of each is an Event as JSON, its `event` the Event's type.",
     }
-    stream = {"text/event-stream": {"schema": told}, **content(ref("Events"))}
+    stream = {**content(ref("Events")), "text/event-stream": {"schema": told}}  # some generators take the first
     batch = {"anyOf": [ref("BatchRequest"), ref("SubmissionList")]}
     return {
         "/v1/jobs": {
