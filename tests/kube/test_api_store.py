@@ -1,5 +1,6 @@
 """The api of a cluster: its promises against a real API server, with real tokens and real rights."""
 
+import re
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +17,7 @@ from kube.operators import Rig
 from longshore.settings import Settings
 from longshore.store.kubernetes.connect import connect
 from longshore.store.kubernetes.history import History
+from rights_table import TABLE
 
 Wait = Callable[..., object]
 
@@ -535,6 +537,34 @@ def test_rights_are_those_of_the_cluster(api: ApiService) -> None:
             ("GET", "/v1/jobs/guarded", sender), ("POST", "/v1/jobs/guarded:cancel", reader),
             ("DELETE", "/v1/jobs/guarded", reader), ("POST", "/v1/queues/default:pause", reader))
     ]  # fmt: skip
+
+
+def test_rights_in_one_namespace_open_nothing_of_another(cluster: ControlPlane, namespace: str, tmp_path: Path) -> None:
+    """The whole table of routes, by an account that may do everything in a namespace of its own."""
+    other = cluster.make_namespace()
+    service = ApiService(tmp_path, cluster, namespace, all_namespaces=True)
+    subject = {"kind": "ServiceAccount", "name": "longshore-api", "namespace": namespace}
+    everywhere(cluster, f"{namespace}-api", API_RIGHTS, subject)
+    account(cluster, other, "attacker", USER_RIGHTS)
+    token = cluster.token(other, "attacker")
+    service.start()
+    try:
+        service.submit(name="secret", args={"x": "hidden"}, labels={"of": "victim"})
+        for route, method, _, _, named in TABLE:
+            if route == "/refunds":
+                continue  # of an application that is not loaded here
+            path = route.replace("<id>", "secret").replace("<name>", "default")
+            body = {"handler": "echo"} if method == "POST" else None
+            ours = [service.ask(method, path + place, body, token=token) for place in ("", f"?namespace={namespace}")]
+            there = service.ask(method, f"{path}?namespace={other}", body, token=token)
+            assert [403, 403] == [answer.status for answer in ours], (method, path)
+            assert named == (there.status != 403), (method, path)
+            assert not re.search(b"hidden|victim", there.body), (method, path)
+        kept = service.ask("GET", "/v1/jobs/secret").json()
+    finally:
+        service.end()
+
+    assert ("Pending", False) == (kept["status"]["phase"], kept["spec"].get("suspend", False))
 
 
 def test_reviews_are_remembered(api: ApiService) -> None:
