@@ -77,13 +77,17 @@ class Service:
         path = os.pathsep.join([str(HERE), *([self._path] if self._path else []), *sys.path])
         environment = {k: v for k, v in os.environ.items() if not k.startswith("LONGSHORE_")}
         environment |= self._environment | {"PYTHONPATH": path}
+        self._process = self.launch(environment)
+        if ready:
+            self.wait_ready()
+
+    def launch(self, environment: dict[str, str]) -> "subprocess.Popen[bytes]":
+        """The process, with its streams."""
         with self.log.open("ab") as log:
-            self._process = subprocess.Popen(
+            return subprocess.Popen(
                 [sys.executable, "-m", "longshore", self.role], env=environment, stdout=log, stderr=log,
                 stdin=subprocess.DEVNULL, cwd=HERE,
             )  # fmt: skip
-        if ready:
-            self.wait_ready()
 
     def wait_ready(self, seconds: float = 30.0) -> None:
         """Until both listeners say so."""

@@ -1,12 +1,16 @@
 """How the service starts, how it refuses to, and how it ends."""
 
+import contextlib
+import fcntl
 import os
+import pty
 import resource
 import signal
 import socket
 import sqlite3
 import subprocess
 import sys
+import termios
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -234,6 +238,58 @@ def test_a_second_signal_stops_what_runs_at_once(
     for id in (stubborn, plain):
         status = service.client().get(id)["status"]
         assert ("drained", 1) == (status["history"][0]["outcome"], status["disruptions"])
+
+
+class OnTerminal(Service):
+    """A service whose session has a terminal of its own, which can be closed."""
+
+    def launch(self, environment: dict[str, str]) -> subprocess.Popen[bytes]:
+        """As of a service, as the leader of the terminal's session."""
+        self._window, shell = pty.openpty()
+        try:
+            return subprocess.Popen(
+                [sys.executable, "-m", "longshore", self.role], env=environment, stdin=shell, stdout=shell, stderr=shell,
+                cwd=HERE, start_new_session=True, preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+            )  # fmt: skip
+        finally:
+            os.close(shell)
+
+    def close_terminal(self) -> None:
+        """What closing the window does: the kernel sends SIGHUP."""
+        os.close(self._window)
+
+
+def test_a_closed_terminal_drains(tmp_path: Path, eventually: Callable[..., Any]) -> None:
+    """The service was gone at once, and with it the attempt."""
+    service = OnTerminal(tmp_path / "data", {"slots": 1, "apps": f"{SAMPLES},worker_jobs"})
+    try:
+        service.start()
+        id = service.client().submit({"handler": "held", "args": {"path": str(tmp_path / "gate")}})["id"]
+        eventually(lambda: service.client().get(id)["status"]["phase"] == "Running")
+        service.close_terminal()
+        eventually(lambda: service.probe("/readyz") == 503)
+        os.kill(service.pid, signal.SIGHUP)  # a shell sends one of its own
+        refused = service.request("POST", "/v1/jobs", {"handler": "echo"})
+        (tmp_path / "gate").touch()
+        ended = service.wait_end()
+    finally:
+        service.end()
+
+    assert (503, 0) == (refused.status, ended)
+    with contextlib.closing(sqlite3.connect(service.folder / "longshore.db")) as db:
+        assert [("Succeeded", 1)] == db.execute("SELECT phase, attempts FROM jobs").fetchall()
+
+
+def test_a_service_that_nohup_started_outlives_its_terminal(start_service: Callable[..., Service]) -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # a child inherits it
+    try:
+        service = start_service()
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    os.kill(service.pid, signal.SIGHUP)
+
+    assert "Succeeded" == service.client().submit({"handler": "echo"}, wait=10)["status"]["phase"]
+    assert 200 == service.probe("/readyz")
 
 
 def test_an_api_that_is_killed_loses_no_wait_and_no_job(

@@ -1,6 +1,8 @@
 """Who may come in, and what is refused how."""
 
+import os
 import re
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -206,3 +208,13 @@ def test_a_start_that_would_be_open_or_useless_is_refused(
 
     assert done.returncode == 1
     assert says in done.stderr
+
+
+def test_a_closed_terminal_drains_a_worker(tmp_path: Path) -> None:
+    worker = Worker(tmp_path / "hung-up", {"slots": 1})
+    try:
+        worker.start()
+        os.kill(worker.pid, signal.SIGHUP)
+        assert 0 == worker.wait_end(), "it was killed by the signal"
+    finally:
+        worker.end()

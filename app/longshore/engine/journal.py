@@ -74,5 +74,8 @@ class Journal:
 
 def say(text: str) -> None:
     """A line for the person who started the service."""
-    sys.stdout.write(text + "\n")
-    sys.stdout.flush()
+    try:
+        sys.stdout.write(text + "\n")
+        sys.stdout.flush()
+    except OSError:
+        pass  # the terminal was closed

@@ -86,7 +86,7 @@ class Parent:
             self._stopping = True
             self.journal("stopping", signal=signal.Signals(number).name)
             self._engine.finish(self.settings.drain_seconds, self._drained)
-        else:
+        elif number != signal.SIGHUP:  # a terminal that closes may send more than one, and asks for no haste
             self._engine.hurry()
 
     def _drained(self) -> None:
@@ -123,6 +123,9 @@ class _Signals:
         signal.set_wakeup_fd(self._writing.fileno(), warn_on_full_buffer=False)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda _number, _frame: None)
+        # A terminal that is closed ends the service as SIGTERM does; one that `nohup` started outlives it.
+        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+            signal.signal(signal.SIGHUP, lambda _number, _frame: None)
         loop.watch(self._reading.fileno(), READ, self._ready)
 
     def _ready(self, _events: int) -> None:
