@@ -11,14 +11,15 @@
 
 import http.client
 import json
+import os
 import secrets
-import ssl
 import time
 import urllib.parse
 from collections.abc import Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
 
+from longshore.client_connections import Connection, Connections
 from longshore.job.numerals import whole
 from longshore.version import __version__
 
@@ -53,10 +54,19 @@ class ApiError(ClientError):
 
 
 class Client:
-    """One connection, used by one thread. ``patience`` is how long it keeps trying when the service is away, seconds."""
+    """What a service can be asked; one client may be used by several threads at a time.
 
-    def __init__(self, url: str = DEFAULT_URL, *, token: str = "", timeout: float = 10.0, patience: float = 0.0,
-                 user_agent: str = "") -> None:  # fmt: skip
+    ``url`` and ``token`` are read from ``LONGSHORE_URL`` and ``LONGSHORE_TOKEN`` where they are not given. ``timeout`` is
+    how long one step of a request may take, and ``patience`` how long it is tried again while the service is away or
+    full, both in seconds.
+    """
+
+    def __init__(
+        self, url: str | None = None, *, token: str | None = None, timeout: float = 10.0, patience: float = 0.0,
+        user_agent: str = "",
+    ) -> None:  # fmt: skip
+        url = os.environ.get("LONGSHORE_URL") or DEFAULT_URL if url is None else url
+        token = os.environ.get("LONGSHORE_TOKEN", "") if token is None else token
         try:
             parts = urllib.parse.urlsplit(url)
             port = parts.port
@@ -65,12 +75,11 @@ class Client:
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ClientError(f"{url!r} is no http or https address")
         self.url, self._timeout, self.patience = url, timeout, patience
-        self._secure, self._host, self._port = parts.scheme == "https", parts.hostname, port
+        self._connections = Connections(parts.hostname, port, secure=parts.scheme == "https")
         self._prefix = parts.path.rstrip("/")
         self._headers = {"User-Agent": user_agent or f"longshore-client/{__version__}", "Accept": "application/json"}
         if token:
             self._headers["Authorization"] = f"Bearer {token}"
-        self._connection: http.client.HTTPConnection | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -80,10 +89,8 @@ class Client:
         self.close()
 
     def close(self) -> None:
-        """End the connection; the next call opens another."""
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
+        """End the connections; the next call opens another."""
+        self._connections.close()
 
     # -- jobs ------------------------------------------------------------------------------------------------
 
@@ -280,36 +287,33 @@ class Client:
                 time.sleep(min(asked or pause, LONGEST_PAUSE_SECONDS))
                 pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
 
-    def _once(self, method: str, path: str, data: bytes | None, headers: Mapping[str, str],
-              timeout: float) -> tuple[bytes, Mapping[str, str]]:  # fmt: skip
-        fresh = self._connection is None
+    def _once(self, method: str, path: str, data: bytes | None, headers: Mapping[str, str], timeout: float, *,
+              fresh: bool = False) -> tuple[bytes, Mapping[str, str]]:  # fmt: skip
+        closings = self._connections.closings
+        connection, kept = self._connections.take(timeout, fresh=fresh)
         try:
-            return self._exchange(method, path, data, headers, timeout)
-        except (OSError, http.client.HTTPException) as error:
-            self.close()
-            # A kept connection may have been closed since; everything we send may be sent again.
-            if not fresh and not isinstance(error, TimeoutError):
-                return self._once(method, path, data, headers, timeout)
-            raise ServiceUnreachable(f"nobody answers at {self.url}: {error}") from error
-        except ValueError as error:
-            self.close()
-            raise ClientError(f"this cannot be sent: {error}") from None
+            status, answer, found = self._exchange(connection, method, path, data, headers)
+        except BaseException as error:
+            connection.close()  # whatever interrupted it, its answer may still come
+            if kept and isinstance(error, OSError | http.client.HTTPException) and not isinstance(error, TimeoutError):
+                # A kept connection may have been closed since; everything we send may be sent again.
+                return self._once(method, path, data, headers, timeout, fresh=True)
+            if isinstance(error, OSError | http.client.HTTPException):
+                raise ServiceUnreachable(f"nobody answers at {self.url}: {error}") from error
+            if isinstance(error, ValueError):
+                raise ClientError(f"this cannot be sent: {error}") from None
+            raise
+        self._connections.keep(connection, taken_at=closings)
+        if status >= 400:
+            raise ApiError(status, _problem(answer), whole(found.get("Retry-After", "")))
+        return answer, found
 
-    def _exchange(self, method: str, path: str, data: bytes | None, headers: Mapping[str, str],
-                  timeout: float) -> tuple[bytes, Mapping[str, str]]:  # fmt: skip
-        if self._connection is None:
-            kind = http.client.HTTPSConnection if self._secure else http.client.HTTPConnection
-            extra: dict[str, Any] = {"context": ssl.create_default_context()} if self._secure else {}
-            self._connection = kind(self._host, self._port, timeout=timeout, **extra)
-        if self._connection.sock is not None:
-            self._connection.sock.settimeout(timeout)
-        self._connection.request(method, self._prefix + path, data, {**self._headers, **headers})
-        response = self._connection.getresponse()
+    def _exchange(self, connection: Connection, method: str, path: str, data: bytes | None,
+                  headers: Mapping[str, str]) -> tuple[int, bytes, Mapping[str, str]]:  # fmt: skip
+        connection.request(method, self._prefix + path, data, {**self._headers, **headers})
+        response = connection.getresponse()
         answer = response.read()
-        if response.status >= 400:
-            after = response.headers.get("Retry-After", "")
-            raise ApiError(response.status, _problem(answer), whole(after))
-        return answer, response.headers  # type: ignore[return-value]  # an email Message is a mapping for our needs
+        return response.status, answer, response.headers  # type: ignore[return-value]  # a Message is a mapping for our needs
 
 
 def _problem(answer: bytes) -> Mapping[str, Any]:

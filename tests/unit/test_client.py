@@ -1,10 +1,14 @@
 """The client against a small real server that answers as it is told to."""
 
 import json
+import os
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -363,3 +367,132 @@ def test_a_wait_asks_until_the_end_and_gives_up_in_time(stage: Start) -> None:
     with pytest.raises(TimeoutError, match="job a is still Pending"):
         other.wait("a", 0.5)
     assert 0.4 < time.monotonic() - began
+
+
+# -- threads and processes -------------------------------------------------------------------------------------------
+
+
+def says_the_path(scene: Stage) -> None:
+    scene.say(200, {"id": scene.path.rpartition("/")[2], "status": {"phase": "Succeeded"}})
+
+
+def test_each_of_many_threads_gets_the_answer_to_its_own_question(stage: Start) -> None:
+    server, client = stage(says_the_path)
+    together = threading.Barrier(8)
+
+    def ask(thread: int) -> list[str]:
+        together.wait()
+        return [client.get(f"{thread}-{n}")["id"] for n in range(50)]
+
+    with ThreadPoolExecutor(8) as threads:
+        answers = list(threads.map(ask, range(8)))
+
+    assert [[f"{thread}-{n}" for n in range(50)] for thread in range(8)] == answers
+    assert len({seen[4] for seen in server.seen}) <= 8, "a thread's connection is used again, by whoever is next"
+
+
+def test_what_is_refused_in_one_thread_is_refused_in_no_other(stage: Start) -> None:
+    _, client = stage(lambda scene: refuses(scene) if "bad" in scene.path else says_the_path(scene))
+
+    def ask(n: int) -> str:
+        try:
+            return str(client.get(f"bad-{n}" if n % 2 else f"good-{n}")["id"])
+        except ApiError as error:
+            return error.code
+
+    with ThreadPoolExecutor(6) as threads:
+        answers = list(threads.map(ask, range(120)))
+
+    assert ["invalid" if n % 2 else f"good-{n}" for n in range(120)] == answers
+
+
+def test_closing_while_another_thread_waits_leaves_that_thread_its_answer(stage: Start) -> None:
+    asked, closed = threading.Event(), threading.Event()
+
+    def slow(scene: Stage) -> None:
+        asked.set()
+        closed.wait(10)
+        says_the_path(scene)
+
+    server, client = stage(slow, says_the_path)
+    with ThreadPoolExecutor(1) as threads:
+        waiting = threads.submit(client.get, "first")
+        asked.wait(10)
+        client.close()
+        closed.set()
+        assert "first" == waiting.result(10)["id"]
+
+    assert "second" == client.get("second")["id"]
+    assert 2 == len({seen[4] for seen in server.seen}), "the connection that was in use is not kept"
+
+
+def test_a_forked_process_does_not_read_the_answers_of_its_parent(stage: Start) -> None:
+    server, _ = stage(says_the_path)
+    script = """
+import os, sys
+from longshore.client import Client
+client = Client(sys.argv[1])
+client.get("before")
+child = os.fork()
+name = "parent" if child else "child"
+right = all(client.get(f"{name}-{n}")["id"] == f"{name}-{n}" for n in range(50))
+if not child:
+    os._exit(0 if right else 1)
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) or (0 if right else 2))
+"""
+    done = subprocess.run([sys.executable, "-c", script, server.url], timeout=60, check=False)
+
+    assert 0 == done.returncode
+    assert 2 == len({seen[4] for seen in server.seen})
+
+
+def test_an_interrupted_request_leaves_nothing_to_the_next(stage: Start) -> None:
+    server, client = stage(says_the_path)
+
+    class Interrupted(BaseException):
+        pass
+
+    class Body(bytes):
+        def __len__(self) -> int:
+            raise Interrupted
+
+    client.get("a")
+    with pytest.raises(Interrupted):
+        client._request("POST", "/v1/jobs", Body(b"{}"), {}, 5.0)
+    assert "b" == client.get("b")["id"]
+    assert 2 == len({seen[4] for seen in server.seen})
+
+
+# -- the environment -------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def environment() -> Iterator[dict[str, str]]:
+    """Variables of this process, which go when the test ends."""
+    given: dict[str, str] = {}
+    yield given
+    for name in given:
+        os.environ.pop(name, None)
+
+
+def test_address_and_token_come_from_the_environment(stage: Start, environment: dict[str, str]) -> None:
+    server, _ = stage(good)
+    environment |= {"LONGSHORE_URL": server.url, "LONGSHORE_TOKEN": "from-outside"}
+    os.environ.update(environment)
+
+    for options in ({}, {"token": "given"}, {"token": ""}):
+        with Client(**options) as client:
+            client.get("a")
+
+    assert ["Bearer from-outside", "Bearer given", None] == server.headers("Authorization")
+
+
+def test_what_is_given_wins_over_the_environment(stage: Start, environment: dict[str, str]) -> None:
+    server, _ = stage(good)
+    environment |= {"LONGSHORE_URL": "http://127.0.0.1:9"}
+    os.environ.update(environment)
+
+    with Client(server.url) as client:
+        assert JOB == client.get("a")
+    with pytest.raises(ClientError, match="is no http or https address"):
+        Client("")
