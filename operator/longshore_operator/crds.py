@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import yaml
 
+from longshore.job.patterns import LABEL_KEY, LONG_HOST, MAX_HOST, MAX_LABEL_KEY, portable
 from longshore.job.queues import QUEUE_KIND, QueueSpec, QueueStatus
 from longshore.job.schedule import SCHEDULE_KIND, ScheduleSpec, ScheduleStatus
 from longshore.job.spec import API_VERSION, KIND, MUTABLE_FIELDS, JobSpec
@@ -79,6 +80,9 @@ def schedule_crd() -> dict[str, Any]:
     _refuse_twins(job)
     _say_urls(job)
     job["x-kubernetes-validations"] = _job_shape()
+    labels = spec["properties"]["jobTemplate"]["properties"]["labels"]
+    rule = f"self.all(key, size(key) <= {MAX_LABEL_KEY} && key.matches(r'{portable(LABEL_KEY)}'))"
+    labels["x-kubernetes-validations"] = [{"rule": rule, "message": "has a key that is no label key"}]
     schema = _resource("A schedule: jobs created by the clock.", spec, _status(structural(ScheduleStatus)), ["spec"])
     columns = [
         _column("Cron", ".spec.cron"),
@@ -157,8 +161,11 @@ def _refuse_twins(spec: dict[str, Any]) -> None:
 def _say_urls(spec: dict[str, Any]) -> None:
     """The pattern as a rule, which has a message: nobody wants to read that pattern. What is stored is not looked at again."""
     url = spec["properties"]["webhook"]["properties"]["url"]
-    rule = f"oldSelf.hasValue() || self.matches(r'{url.pop('pattern')}')"
-    message = "must be an absolute http or https URL in ASCII (RFC 3986), without credentials and without a fragment"
+    rule = f"oldSelf.hasValue() || (self.matches(r'{url.pop('pattern')}') && !self.matches(r'{LONG_HOST}'))"
+    message = (
+        "must be an absolute http or https URL in ASCII (RFC 3986), without credentials and without a fragment, "
+        f"whose host has at most {MAX_HOST} characters"
+    )
     url["x-kubernetes-validations"] = [{"optionalOldSelf": True, "rule": rule, "message": message}]
 
 

@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from zoneinfo import available_timezones
 
 import pytest
 import yaml
@@ -119,6 +120,24 @@ def test_what_the_model_takes_the_api_server_takes(cluster: ControlPlane, spec: 
 ODD = st.text(
     st.sampled_from("\u00a0\u2003\u0085\x1c\v\f\n\r\t \u00b2\u0663\u0130\u017f\u212aa1Z-_.:/?#@[]\\%*0,5x"), max_size=12
 )
+HOST = st.integers(240, 265).map(lambda length: ".".join(["a" * 49] * 6)[: length - 1].rstrip(".") + "b")
+CLOCKS = ("2026-01-31", "2026-02-30", "0000-01-01", "0001-01-01", "9999-12-31", "T", "t", " ", "08:00:00", "08:00", "24:00:00",
+          "08:00:60", ".5", ",5", "x5", ".1234567890", "Z", "z", "+01:00", "+0100", "-99:99", "+24:00", "\u221201:00", "1767225600")  # fmt: skip
+TIMES = st.one_of(
+    st.builds("{}{}{}{}{}".format, *(st.sampled_from(part) for part in (
+        CLOCKS[:5], CLOCKS[5:8], CLOCKS[8:12], ("", *CLOCKS[12:16]), CLOCKS[16:23]))),
+    st.lists(st.sampled_from(CLOCKS), max_size=6).map("".join), ODD.map("2026-01-31T08:00:00{}".format),
+)  # fmt: skip
+LABEL_KEYS = st.one_of(
+    ODD, ODD.map("a{}a".format), ODD.map("a.b/{}".format), ODD.map("{}/a".format),
+    st.integers(60, 66).map(lambda n: "a" * n), st.integers(250, 256).map(lambda n: f"{'a' * n}/{'b' * 63}"),
+)  # fmt: skip
+
+
+def schedule(**fields: Any) -> tuple[str, dict[str, Any]]:
+    return "Schedule", {"cron": "@daily", "jobTemplate": {"spec": {"handler": "a"}, **fields}}
+
+
 FIELDS: dict[str, tuple[st.SearchStrategy[str], Callable[[str], tuple[str, dict[str, Any]]]]] = {
     "webhook.url": (
         st.one_of(ODD.map("http://{}".format), ODD.map("https://[::1]{}".format), ODD.map("http://h{}".format),
@@ -130,6 +149,11 @@ FIELDS: dict[str, tuple[st.SearchStrategy[str], Callable[[str], tuple[str, dict[
     "fairnessKey": (ODD, lambda text: ("Job", {"handler": "a", "fairnessKey": text})),
     "resources.memory": (st.one_of(ODD, ODD.map("1{}".format)), lambda text: ("Job", {"handler": "a", "resources": {"memory": text}})),
     "after": (st.one_of(ODD, ODD.map("a{}".format)), lambda text: ("Job", {"handler": "a", "after": [text]})),
+    "webhook.url's host": (HOST, lambda text: ("Job", {"handler": "a", "webhook": {"url": f"https://{text}:8443/"}})),
+    "startAfter": (TIMES, lambda text: ("Job", {"handler": "a", "startAfter": text})),
+    "label's key": (LABEL_KEYS, lambda text: schedule(labels={text: "a"})),
+    "label's value": (st.one_of(ODD, ODD.map("a{}a".format), st.integers(60, 66).map(lambda n: "a" * n)),
+                      lambda text: schedule(labels={"a": text})),
     "env": (st.one_of(ODD, ODD.map("A{}".format)), lambda text: ("Job", {"command": ["a"], "env": {text: ""}})),
 }  # fmt: skip
 
@@ -146,7 +170,10 @@ def test_a_text_is_taken_by_both_or_by_none(cluster: ControlPlane, field: str, d
     texts, of = FIELDS[field]
     kind, spec = of(data.draw(texts))
     try:
-        parse_spec(json.dumps(spec))
+        if kind == "Job":
+            parse_spec(json.dumps(spec))
+        else:
+            ScheduleSpec.model_validate_json(json.dumps(spec), by_alias=True, by_name=False)
         ours = ""
     except ValidationError as error:
         ours = str(error)
@@ -165,6 +192,40 @@ def test_what_the_schedule_model_takes_the_api_server_takes_and_its_shape_is_the
     status, answer = post(cluster, "default", resource("Schedule", "tried", spec), dry=True)
 
     assert (status == 201) == matches(CRON_SHAPE, text), (text, answer.get("message"))
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(name=st.one_of(ODD, ODD.map("a{}a".format), st.integers(60, 66).map(lambda n: "a" * n)))
+def test_a_queue_can_be_made_by_every_name_that_a_job_can_say(cluster: ControlPlane, name: str) -> None:
+    try:
+        parse_spec(json.dumps({"handler": "a", "queue": name}))
+        taken = True
+    except ValidationError:
+        taken = False
+    status, answer = post(cluster, "default", resource("Queue", name, {}), dry=True)
+
+    assert (status == 201) == taken, (name, answer.get("message"))
+
+
+ZONES = st.one_of(
+    st.sampled_from(sorted(available_timezones())), ODD, ODD.map("Europe/{}".format), ODD.map("UTC{}".format),
+    st.sampled_from(["Europe", "America/Argentina", "leapseconds", "posixrules", "localtime", "a/../UTC", "/UTC", "Etc/GMT+24", "a" * 65]),
+)  # fmt: skip
+
+
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(zone=ZONES)
+def test_every_time_zone_that_the_model_knows_the_api_server_takes(cluster: ControlPlane, zone: str) -> None:
+    """Which zones there are is beyond a pattern: the operator says `Ready` is False for those that it does not know."""
+    spec = {"cron": "@daily", "timeZone": zone, "jobTemplate": {"spec": {"handler": "a"}}}
+    try:
+        ScheduleSpec.model_validate_json(json.dumps(spec), by_alias=True, by_name=False)
+        known = True
+    except ValidationError:
+        known = False
+    status, answer = post(cluster, "default", resource("Schedule", "tried", spec), dry=True)
+
+    assert status == 201 or not known, (zone, answer.get("message"))
 
 
 BAD: dict[str, tuple[dict[str, Any], str]] = {
@@ -189,6 +250,10 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "priority is text": ({"handler": "a", "priority": "1"}, "spec.priority"),
     "no time zone": ({"handler": "a", "startAfter": "2026-01-01T08:00:00"}, "spec.startAfter"),
     "no time": ({"handler": "a", "startAfter": "tomorrow"}, "spec.startAfter"),
+    "host of more than 253 characters": ({"handler": "a", "webhook": {"url": "https://" + ".".join(["a" * 60] * 5)}},
+                                         "whose host has at most 253 characters"),
+    "a second word for the T": ({"handler": "a", "startAfter": "2026-01-01 08:00:00Z"}, "spec.startAfter"),
+    "seconds with anything before their fraction": ({"handler": "a", "startAfter": "2026-01-01T08:00:00x5Z"}, "spec.startAfter"),
     "zero deadline": ({"handler": "a", "startDeadlineSeconds": 0}, "spec.startDeadlineSeconds"),
     "zero timeout": ({"handler": "a", "timeoutSeconds": 0}, "spec.timeoutSeconds"),
     "negative timeout": ({"handler": "a", "timeoutSeconds": -1}, "spec.timeoutSeconds"),

@@ -14,6 +14,19 @@ DNS_SUBDOMAIN: Final = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-
 _BLANK, _WORD = r"[ \t]", r"[!-?A-~]"
 CRON_SHAPE: Final = rf"^{_BLANK}*(@[A-Za-z]+|{_WORD}+({_BLANK}+{_WORD}+){{4}}){_BLANK}*$"
 
+# RFC 3339, section 5.6, with the T and without the leap second and the year 0, which Python does not know. The days of a
+# month are checked by whoever reads the date.
+_YEAR = "(000[1-9]|00[1-9][0-9]|0[1-9][0-9]{2}|[1-9][0-9]{3})"
+_CLOCK = "([01][0-9]|2[0-3]):[0-5][0-9]"
+TIME: Final = (
+    rf"^{_YEAR}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])[Tt]{_CLOCK}:[0-5][0-9]([.][0-9]{{1,9}})?([Zz]|[+-]{_CLOCK})$"
+)
+
+# Kubernetes' own. Of a key the prefix is a DNS subdomain.
+LABEL_VALUE: Final = r"^([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?$"
+LABEL_KEY: Final = r"^([a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$"
+MAX_LABEL_KEY: Final = 317  # a prefix of 253 and a name of 63
+
 # RFC 3986, section 3.2.2, without the forms that URL libraries disagree about: no user, no zone, no name that ends in a number.
 _OCTET = "(25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
 _IPV4 = rf"({_OCTET}\.){{3}}{_OCTET}"
@@ -31,6 +44,10 @@ _PORT = "(6553[0-5]|655[0-2][0-9]|65[0-4][0-9]{2}|6[0-3][0-9]{3}|[1-5][0-9]{4}|[
 # As it stands in a request: nothing that would have to be escaped first, no quotes and no backslash.
 _TARGET = r"[/?][!$-;=?-\[\]^_a-~]*"
 WEB_ADDRESS: Final = rf"^(https?)://(({_LABEL}\.)*{_LAST}\.?|{_IPV4}|\[({_IPV6})\])(:{_PORT})?({_TARGET})?$"
+
+# RFC 1035: a name, written out, has 253 characters at most. Beside the pattern: it would have to look ahead to say so.
+MAX_HOST: Final = 253
+LONG_HOST: Final = rf"^https?://[^:/?\[\]]{{{MAX_HOST + 1}}}"
 
 
 def portable(pattern: str) -> str:

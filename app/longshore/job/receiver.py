@@ -10,10 +10,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from longshore.job.patterns import WEB_ADDRESS, matches
+from longshore.job.patterns import MAX_HOST, WEB_ADDRESS, matches
 
 MAX_URL: Final = 2048
-MAX_HOST: Final = 253  # RFC 1035: a name, written out
 
 # An IPv4 address may hide in an IPv6 one, and a gateway on the way unpacks it.
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")  # RFC 6052

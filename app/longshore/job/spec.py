@@ -41,8 +41,6 @@ _FIRST_SECOND, _LAST_SECOND = -62_135_596_800, 253_402_300_799  # of the years 1
 
 _SHOWN = 100  # characters of what was sent that a message repeats
 
-_LABEL_KEY = re.compile(r"^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$")
-_LABEL_VALUE = re.compile(r"^([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?$")
 _ENV_NAME = re.compile(r"^[A-Za-z_][A-Za-z0-9_]{0,254}$")
 _MEMORY = r"^[1-9][0-9]{0,11}(Ki|Mi|Gi|Ti|k|M|G|T)?$"
 _MEMORY_UNITS = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12,
@@ -65,7 +63,8 @@ def _integral(value: object) -> object:
 
 
 def _rfc3339(value: object) -> object:
-    if isinstance(value, int | float):
+    # pydantic reads more: seconds since 1970, a space for the T, a zone without its colon.
+    if isinstance(value, int | float) or (isinstance(value, str) and not patterns.matches(patterns.TIME, value)):
         raise ValueError("write a date and time with a zone, such as 2026-01-31T08:00:00Z")
     return value
 
@@ -112,9 +111,9 @@ def _small_items(value: tuple[dict[str, Any], ...]) -> tuple[dict[str, Any], ...
 
 def _label_map(value: dict[str, str]) -> dict[str, str]:
     for key, text in value.items():
-        if len(key) > 317 or not _LABEL_KEY.fullmatch(key):
+        if len(key) > patterns.MAX_LABEL_KEY or not patterns.matches(patterns.LABEL_KEY, key):
             raise ValueError(f"has a key {key[:_SHOWN]!r} that is no label key")
-        if len(text) > 63 or not _LABEL_VALUE.fullmatch(text):
+        if len(text) > 63 or not patterns.matches(patterns.LABEL_VALUE, text):
             raise ValueError(f"has a value {text[:_SHOWN]!r} that is no label value (≤ 63 letters, digits, '-_.')")
     return value
 
@@ -147,12 +146,15 @@ INTEGRAL = BeforeValidator(_integral)
 Int = Annotated[int, INTEGRAL]
 Seconds = Annotated[float, Field(gt=0, le=MAX_SECONDS, allow_inf_nan=False)]
 Delay = Annotated[float, Field(ge=0, le=MAX_SECONDS, allow_inf_nan=False)]
-Time = Annotated[AwareDatetime, Field(strict=False), BeforeValidator(_rfc3339)]
+_TimeForm = Field(strict=False, json_schema_extra={"pattern": patterns.portable(patterns.TIME)})
+Time = Annotated[AwareDatetime, _TimeForm, BeforeValidator(_rfc3339)]
 Name = Annotated[str, Field(min_length=1, max_length=253, pattern=patterns.DNS_SUBDOMAIN)]
 QueueName = Annotated[str, Field(min_length=1, max_length=63, pattern=patterns.DNS_LABEL)]
 HandlerName = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[A-Za-z_][A-Za-z0-9_.:-]*$")]
 Key = Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[^\x00-\x1f\x7f]+$")]
-Labels = Annotated[dict[str, str], Field(max_length=64), AfterValidator(_label_map)]
+# Checked by hand, as an address is.
+_LabelForm = Field(json_schema_extra={"maxLength": 63, "pattern": patterns.portable(patterns.LABEL_VALUE)})
+Labels = Annotated[dict[str, Annotated[str, _LabelForm]], Field(max_length=64), AfterValidator(_label_map)]
 Args = Annotated[dict[str, Any], AfterValidator(small_json(MAX_ARGS_BYTES))]
 CommandLine = Annotated[
     tuple[Annotated[str, Field(max_length=4096)], ...],
