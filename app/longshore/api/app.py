@@ -6,6 +6,7 @@ from flask import Blueprint, Flask, Response, request
 from werkzeug.routing import BaseConverter
 
 from longshore.api import attempts, docs, jobs, metrics, problems, queues, service, streams
+from longshore.api.compression import Compressed
 from longshore.api.connections.refusals import ALLOWED
 from longshore.api.context import Parts
 from longshore.api.guard import Guard, WorkerGuard
@@ -101,7 +102,7 @@ def _application(parts: Parts, guard: Guard, blueprints: tuple[Blueprint, ...]) 
     for blueprint in (service.bp, *blueprints):
         app.register_blueprint(blueprint)
     metrics.install(app, parts.store, parts.budget, guard.measures)
-    app.wsgi_app = behind(app.wsgi_app, parts.settings)  # type: ignore[method-assign, assignment]  # as Flask's own documentation does
+    app.wsgi_app = behind(Compressed(app.wsgi_app), parts.settings)  # type: ignore[method-assign, assignment]  # as Flask's own documentation does
     return app
 
 

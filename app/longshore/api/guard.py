@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 from flask import Flask, g, request
 
+from longshore.api.compression import VARY, varies
 from longshore.api.parse import basic_password, flag
 from longshore.api.tokens import ANYBODY, OPERATOR, ROLES, SharedSecret, Token, TokenFile
 from longshore.errors import Forbidden, RequestError, Unauthenticated
@@ -206,6 +207,8 @@ class Decorated:
             headers = [*headers, ("X-Content-Type-Options", "nosniff"), ("X-Request-Id", id)]
             if "Cache-Control" not in known:
                 headers.append(("Cache-Control", "no-store"))
+            if varies(status, known) and "Vary" not in known:
+                headers.append(VARY)
             if known.get("Content-Type", "").startswith("text/html"):
                 headers += [header for header in _OF_PAGES if header[0] not in known]
             return start_response(status, headers, exc_info)
