@@ -20,12 +20,13 @@ from longshore_operator.health import Callbacks, HealthServer, Silence
 from longshore_operator.job import Attempt, Job, Json
 from longshore_operator.jobs import SELECTOR, Jobs
 from longshore_operator.journal import Handler, Journal
-from longshore_operator.kopf_app import DEPLOYMENTS, JOBS, PODS, QUEUES, SCHEDULES, Watches
+from longshore_operator.kopf_app import DEPLOYMENTS, JOBS, PODS, QUEUES, SCHEDULES, Edge, Watches
 from longshore_operator.kube import config
 from longshore_operator.kube.client import KubeClient, path_of
 from longshore_operator.kube.lease import Elector, identity_of
 from longshore_operator.metrics import OperatorMetrics, Snapshot
 from longshore_operator.overdue import Overdue
+from longshore_operator.ownership import Ownership
 from longshore_operator.pool_namespaces import PoolNamespaces
 from longshore_operator.pool_tokens import PoolTokens
 from longshore_operator.queues import Queues
@@ -54,7 +55,13 @@ class Operator:
         self.journal = Journal(settings.log_level)
         self.config = config.load(settings.kubeconfig)
         self.metrics = OperatorMetrics(self._snapshot)
-        self.client = KubeClient(self.config, self.metrics.api_request)
+        self._marker_client = KubeClient(self.config, self.metrics.api_request)
+        self.ownership = Ownership(
+            self._marker_client, settings.lists, settings.owner, log=self.journal, left=self._left, back=self._back
+        )
+        self.client = KubeClient(
+            self.config, self.metrics.api_request, settings.exclude_namespaces, self.ownership.ours
+        )
         self._lease_client = KubeClient(self.config)
         self.desk = Desk()
         # Where its Lease is; by hand a kubeconfig may name another namespace, or none.
@@ -78,11 +85,13 @@ class Operator:
         self.webhooks = Webhooks(self.client, secrets_dir=settings.secrets_dir,
                                  allow_local=settings.webhook_allow_local, log=self.journal)  # fmt: skip
         self.collector = Collector(self.client, namespaces=settings.lists, retention_seconds=settings.retention_seconds,
+                                   ours=self.ownership.ours,
                                    rate_per_second=DELETES_PER_SECOND, finished=self.webhooks.ended)  # fmt: skip
         edges = {
             JOBS: self._job_edge, QUEUES: self._queue_edge, SCHEDULES: self.schedules.seen, PODS: self._pod_edge,
         } | ({DEPLOYMENTS: self.pools.edge} if settings.scaling else {})  # fmt: skip
-        self.watches = Watches(self.config, settings.namespaces, edges, SELECTOR)
+        edges = {kind: self._of_ours(edge) for kind, edge in edges.items()}
+        self.watches = Watches(self.config, settings.namespaces, edges, SELECTOR, settings.exclude_namespaces)
         asked = Callbacks(metrics=self.metrics.render, silences=self._silences, unsynced=self._unsynced,
                           explain=self._explain, pool=self.pools.report, workers=self._workers, queues=self._queues,
                           elsewhere=lambda: None if self.dispatcher.on else self.elector.holder() if self.elector else "")  # fmt: skip
@@ -103,11 +112,13 @@ class Operator:
         """Until SIGTERM or Ctrl-C; returns the exit code."""
         logging.basicConfig(handlers=[Handler(self.journal)], level=logging.WARNING, force=True)
         logging.getLogger("longshore.tls").setLevel(logging.INFO)  # a renewed certificate is worth a line
-        for client in (self.client, self._lease_client, self.workers_client):
+        for client in (self.client, self._lease_client, self._marker_client, self.workers_client):
             await client.open()
         await self.health.start()
         self.journal("listening", host=self.settings.host, port=self.health.port)
         await self._wait_for_kinds()
+        await self.ownership.start()
+        spawn(self.ownership.run())
         watching = asyncio.Event()
         for address in self.settings.workers:
             self.workers.pod_seen(recover.by_hand(address))
@@ -227,6 +238,34 @@ class Operator:
             await self.elector.release()
 
     # -- edges -----------------------------------------------------------------------------------------------
+
+    def _of_ours(self, edge: Edge) -> Edge:
+        """The edge, deaf for namespaces that another operator has."""
+
+        def handle(kind: str | None, resource: Json) -> None:
+            if self.ownership.ours(resource["metadata"].get("namespace", "")):
+                edge(kind, resource)
+
+        return handle
+
+    def _left(self, namespace: str) -> None:
+        """Another operator has the namespace: forget what is there, and write nothing about it."""
+        self.jobs.leave(namespace)
+        self.schedules.leave(namespace)
+        self.queues.leave(namespace)
+        self.pools.leave(namespace)
+        self.workers.leave(namespace)
+
+    def _back(self, namespace: str) -> None:
+        """Nobody else has the namespace any more: lists show it, which the watches need not do again."""
+        self._listed.set()
+        spawn(self._schedules_of(namespace))
+
+    async def _schedules_of(self, namespace: str) -> None:
+        try:
+            await self.schedules.sync(namespace)
+        except (KubeError, KubeUnavailable) as error:  # the watch lists them within its time-out
+            self.journal("list_failed", level="error", detail=str(error))
 
     def _job_edge(self, kind: str | None, resource: Json) -> None:
         if kind is None and self.synced:

@@ -56,12 +56,15 @@ class Collector:
     def __init__(
         self, client: KubeClient, *, namespaces: Sequence[str], retention_seconds: float,
         now: Callable[[], float] = time.time, rate_per_second: float = 50,
-        finished: Callable[[Json], None] = lambda _job: None,
+        finished: Callable[[Json], None] = lambda _job: None, ours: Callable[[str], bool] = lambda _namespace: True,
     ) -> None:  # fmt: skip
-        """``namespaces``: those to look after, all when empty. ``retention_seconds``: for jobs that say nothing.
+        """``namespaces``: those to look after, all when empty, but for those that are not ``ours``.
+
+        ``retention_seconds``: for jobs that say nothing.
 
         ``finished`` is called with every ended job, as soon as that is known and again by every sweep.
         """
+        self._ours = ours
         self._client, self._namespaces, self._retention = client, tuple(namespaces) or ("",), retention_seconds
         self._now, self._gap, self._finished = now, 1 / rate_per_second, finished
         self._most = int(rate_per_second * SWEEP_SECONDS)  # more cannot be deleted before the next sweep finds them
@@ -159,7 +162,9 @@ class Collector:
                 await asyncio.sleep(max(error.retry_after, AGAIN_SECONDS * random.uniform(0.5, 1)))
 
     async def _delete(self, expiry: Expiry) -> Json | None:
-        """The job as it is now, when it was written to since; None when it is gone."""
+        """The job as it is now, when it was written to since; None when it is gone, or another operator's."""
+        if not self._ours(expiry.namespace):
+            return None
         path = path_of("jobs", expiry.namespace, expiry.name)
         preconditions = {"uid": expiry.uid, "resourceVersion": expiry.version}
         options = {"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": preconditions,

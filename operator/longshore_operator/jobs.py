@@ -175,6 +175,11 @@ class Jobs:
             self._dependencies.gone(job)
             self._stir()
 
+    def leave(self, namespace: str) -> None:
+        """Forget the jobs of a namespace that another operator has: what runs there goes on, and is that one's to record."""
+        for job in [one for one in self._desk.jobs.values() if one.namespace == namespace]:
+            self._desk.drop(job)
+
     def overtaken(self, job: Job, resource: Json | None) -> None:
         """The API server has another record than ours, or none: that one stands."""
         self._log("job_overtaken", level="warning", job=job.name, namespace=job.namespace)

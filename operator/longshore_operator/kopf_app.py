@@ -13,7 +13,7 @@ import kopf
 
 from longshore_operator.contain import named, one_object
 from longshore_operator.job import Json
-from longshore_operator.kube.client import GROUP, VERSION
+from longshore_operator.kube.client import GROUP, VERSION, outside
 from longshore_operator.kube.config import KubeConfig
 from longshore_operator.recover import POOL
 
@@ -57,7 +57,10 @@ class _NoProgress(kopf.ProgressStorage):
 class Watches:
     """Every watch of the operator. ``edge(kind)`` is called for each event, in the loop, and only takes note."""
 
-    def __init__(self, config: KubeConfig, namespaces: Sequence[str], edges: Mapping[str, Edge], selector: str) -> None:
+    def __init__(self, config: KubeConfig, namespaces: Sequence[str], edges: Mapping[str, Edge], selector: str,
+                 excluded: Sequence[str] = ()) -> None:  # fmt: skip
+        """``selector`` of jobs; nothing is seen of ``excluded`` namespaces."""
+        self._excluded = excluded
         self._config, self._namespaces, self._edges, self._selector = config, namespaces, edges, selector
         self.heard_at: dict[str, float] = {}
         """Monotonic time of the last event of each kind."""
@@ -110,7 +113,16 @@ class Watches:
         settings.watching.client_timeout = 330
         settings.watching.reconnect_backoff = 0.2
         settings.watching.chunk_size = 500
-        settings.watching.field_selectors[GROUP, VERSION, JOBS] = self._selector
+        settings.watching.field_selectors[GROUP, VERSION, JOBS] = outside(self._excluded, self._selector)
+        if self._excluded:
+            others = [
+                (GROUP, VERSION, QUEUES),
+                (GROUP, VERSION, SCHEDULES),
+                ("", "v1", PODS),
+                ("apps", "v1", DEPLOYMENTS),
+            ]
+            for kind in others:
+                settings.watching.field_selectors[kind] = outside(self._excluded)
         settings.watching.label_selectors["", "v1", PODS] = POOL
         settings.watching.label_selectors["apps", "v1", DEPLOYMENTS] = POOL
         settings.persistence.diffbase_storage = _NoDiff()

@@ -80,6 +80,12 @@ class Queues:
         self._desk.set_policy(key, QueuePolicy(), self._now())
         self._stir()
 
+    def leave(self, namespace: str) -> None:
+        """Forget the queues of a namespace that another operator has."""
+        for key in [key for key in self._known if key[0] == namespace]:
+            self._gone(key)
+        self._desk.tidy()
+
     async def sync(self, namespace: str) -> None:
         """All Queues of a namespace, or of all with ''; raises KubeError, KubeUnavailable."""
         known = {key for key in self._known if namespace in ("", key[0])}

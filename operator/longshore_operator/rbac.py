@@ -37,6 +37,12 @@ RULES = (
         ("patch",),
         "more workers, or fewer once they have been drained; no pod is ever deleted",
     ),
+    Rule(
+        "coordination.k8s.io",
+        ("leases",),
+        ("list", "watch"),
+        "markers of namespaces that another operator has; a Lease holds no secret",
+    ),
     Rule("autoscaling", ("horizontalpodautoscalers",), ("list",), "a pool that one of them scales is left alone"),
 )
 OWN_RULES = (

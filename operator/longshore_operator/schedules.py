@@ -91,6 +91,18 @@ class Schedules:
             entry.schedule, entry.changed = schedule, True
             self._woken.set()
 
+    async def sync(self, namespace: str) -> None:
+        """Read all schedules of a namespace; raises KubeError, KubeUnavailable."""
+        async for page in self._client.pages(path_of("schedules", namespace)):
+            for schedule in page["items"]:
+                self.seen(None, schedule)
+
+    def leave(self, namespace: str) -> None:
+        """Forget the schedules of a namespace that another operator has."""
+        for uid, entry in list(self._entries.items()):
+            if entry.schedule["metadata"]["namespace"] == namespace:
+                del self._entries[uid]
+
     def job_seen(self, job: Json) -> None:
         """A job is there; those of no schedule are passed over."""
         if ticks.phase_of(job) in TERMINAL:

@@ -4,9 +4,9 @@ import os
 import socket
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from longshore_operator import pool_namespaces
 from longshore_operator.errors import ConfigError
@@ -34,6 +34,11 @@ class OperatorSettings(BaseModel):
     """File that says where the API server is; without one the pod's own account, then ~/.kube/config."""
     namespaces: Names = ()
     """Namespaces whose jobs are run; all without any."""
+    exclude_namespaces: Names = ()
+    """Namespaces that another operator has: of them nothing is read and nothing is touched. Those that another operator
+    has marked as its own (`owner`) are left alone without being named here."""
+    owner: str = ""
+    """Name under which markers, Leases with the label `longshore.dev/owner`, give namespaces to this operator."""
     workers: Names = ()
     """Addresses (``host:port``) of workers that are no pods, with commas: to try the operator by hand."""
     pool_namespaces: Pools = {}
@@ -80,6 +85,13 @@ class OperatorSettings(BaseModel):
     log_level: str = "info"
     """Least serious log lines that are written: debug, info, warning, error."""
 
+    @model_validator(mode="after")
+    def _disjoint(self) -> Self:
+        both = sorted({*self.namespaces} & {*self.exclude_namespaces})
+        if both:
+            raise ValueError(f"namespaces and exclude_namespaces both name {', '.join(both)}")
+        return self
+
     @property
     def lists(self) -> list[str]:
         """Namespaces to list: each, or all at once."""
@@ -101,5 +113,7 @@ def load(arguments: Mapping[str, object], environment: Mapping[str, str] | None 
         return OperatorSettings.model_validate(given)
     except ValidationError as error:
         first = error.errors()[0]
+        if not first["loc"]:  # of several settings together
+            raise ConfigError(first["msg"].removeprefix("Value error, ")) from None
         name = str(first["loc"][0])
         raise ConfigError(f"{PREFIX}{name.upper()}: {first['msg']}, not {first.get('input')!r}") from None

@@ -82,6 +82,11 @@ class Workers:
         if (worker := self._desk.workers.get(uid)) is not None:
             self._gone(worker, None)
 
+    def leave(self, namespace: str) -> None:
+        """Forget the workers of a namespace that another operator has; jobs of other namespaces that run there are lost."""
+        for worker in [one for one in self._desk.workers.values() if one.pod.namespace == namespace]:
+            self._gone(worker)
+
     async def sync(self, kube: KubeClient, namespace: str) -> None:
         """All pods of a namespace, or of all with ''; raises KubeError, KubeUnavailable."""
         known = {

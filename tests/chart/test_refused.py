@@ -38,6 +38,8 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "keda and two operators": ({"operator": {"replicas": 2}, "pools": {"gpu": {"minWorkers": 0, "maxWorkers": 3, "autoscaling": {"mode": "keda"}}}},
                                "pools.gpu.autoscaling.keda.prometheusAddress: without it KEDA asks the operator"),
     "own image without a version": ({"pools": {"gpu": {"image": {"repository": "mine"}}}}, "pools.gpu.image: mine needs a tag"),
+    "excluded without scope": (
+        {"scope": "namespaced", "operator": {"excludeNamespaces": ["a"]}}, "operator.excludeNamespaces: only with scope cluster"),
     "namespaces without scope": ({"watchNamespaces": ["a"]}, "watchNamespaces: only with scope namespaced"),
     "all namespaces without scope": ({"scope": "namespaced", "api": {"allNamespaces": True}},
                                      "api.allNamespaces: needs scope cluster"),

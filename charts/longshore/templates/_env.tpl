@@ -30,6 +30,12 @@ valueFrom:
   {{- include "longshore.podNamespace" . | nindent 2 }}
 - name: LONGSHORE_OPERATOR_POOL_NAMESPACES
   value: {{ include "longshore.poolNamespaces" . | quote }}
+{{- with .Values.operator.excludeNamespaces }}
+- name: LONGSHORE_OPERATOR_EXCLUDE_NAMESPACES
+  value: {{ uniq . | sortAlpha | join "," | quote }}
+{{- end }}
+- name: LONGSHORE_OPERATOR_OWNER
+  value: {{ include "longshore.owner" . | quote }}
 - name: LONGSHORE_OPERATOR_WORKER_TOKEN_FILE
   value: /var/run/longshore/tokens
 {{- if include "longshore.rootSecret" . }}

@@ -122,6 +122,11 @@ digest belong together. */}}
 {{- default (list .Release.Namespace) .Values.watchNamespaces | uniq | sortAlpha | toJson -}}
 {{- end -}}
 
+{{/* Who the operator is in the markers of its namespaces. kustomize changes neither this nor the markers' text. */}}
+{{- define "longshore.owner" -}}
+{{- printf "%s/%s" .Release.Namespace (include "longshore.name" (list . "operator")) -}}
+{{- end -}}
+
 {{/* "true" when a kind of another project may be rendered. Takes (list . "group/version/Kind" renderMode). */}}
 {{- define "longshore.may" -}}
 {{- $root := index . 0 -}}{{- $kind := index . 1 -}}{{- $mode := index . 2 -}}

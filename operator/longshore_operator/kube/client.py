@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any
 
 import aiohttp
@@ -33,8 +33,11 @@ def path_of(plural: str, namespace: str = "", name: str = "", subresource: str =
 class KubeClient:
     """One session. ``counted(kind, result)`` is told of every request."""
 
-    def __init__(self, config: KubeConfig, counted: Callable[[str, str], None] = lambda _kind, _result: None) -> None:
+    def __init__(self, config: KubeConfig, counted: Callable[[str, str], None] = lambda _kind, _result: None,
+                 excluded: Sequence[str] = (), ours: Callable[[str], bool] = lambda _namespace: True) -> None:  # fmt: skip
+        """Lists show nothing of namespaces that are ``excluded`` or not ``ours``; the first are not even sent."""
         self.config = config
+        self._excluded, self._ours = excluded, ours
         self._counted = counted
         self._session: aiohttp.ClientSession | None = None
         self._places = asyncio.Semaphore(CONCURRENCY)
@@ -76,6 +79,30 @@ class KubeClient:
             return _parsed(text) if text else {}
         raise self._refusal(status, text, retry_after, f"{method} {path}")
 
+    async def changed(self, path: str, version: str, label_selector: str, seconds: int) -> bool:
+        """Wait for a change of a list since ``version``; whether one came within the time. Raises as ``request``.
+
+        What changed is not told, because the caller lists again: the watch may as well say that the version is too old.
+        """
+        assert self._session is not None
+        params = {
+            "watch": "1",
+            "resourceVersion": version,
+            "labelSelector": label_selector,
+            "timeoutSeconds": str(seconds),
+        }
+        headers = {"Authorization": f"Bearer {token}"} if (token := self.config.bearer()) is not None else {}
+        limit = aiohttp.ClientTimeout(total=seconds + TIMEOUT_SECONDS, sock_connect=3)
+        try:
+            async with self._session.get(
+                self.config.server + path, params=params, headers=headers, timeout=limit
+            ) as answer:
+                if answer.status >= 300:
+                    raise self._refusal(answer.status, await _body(answer), "", f"WATCH {path}")
+                return bool(await answer.content.readany())
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise KubeUnavailable(f"WATCH {path}: {error or type(error).__name__}") from error
+
     def _refusal(self, status: int, text: bytes, retry_after: str, what: str) -> Exception:
         try:
             said = orjson.loads(text)
@@ -93,12 +120,13 @@ class KubeClient:
     async def pages(self, path: str, *, field_selector: str = "", label_selector: str = "") -> AsyncIterator[Json]:
         """A whole list, page by page; each page is the List object."""
         params = {"limit": str(PAGE)}
-        if field_selector:
-            params["fieldSelector"] = field_selector
+        if selector := outside(self._excluded, field_selector):
+            params["fieldSelector"] = selector
         if label_selector:
             params["labelSelector"] = label_selector
         while True:
             page = await self.request("GET", path, kind="list", params=params)
+            page["items"] = [one for one in page["items"] if self._ours(one["metadata"].get("namespace", ""))]
             yield page
             more = page.get("metadata", {}).get("continue", "")
             if not more:
@@ -115,6 +143,11 @@ async def _body(answer: aiohttp.ClientResponse) -> bytes:
         if len(text) > MAX_BYTES:
             raise KubeUnavailable(f"an answer of more than {MAX_BYTES} bytes", LARGE_PAUSE_SECONDS)
     return bytes(text)
+
+
+def outside(namespaces: Sequence[str], selector: str = "") -> str:
+    """The field selector, narrowed to what is outside of the namespaces: the API server leaves the rest out."""
+    return ",".join([selector] * bool(selector) + [f"metadata.namespace!={name}" for name in namespaces])
 
 
 def _parsed(text: bytes) -> Json:

@@ -93,6 +93,11 @@ class Pools:
         """The Deployment is deleted; its pods go by themselves."""
         self.states.pop(resource["metadata"]["uid"], None)
 
+    def leave(self, namespace: str) -> None:
+        """Forget the pools of a namespace that another operator has."""
+        for uid in [uid for uid, state in self.states.items() if state.pool.namespace == namespace]:
+            self.states.pop(uid)
+
     async def sync(self, namespace: str) -> None:
         """All Deployments of a namespace, or of all with ''; raises KubeError, KubeUnavailable."""
         if not self._on:
