@@ -231,3 +231,20 @@ def test_labels_and_annotations_of_all_are_on_everything(version: int) -> None:
     assert {"own": "label", "team": "harbour"} == kind(objects, "ConfigMap")["one"]["metadata"]["labels"]
     assert {"one", "two"} <= set(kind(objects, "ConfigMap"))
     assert {"three"} <= set(kind(objects, "Secret"))
+
+
+@pytest.mark.parametrize(
+    ("values", "namespaces"),
+    [({}, ["demo"]), ({"scope": "namespaced"}, ["demo"]),
+     ({"scope": "namespaced", "watchNamespaces": ["b", "a"]}, ["a", "b"])],
+    ids=["cluster", "its own", "others"],
+)  # fmt: skip
+def test_each_namespace_of_a_release_has_a_marker_of_its_operator(
+    values: dict[str, Any], namespaces: list[str]
+) -> None:
+    objects = render(values)
+    markers = [one for one in objects if "longshore.dev/owner" in one["metadata"]["labels"]]
+    assert namespaces == [one["metadata"]["namespace"] for one in markers]
+    env = pods(objects)["Deployment/ls-operator"]["spec"]["containers"][0]["env"]
+    owner = next(one["value"] for one in env if one["name"] == "LONGSHORE_OPERATOR_OWNER")
+    assert {owner} == {one["spec"]["holderIdentity"] for one in markers}
