@@ -221,7 +221,14 @@ def _guard(status: dict[str, Any]) -> None:
         "rule": f"!(oldSelf.phase in [{terminal}]) || self.phase == oldSelf.phase || ({again})",
         "message": "the job has ended; only a redrive opens a failed one again",
     }
-    status["x-kubernetes-validations"] = [ended]
+    # `kubectl wait` goes by the conditions: without them it would hang at a job that somebody ended by hand.
+    kinds = "self.phase == 'Succeeded' ? ['Complete', 'Finished'] : self.phase == 'Failed' ? ['Failed', 'Finished'] : ['Finished']"  # fmt: skip
+    told = "has(self.conditions) && self.conditions.exists(one, one.type == kind && one.status == 'True')"
+    complete = {
+        "rule": f"self.phase == oldSelf.phase || !(self.phase in [{terminal}]) || ({kinds}).all(kind, {told})",
+        "message": "an ended job has the conditions of its end: Finished, and Complete or Failed, each with status True",
+    }
+    status["x-kubernetes-validations"] = [ended, complete]
     for name in ("attempts", "redrives"):
         _rises(status, name, f"{name} never decrease")
 

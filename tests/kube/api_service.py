@@ -2,12 +2,15 @@
 
 import base64
 import itertools
+import json
 import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from kube.control_plane import ControlPlane
+from longshore.job.lifecycle import conditions
+from longshore.job.status import Phase
 from service import Answer, Service
 
 GROUP = "longshore.dev"
@@ -69,6 +72,14 @@ def delegate(plane: ControlPlane, namespace: str, name: str) -> None:
                {"metadata": {"name": f"{namespace}-{name}"}, "subjects": [subject], "roleRef": role})  # fmt: skip
 
 
+def conditions_of(phase: str) -> list[dict[str, str]]:
+    """The conditions that the end of a job has; none for a phase that is no end."""
+    if phase not in {one.value for one in Phase if one.terminal}:
+        return []
+    found = conditions(Phase(phase), "", "", finished_at=0.0)
+    return [json.loads(one.model_dump_json(by_alias=True)) for one in found]
+
+
 class ApiService(Service):
     """The api's process tree, and an administrator's view of what it did."""
 
@@ -128,7 +139,8 @@ class ApiService(Service):
 
     def record(self, name: str, **status: object) -> None:
         """Write a status, as the operator would."""
-        self.plane.must("PATCH", f"{self.resource_path(name)}/status", {"status": status})
+        told = {"conditions": found} if (found := conditions_of(str(status.get("phase", "")))) else {}
+        self.plane.must("PATCH", f"{self.resource_path(name)}/status", {"status": told | status})
 
 
 def password(token: str) -> str:

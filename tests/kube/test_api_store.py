@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from kube.api_service import API_RIGHTS, USER_RIGHTS, ApiService, account, everywhere, grant, password
+from kube.api_service import API_RIGHTS, USER_RIGHTS, ApiService, account, conditions_of, everywhere, grant, password
 from kube.control_plane import ControlPlane
 from kube.kubelet import Kubelet
 from kube.operator_side import make_job
@@ -346,7 +346,8 @@ def test_events_that_the_watch_has_yet_to_tell_come_before_the_end(
     try:
         eventually(lambda: store.status()["watch"]["connected"])  # type: ignore[index]
         cluster.must("PATCH", f"{path}/quick/status", {"status": {"phase": "Running", "attempts": 1}})
-        cluster.must("PATCH", f"{path}/quick/status", {"status": {"phase": "Failed", "attempts": 1}})
+        failed = {"phase": "Failed", "attempts": 1, "conditions": conditions_of("Failed")}
+        cluster.must("PATCH", f"{path}/quick/status", {"status": failed})
         threading.Timer(0.3, told.set).start()
 
         assert ["started", "failed"] == [event.type for event in store.events(job="quick")]
@@ -657,7 +658,7 @@ def test_all_namespaces_when_asked_for(cluster: ControlPlane, namespace: str, tm
         there = service.ask("POST", f"/v1/jobs?namespace={other}", {"handler": "anything"})
         path = there.headers["Location"]
         cluster.must("PATCH", f"/apis/longshore.dev/v1alpha1/namespaces/{other}/jobs/{there.json()['id']}/status",
-                           {"status": {"phase": "Succeeded", "attempts": 1}})  # fmt: skip
+                           {"status": {"phase": "Succeeded", "attempts": 1, "conditions": conditions_of("Succeeded")}})  # fmt: skip
         read = service.ask("GET", f"{path}&wait=20")
         here = service.ask("GET", "/v1/jobs").json()["items"]
         nowhere = service.ask("POST", "/v1/jobs?namespace=default", {"handler": "anything"})

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from kube.api_service import conditions_of
 from kube.control_plane import ControlPlane
 from kube.operator_side import Json, client_of, make_job, until
 from longshore_operator.collect import SWEEP_SECONDS, Collector
@@ -44,7 +45,7 @@ async def finished(client: KubeClient, namespace: str, name: str, phase: str = "
 async def set_phase(client: KubeClient, namespace: str, name: str, phase: str, **status: object) -> Json:
     end = None if phase == "Pending" else datetime.now(UTC).isoformat()
     return await client.request(
-        "PATCH", path_of("jobs", namespace, name, "status"), {"status": {"phase": phase, "finishedAt": end} | status},
+        "PATCH", path_of("jobs", namespace, name, "status"), {"status": {"phase": phase, "finishedAt": end, "conditions": conditions_of(phase)} | status},
         content_type=MERGE_PATCH,
     )  # fmt: skip
 

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from job_specs import job_specs
+from kube.api_service import conditions_of
 from kube.control_plane import ControlPlane
 from longshore.job.patterns import CRON_SHAPE, WEB_ADDRESS, matches
 from longshore.job.queues import QueueSpec, QueueStatus
@@ -69,7 +70,8 @@ def change(cluster: ControlPlane, job: dict[str, Any], body: object, *, part: st
 
 
 def write_status(cluster: ControlPlane, job: dict[str, Any], **fields: object) -> tuple[int, Any]:
-    return change(cluster, job, {"status": fields}, part="/status")
+    told = {"conditions": conditions_of(str(fields.get("phase", "")))}
+    return change(cluster, job, {"status": (told if told["conditions"] else {}) | fields}, part="/status")
 
 
 def test_the_definitions_are_in_force_and_structural(cluster: ControlPlane) -> None:
@@ -409,6 +411,19 @@ def test_an_end_is_an_end(cluster: ControlPlane, namespace: str, old: str, new: 
         assert "only a redrive opens a failed one again" in answer["message"]
 
 
+@pytest.mark.parametrize("phase", ["Succeeded", "Failed", "Cancelled"])
+def test_an_end_without_the_conditions_that_a_wait_goes_by_is_refused(
+    cluster: ControlPlane, namespace: str, phase: str
+) -> None:
+    job = make_job(cluster, namespace)
+    whole = conditions_of(phase)
+    for told in ([], whole[:-1], [one | {"status": "False"} for one in whole]):
+        status, answer = write_status(cluster, job, phase=phase, conditions=told)
+        assert (422, True) == (status, "an ended job has the conditions of its end" in answer["message"])
+    assert 200 == write_status(cluster, job, phase=phase, conditions=whole)[0]
+    assert 200 == change(cluster, job, {"status": {"message": "a word more"}}, part="/status")[0]
+
+
 @pytest.mark.parametrize("counter", ["attempts", "redrives"])
 @pytest.mark.parametrize("lower", [1, None, -1])
 def test_counters_never_decrease(cluster: ControlPlane, namespace: str, counter: str, lower: int | None) -> None:
@@ -429,7 +444,8 @@ def test_a_phase_that_nobody_knows_is_refused(cluster: ControlPlane, namespace: 
 def test_an_attempts_record_is_written_once(cluster: ControlPlane, namespace: str) -> None:
     """The one write of a short job, and the same again from somebody who comes too late."""
     job = make_job(cluster, namespace)
-    ended = {"phase": "Succeeded", "attempts": 1, "redrives": 0, "result": {"x": 1}, "finishedAt": NOW}
+    ended = {"phase": "Succeeded", "attempts": 1, "redrives": 0, "result": {"x": 1}, "finishedAt": NOW,
+             "conditions": conditions_of("Succeeded")}  # fmt: skip
     record = [
         {"op": "test", "path": "/metadata/uid", "value": job["metadata"]["uid"]},
         {"op": "test", "path": "/status/attempts", "value": 0},

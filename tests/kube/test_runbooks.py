@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from helm_chart import ROOT, parse, render
+from kube.api_service import conditions_of
 from kube.control_plane import ControlPlane
 from kube.test_chart import text
 
@@ -38,7 +39,8 @@ def release(cluster: ControlPlane, namespace: str, eventually: Callable[..., obj
     group = f"/apis/longshore.dev/v1alpha1/namespaces/{namespace}"
     spec = {"handler": "echo"}
     cluster.must("POST", f"{group}/jobs", {**kind("Job"), "metadata": {"name": "one"}, "spec": spec})
-    failed = {"phase": "Failed", "reason": "HandlerError", "error": {"type": "E", "message": "m"}}
+    failed = {"phase": "Failed", "reason": "HandlerError", "error": {"type": "E", "message": "m"},
+              "conditions": conditions_of("Failed")}  # fmt: skip
     cluster.must("PATCH", f"{group}/jobs/one/status", {"status": failed})
     cluster.must("POST", f"{group}/queues", {**kind("Queue"), "metadata": {"name": "q"}, "spec": {}})
     pods = f"/api/v1/namespaces/{namespace}/pods"

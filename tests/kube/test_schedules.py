@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from kube.api_service import until_allowed
+from kube.api_service import conditions_of, until_allowed
 from kube.control_plane import ControlPlane
 from kube.operator_side import Json, client_of, until
 from longshore_operator.kube.client import KubeClient, path_of
@@ -65,7 +65,8 @@ class Stage:
         return sorted(found, key=lambda job: str(job["metadata"]["name"]))
 
     def finish(self, name: str, phase: str = "Succeeded") -> None:
-        body = {"status": {"phase": phase, "finishedAt": self.now.isoformat()}}
+        ended = {"finishedAt": self.now.isoformat(), "conditions": conditions_of(phase)}
+        body = {"status": {"phase": phase, **ended}}
         self.plane.must("PATCH", path_of("jobs", self.namespace, name, "status"), body)
 
     def tell(self, schedules: Schedules) -> None:

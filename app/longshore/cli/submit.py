@@ -12,6 +12,7 @@ from typing import Any, TextIO
 import click
 from click.core import ParameterSource
 
+from longshore.cli import yaml_traps
 from longshore.cli.output import fate, jobs_table, output_option, show
 from longshore.cli.root import client, complete_handlers, complete_jobs, complete_queues
 from longshore.client import MAX_BATCH, ApiError, Client
@@ -107,11 +108,14 @@ def _from_file(file: TextIO) -> Iterator[Json]:
     import yaml
 
     try:
-        documents = [document for document in yaml.safe_load_all(file) if document is not None]
+        text = file.read()
+        documents = [document for document in yaml.safe_load_all(text) if document is not None]
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise click.ClickException(f"{file.name} is no YAML: {str(error).splitlines()[0]}") from None
     if not documents:
         raise click.UsageError(f"{file.name} holds no job")
+    for warning in yaml_traps.warnings(text):
+        click.echo(f"longshore: warning: {file.name}, {warning}", err=True)
     for document in documents:
         try:
             yield json.loads(json.dumps(document, default=_plain, allow_nan=False))
