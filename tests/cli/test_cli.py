@@ -109,6 +109,15 @@ def test_a_manifest_comes_from_a_file(longshore: Cli, tmp_path: Path) -> None:
         done.code, done.json()["id"], done.json()["status"]["result"])  # fmt: skip
 
 
+def test_what_kubectl_would_read_otherwise_is_warned_of(longshore: Cli, tmp_path: Path) -> None:
+    (tmp_path / "job.yaml").write_text("handler: echo\nargs: {y: 1, x: null}\n")
+    done = longshore("submit", "-f", "job.yaml")
+
+    assert 'warning: job.yaml, line 2: kubectl reads the key y as "true"' in done.err
+    assert "line 2: client-side `kubectl apply` loses x" in done.err
+    assert OK == done.code
+
+
 def test_a_manifest_of_many_documents_comes_from_standard_input(longshore: Cli) -> None:
     text = "---\n".join(MANIFEST % name for name in ("cli-two", "cli-three")) + "---\n"
     done = longshore("submit", "-f", "-", "--wait", "-o", "json", stdin=text)
