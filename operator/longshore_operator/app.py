@@ -20,7 +20,7 @@ from longshore_operator.health import Callbacks, HealthServer, Silence
 from longshore_operator.job import Attempt, Job, Json
 from longshore_operator.jobs import SELECTOR, Jobs
 from longshore_operator.journal import Handler, Journal
-from longshore_operator.kopf_app import DEPLOYMENTS, JOBS, PODS, QUEUES, SCHEDULES, Edge, Watches
+from longshore_operator.kopf_app import DEPLOYMENTS, JOBS, PODS, QUEUES, SCHEDULES, Watches
 from longshore_operator.kube import config
 from longshore_operator.kube.client import KubeClient, path_of
 from longshore_operator.kube.lease import Elector, identity_of
@@ -56,9 +56,7 @@ class Operator:
         self.config = config.load(settings.kubeconfig)
         self.metrics = OperatorMetrics(self._snapshot)
         self._marker_client = KubeClient(self.config, self.metrics.api_request)
-        self.ownership = Ownership(
-            self._marker_client, settings.lists, settings.owner, log=self.journal, left=self._left, back=self._back
-        )
+        self.ownership = Ownership(self._marker_client, settings.lists, settings.owner, self.journal, self._back)
         self.client = KubeClient(
             self.config, self.metrics.api_request, settings.exclude_namespaces, self.ownership.ours
         )
@@ -90,7 +88,8 @@ class Operator:
         edges = {
             JOBS: self._job_edge, QUEUES: self._queue_edge, SCHEDULES: self.schedules.seen, PODS: self._pod_edge,
         } | ({DEPLOYMENTS: self.pools.edge} if settings.scaling else {})  # fmt: skip
-        edges = {kind: self._of_ours(edge) for kind, edge in edges.items()}
+        edges = {kind: self.ownership.of_ours(edge) for kind, edge in edges.items()}
+        self.ownership.parts = (self.jobs, self.schedules, self.queues, self.pools, self.workers)
         self.watches = Watches(self.config, settings.namespaces, edges, SELECTOR, settings.exclude_namespaces)
         asked = Callbacks(metrics=self.metrics.render, silences=self._silences, unsynced=self._unsynced,
                           explain=self._explain, pool=self.pools.report, workers=self._workers, queues=self._queues,
@@ -239,33 +238,10 @@ class Operator:
 
     # -- edges -----------------------------------------------------------------------------------------------
 
-    def _of_ours(self, edge: Edge) -> Edge:
-        """The edge, deaf for namespaces that another operator has."""
-
-        def handle(kind: str | None, resource: Json) -> None:
-            if self.ownership.ours(resource["metadata"].get("namespace", "")):
-                edge(kind, resource)
-
-        return handle
-
-    def _left(self, namespace: str) -> None:
-        """Another operator has the namespace: forget what is there, and write nothing about it."""
-        self.jobs.leave(namespace)
-        self.schedules.leave(namespace)
-        self.queues.leave(namespace)
-        self.pools.leave(namespace)
-        self.workers.leave(namespace)
-
     def _back(self, namespace: str) -> None:
         """Nobody else has the namespace any more: lists show it, which the watches need not do again."""
         self._listed.set()
-        spawn(self._schedules_of(namespace))
-
-    async def _schedules_of(self, namespace: str) -> None:
-        try:
-            await self.schedules.sync(namespace)
-        except (KubeError, KubeUnavailable) as error:  # the watch lists them within its time-out
-            self.journal("list_failed", level="error", detail=str(error))
+        spawn(self.schedules.come_back(namespace))
 
     def _job_edge(self, kind: str | None, resource: Json) -> None:
         if kind is None and self.synced:

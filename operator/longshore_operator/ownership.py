@@ -10,14 +10,16 @@ a marker belongs to the operator that watches all.
 """
 
 import asyncio
-from collections.abc import Callable, Iterable
-from typing import Final
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final, Protocol
 
 from longshore_operator.contain import named, one_object
 from longshore_operator.errors import KubeError, KubeUnavailable
 from longshore_operator.job import Json
 from longshore_operator.kube.client import KubeClient, path_of
 from longshore_operator.kube.lease import API
+
+Edge = Callable[[str | None, Json], None]
 
 LABEL: Final = "longshore.dev/owner"
 """Of a marker; its value is the scope of the owner."""
@@ -41,16 +43,26 @@ def owners(leases: Iterable[Json]) -> dict[str, str]:
     return {namespace: holder for namespace, (_, holder) in found.items()}
 
 
+class Part(Protocol):
+    """What knows things of namespaces: jobs, queues, schedules, workers, pools."""
+
+    def leave(self, namespace: str) -> None:
+        """Forget all of a namespace, and write nothing about it."""
+        ...
+
+
 class Ownership:
-    """``left(namespace)`` is called when a namespace turns out to be another's, ``back(namespace)`` when it is ours again."""
+    """Whose the namespaces are, as far as is known."""
 
     def __init__(
-        self, client: KubeClient, namespaces: list[str], owner: str, *, log: Callable[..., None],
-        left: Callable[[str], None], back: Callable[[str], None],
+        self, client: KubeClient, namespaces: list[str], owner: str, log: Callable[..., None],
+        back: Callable[[str], None],
     ) -> None:  # fmt: skip
-        """``namespaces``: those to look into; ``[""]`` means all."""
+        """``namespaces``: those to look into; ``[""]`` means all. ``back`` is told of one that is ours again."""
         self._client, self._namespaces, self._owner = client, namespaces, owner
-        self._log, self._left, self._back = log, left, back
+        self._log, self._back = log, back
+        self.parts: Sequence[Part] = ()
+        """What has to forget a namespace that turns out to be another's, in this order."""
         self._others: dict[str, str] = {}
         self._version = ""
         self._rivals: set[str] = set()
@@ -58,6 +70,15 @@ class Ownership:
     def ours(self, namespace: str) -> bool:
         """Whether no other operator has the namespace, as far as is known."""
         return namespace not in self._others
+
+    def of_ours(self, edge: Edge) -> Edge:
+        """The edge, deaf for namespaces that another operator has."""
+
+        def handle(kind: str | None, resource: Json) -> None:
+            if self.ours(resource["metadata"].get("namespace", "")):
+                edge(kind, resource)
+
+        return handle
 
     async def start(self) -> None:
         """Know the markers, before anything else is read; a missing right is logged, and nobody is another's then."""
@@ -112,7 +133,8 @@ class Ownership:
             hint = "nothing of it is run here" if alone else "two releases name it; take it out of one of them"
             level = "info" if alone else "error"
             self._log("namespace_of_another", level=level, namespace=namespace, owner=holder, hint=hint)
-            self._left(namespace)
+            for part in self.parts:
+                part.leave(namespace)
 
     def _name_rivals(self, leases: Iterable[Json]) -> None:
         """Two operators that watch all namespaces run all jobs twice; which of them is too many nobody here can know."""

@@ -2,6 +2,8 @@
 
 A job's name is made of the schedule's and the tick, so the API server itself refuses the second of two (409 is success). The status
 is written after the creation: an operator that dies in between finds the same tick due again, and its job there.
+
+The module is long because edges, ticks and writes share each schedule's entry; it is split when the operator is reconciled by one function.
 """
 
 import asyncio
@@ -91,11 +93,14 @@ class Schedules:
             entry.schedule, entry.changed = schedule, True
             self._woken.set()
 
-    async def sync(self, namespace: str) -> None:
-        """Read all schedules of a namespace; raises KubeError, KubeUnavailable."""
-        async for page in self._client.pages(path_of("schedules", namespace)):
-            for schedule in page["items"]:
-                self.seen(None, schedule)
+    async def come_back(self, namespace: str) -> None:
+        """Read all schedules of a namespace that is ours again; if that fails, the watch lists them within minutes."""
+        try:
+            async for page in self._client.pages(path_of("schedules", namespace)):
+                for schedule in page["items"]:
+                    self.seen(None, schedule)
+        except (KubeError, KubeUnavailable) as error:
+            log.warning("schedules of %s cannot be listed: %s", namespace, error, extra={"action": "list_failed"})
 
     def leave(self, namespace: str) -> None:
         """Forget the schedules of a namespace that another operator has."""
