@@ -13,6 +13,7 @@ import pytest
 
 from e2e.images import ROOT, WORKER
 from e2e.release import Release
+from helm_chart import CHART
 
 EXAMPLES = ROOT / "manifests/examples"
 PRE_STOP = 5.0  # seconds that the api answers on, until no Service leads to it any more
@@ -39,6 +40,21 @@ def test_helm_test_succeeds(release: Release) -> None:
 
     assert done.returncode == 0, done.stdout + done.stderr + release.story()
     assert done.stdout.count("Phase:          Succeeded") >= 3
+
+
+def test_a_test_that_fails_shows_its_log_and_leaves_nothing(release: Release) -> None:
+    """Hooks are none of a release's own objects, so nobody would ever have removed them."""
+    changed = release.helm("upgrade", release.name, str(CHART), "--reuse-values", "--set=tests.handler=nobody")
+    assert changed.returncode == 0, changed.stderr
+    try:
+        done = release.helm("test", release.name)
+    finally:
+        release.helm("rollback", release.name)
+
+    assert done.returncode != 0
+    assert "nobody" in done.stdout + done.stderr
+    left = release.kubectl("get", "pods,configmaps,roles,serviceaccounts", "--output=name").split()
+    assert not [name for name in left if f"/{release.name}-test" in name]
 
 
 def test_the_first_job_of_the_readme_finishes(release: Release) -> None:
