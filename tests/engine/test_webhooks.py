@@ -194,6 +194,47 @@ def test_a_failure_is_tried_again_under_the_same_id(
     eventually(lambda: pending(service) == 0)
 
 
+def condition(service: Service, id: str) -> dict[str, str]:
+    """What the job says of its delivery; empty while nothing was tried."""
+    found = service.client().get(id)["status"].get("conditions", ())
+    return next((one for one in found if one["type"] == "WebhookDelivered"), {})
+
+
+def test_the_first_failure_is_told_in_the_log_and_the_last_one_in_the_job(
+    service: Service, receive: Start, eventually: Callable[..., Any]
+) -> None:
+    receiver = receive(500, 204)
+    id = submit(service, receiver.url)
+    eventually(lambda: condition(service, id))
+    told, uid = condition(service, id), service.client().get(id)["uid"]
+    tag = service.request("GET", f"/v1/jobs/{id}").headers["ETag"]
+    lines = [json.loads(line) for line in service.log.read_text().splitlines() if f"msg_{uid}" in line]
+
+    assert ("False", "Retrying", "HTTP 500") == (told["status"], told["reason"], told["message"])
+    assert [("webhook_failed", "warning", "HTTP 500")] == [
+        (one["action"], one["level"], one["detail"]) for one in lines
+    ]
+    assert lines[0]["next_try"] > told["lastTransitionTime"]
+    assert 304 == service.request("GET", f"/v1/jobs/{id}", headers={"If-None-Match": tag}).status
+
+    eventually(lambda: condition(service, id)["reason"] == "Delivered")
+    again = service.request("GET", f"/v1/jobs/{id}", headers={"If-None-Match": tag})
+    assert (200, "True") == (again.status, condition(service, id)["status"])
+    listed = next(job for job in service.client().list() if job["id"] == id)
+    assert again.json()["status"] == listed["status"], "a list tells the same"
+
+
+def test_a_redrive_forgets_what_was_told_of_the_end_before(
+    service: Service, receive: Start, eventually: Callable[..., Any]
+) -> None:
+    receiver = receive(410, 204)
+    id = submit(service, receiver.url, "raises")
+    eventually(lambda: condition(service, id).get("reason") == "Refused")
+    service.client().redrive(id)
+    assert "Refused" != condition(service, id).get("reason")
+    eventually(lambda: condition(service, id).get("reason") == "Delivered")
+
+
 def test_gone_ends_it_at_once(service: Service, receive: Start, eventually: Callable[..., Any]) -> None:
     receiver = receive(410)
     id = submit(service, receiver.url)

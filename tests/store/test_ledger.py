@@ -26,6 +26,7 @@ from longshore.store.ledger import (
     KeyRow,
     LogRow,
     Standing,
+    ToldRow,
 )
 from longshore.store.port import Query
 from longshore.store.sqlite.files import mount_type
@@ -259,6 +260,16 @@ def test_ended_jobs_go_by_time_and_by_number_and_leave_a_stone(path: Path) -> No
     assert [] == ledger.attempts("0")
     assert 30.0 == ledger.next_expiry()
     ledger.close()
+
+
+def test_what_became_of_a_delivery_goes_with_its_job(ledger: SqliteLedger) -> None:
+    ledger.commit(Batch(jobs=[job("u")]))
+    row = ToldRow("u", "msg_u_0", "Retrying", 1, 5.0, "HTTP 500", "http://x", "", b"{}")
+    ledger.commit(Batch(told=[row, row._replace(uid="gone")]))
+    assert (row._replace(revision=1), None) == (ledger.told("u"), ledger.told("gone"))
+
+    ledger.commit(Batch(told=[row._replace(state="Delivered", attempts=2, body=b"")]))
+    assert row._replace(state="Delivered", attempts=2, body=b"", revision=2) == ledger.told("u")
 
 
 def test_keys_events_queues_and_deliveries_are_kept(ledger: SqliteLedger) -> None:

@@ -28,7 +28,7 @@ from longshore.job.items import array_size
 from longshore.job.output import Output, check_asked, chunk
 from longshore.job.spec import rfc3339_at
 from longshore.job.status import Outcome, Phase, Reason
-from longshore.store.document import document
+from longshore.store.document import asks_to_be_told, document
 from longshore.store.ledger import KeyRow, StoredJob
 
 if TYPE_CHECKING:
@@ -127,7 +127,8 @@ class Commands(QueueCommands):
         if live is not None:
             return self._engine.document(live)
         stored = self._stored(id)
-        return document(stored, self._engine.ledger.attempts(stored.job.uid))
+        told = self._engine.ledger.told(stored.job.uid) if asks_to_be_told(stored) else None
+        return document(stored, self._engine.ledger.attempts(stored.job.uid), told=told)
 
     def _stored(self, id: str) -> StoredJob:
         stored = self._engine.ledger.job(id)

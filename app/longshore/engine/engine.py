@@ -28,9 +28,10 @@ from longshore.errors import StoreUnavailable
 from longshore.job.limits import QueuePolicy
 from longshore.job.status import Phase, Reason, disrupted
 from longshore.job.waiting import Held
+from longshore.job.webhook import Delivered, DeliveryState, state_after
 from longshore.settings import Settings
 from longshore.store.document import document
-from longshore.store.ledger import AttemptRow, Batch, DeliveryRow, Ledger, StoredJob, kept_of
+from longshore.store.ledger import AttemptRow, Batch, DeliveryRow, Ledger, StoredJob, ToldRow, kept_of
 from longshore.store.port import JobDoc
 
 CLOCK_SECONDS = 30.0  # while a job waits for a time of day, the clock is looked at so often: somebody may set it
@@ -248,6 +249,11 @@ class Engine(SlotHost):
 
     def _webhook_settled(self, row: DeliveryRow, result: str) -> None:
         self.metrics.deliveries.labels(result).inc()
+        state = state_after(Delivered(result), again=row.next_at is not None)
+        body = b"" if state is DeliveryState.DELIVERED else row.body
+        self.turn.batch.told.append(ToldRow(
+            row.uid, row.id, state.value, row.attempts, self.now(), row.last_error, row.url, row.secret_ref, body
+        ))  # fmt: skip
         if row.next_at is None:
             self.turn.batch.delivered.append(row.id)
         else:

@@ -233,7 +233,9 @@ class Turn:
 
     def _take_back(self, error: StoreUnavailable) -> None:
         facts = self._facts
-        kept = Batch(ends=self.batch.ends, delivered=self.batch.delivered, deliveries=facts.deliveries)
+        kept = Batch(
+            ends=self.batch.ends, delivered=self.batch.delivered, told=self.batch.told, deliveries=facts.deliveries
+        )  # fmt: skip
         kept.events = sorted(facts.events)  # by number: those of claims came last
         undo = [*self._undo, *self._undo_claims]  # claims are the last that a turn decides
         self._begin(kept)
@@ -251,5 +253,5 @@ class Turn:
 
 
 def _facts_of(batch: Batch) -> Batch:
-    """The lists for what stays of it; ``ends`` and ``delivered`` of a batch are facts anyway."""
+    """The lists for what stays of it; ``ends``, ``delivered`` and ``told`` of a batch are facts anyway."""
     return Batch(events=list(batch.events), deliveries=list(batch.deliveries))

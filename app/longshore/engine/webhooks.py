@@ -146,6 +146,11 @@ class Outbox:
         again = next_attempt(attempts, time.time(), random.random, asked=answer["after"]) if failed else None
         row = row._replace(attempts=attempts, next_at=again, last_error=answer["detail"])
         if again is not None:
+            if attempts == 1:
+                self._log(
+                    "webhook_failed", level="warning", delivery=row.id, detail=row.last_error,
+                    next_try=rfc3339_at(again),
+                )  # fmt: skip
             self._wait(row)
         elif answer["result"] != "delivered":
             self._log("webhook_given_up", level="warning", delivery=row.id, detail=row.last_error)

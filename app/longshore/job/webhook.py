@@ -38,6 +38,25 @@ class Delivered(StrEnum):
     FAILED = "failed"  # worth another try
 
 
+class DeliveryState(StrEnum):
+    """How a delivery stands; all but the first are reasons of the condition `WebhookDelivered` of its job."""
+
+    PENDING = "Pending"  # not tried yet
+    RETRYING = "Retrying"  # failed, and tried again
+    DELIVERED = "Delivered"  # the receiver took it
+    REFUSED = "Refused"  # the receiver said never again, or it cannot be sent at all
+    GIVEN_UP = "GivenUp"  # failed as often as the schedule allows
+
+
+CONDITION = "WebhookDelivered"
+_STATES = {Delivered.DELIVERED: DeliveryState.DELIVERED, Delivered.REFUSED: DeliveryState.REFUSED}
+
+
+def state_after(result: Delivered, *, again: bool) -> DeliveryState:
+    """How a delivery stands after a try; ``again`` says that another one follows."""
+    return DeliveryState.RETRYING if again else _STATES.get(result, DeliveryState.GIVEN_UP)
+
+
 def outcome(status: int) -> Delivered:
     """What the receiver's HTTP status means; a redirect is not followed, so it is a failure."""
     if 200 <= status < 300:

@@ -13,20 +13,33 @@ import orjson
 from longshore.job.lifecycle import conditions
 from longshore.job.spec import rfc3339_at
 from longshore.job.status import Phase
-from longshore.store.ledger import AttemptRow, Standing, StoredJob
+from longshore.job.webhook import CONDITION, DeliveryState, message_id
+from longshore.store.ledger import AttemptRow, Standing, StoredJob, ToldRow
 from longshore.store.port import JobDoc
 
 Progress = tuple[int, float, str]
 
 
-def document(stored: StoredJob, attempts: Sequence[AttemptRow] = (), progress: Progress | None = None) -> JobDoc:
-    """The whole job; ``attempts`` are the ended ones it remembers, oldest first."""
+def asks_to_be_told(stored: StoredJob) -> bool:
+    """Whether the job may have a webhook, so that what became of it is worth a read; cheap, because most have none."""
+    return b'"webhook"' in stored.job.spec
+
+
+def document(
+    stored: StoredJob,
+    attempts: Sequence[AttemptRow] = (),
+    progress: Progress | None = None,
+    told: ToldRow | None = None,
+) -> JobDoc:
+    """The whole job; ``attempts`` are the ended ones it remembers, oldest first, ``told`` is of its last delivery."""
     job, standing = stored.job, stored.standing
-    rev = stored.rev * 1_000_000 + (progress[0] % 1_000_000 if progress else 0)
+    if told is not None and (standing.finished_at is None or told.id != message_id(job.uid, standing.redrives)):
+        told = None  # it is about an end before a redrive
+    rev = stored.rev * 1_000_000 + (progress[0] if progress else told.revision if told else 0) % 1_000_000
     return {
         "id": job.id, "uid": job.uid, "namespace": "default", "name": job.id, "labels": job.labels,
         "createdAt": rfc3339_at(job.created_at), "rev": rev,
-        "spec": _spec(job.spec, standing), "status": _status(stored, attempts, progress),
+        "spec": _spec(job.spec, standing), "status": _status(stored, attempts, progress, told),
     }  # fmt: skip
 
 
@@ -39,7 +52,9 @@ def _spec(spec: bytes, standing: Standing) -> object:
     return whole | {name: value for name, value in changed.items() if value or name in whole}
 
 
-def _status(stored: StoredJob, attempts: Sequence[AttemptRow], progress: Progress | None) -> dict[str, object]:
+def _status(
+    stored: StoredJob, attempts: Sequence[AttemptRow], progress: Progress | None, told: ToldRow | None
+) -> dict[str, object]:
     s = stored.standing
     status: dict[str, Any] = {"phase": s.phase, "attempts": stored.attempts}
     for name, value in (("reason", s.reason), ("message", s.message), ("retries", s.retries),
@@ -61,7 +76,7 @@ def _status(stored: StoredJob, attempts: Sequence[AttemptRow], progress: Progres
     if attempts:
         status["history"] = [_entry(row) for row in attempts]
     if s.finished_at is not None:
-        status["conditions"] = _conditions(s, s.finished_at)
+        status["conditions"] = [*_conditions(s, s.finished_at), *([_told(told)] if told else [])]
     return status
 
 
@@ -74,6 +89,14 @@ def _entry(row: AttemptRow) -> dict[str, object]:
     if row.error_type:
         entry["error"] = {"type": row.error_type, "message": row.error_message}
     return entry
+
+
+def _told(row: ToldRow) -> dict[str, object]:
+    """As in a cluster: the state is the reason, what the last try said is the message."""
+    return {
+        "type": CONDITION, "status": "True" if row.state == DeliveryState.DELIVERED else "False", "reason": row.state,
+        "message": row.detail, "lastTransitionTime": rfc3339_at(row.at),
+    }  # fmt: skip
 
 
 def _conditions(s: Standing, finished_at: float) -> list[dict[str, object]]:

@@ -153,6 +153,21 @@ class DeliveryRow(NamedTuple):
     last_error: str = ""
 
 
+class ToldRow(NamedTuple):
+    """What became of the last delivery about a job; it goes with the job."""
+
+    uid: str
+    id: str  # of the delivery
+    state: str  # a job.webhook.DeliveryState
+    attempts: int
+    at: float
+    detail: str  # of the last try
+    url: str
+    secret_ref: str
+    body: bytes  # empty once it is delivered: nobody sends it again
+    revision: int = 0  # grows with each change; the store counts
+
+
 @dataclass(slots=True)
 class Batch:
     """What one loop turn wants to be true; applied whole, in this order, or not at all."""
@@ -166,6 +181,7 @@ class Batch:
     events: list[EventRow] = field(default_factory=list)
     deliveries: list[DeliveryRow] = field(default_factory=list)
     delivered: list[str] = field(default_factory=list)  # delivery ids that are done with
+    told: list[ToldRow] = field(default_factory=list)
     removed: list[tuple[str, str, float]] = field(default_factory=list)  # uid, id, when: leaves a tombstone
     queues: list[tuple[str, bytes]] = field(default_factory=list)  # name, JSON of the run-time overrides
 
@@ -266,6 +282,10 @@ class Ledger(Protocol):
     def last_seq(self) -> int: ...
     def events(self, *, uid: str | None, after: int, limit: int) -> list[EventRow]: ...
     def deliveries(self) -> list[DeliveryRow]: ...
+    def told(self, uid: str) -> ToldRow | None:
+        """What became of the last delivery about a job; None while none was tried."""
+        ...
+
     def queues(self) -> dict[str, bytes]: ...
     def expired(self, now: float, *, limit: int = 500) -> list[tuple[str, str]]:
         """(uid, id) of ended jobs past their time, or beyond the number or the bytes that are kept: the work of one round.

@@ -22,6 +22,7 @@ from longshore.store.ledger import (
     LogRow,
     Standing,
     StoredJob,
+    ToldRow,
     kept_of,
 )
 from longshore.store.sqlite import statements as sql
@@ -138,12 +139,17 @@ class SqliteLedger(Retention):
         ):
             if rows:
                 many(name, rows)
-        if batch.delivered:
-            many(sql.DELETE_DELIVERY, [(id,) for id in batch.delivered])
+        self._settle(batch)
         if batch.removed:
             self._remove([uid for uid, _, _ in batch.removed])
             many(sql.INSERT_TOMBSTONE, [(id, uid, at, uid) for uid, id, at in batch.removed])
         return refused
+
+    def _settle(self, batch: Batch) -> None:
+        if batch.told:
+            self._db.executemany(sql.PUT_TOLD, [(*row[:-1], row.uid) for row in batch.told])
+        if batch.delivered:
+            self._db.executemany(sql.DELETE_DELIVERY, [(id,) for id in batch.delivered])
 
     def _insert_jobs(self, jobs: Sequence[JobRow]) -> None:
         self._db.executemany(sql.INSERT_JOB, [
@@ -279,6 +285,11 @@ class SqliteLedger(Retention):
         statement = sql.SELECT_EVENTS if uid is None else sql.SELECT_EVENTS_OF
         values = (after, limit) if uid is None else (uid, after, limit)
         return [EventRow(*row) for row in self._db.execute(statement, values)]
+
+    def told(self, uid: str) -> ToldRow | None:
+        """What became of the last delivery about a job; None while none was tried."""
+        row = self._db.execute(sql.SELECT_TOLD, (uid,)).fetchone()
+        return ToldRow(*row) if row is not None else None
 
     def deliveries(self) -> list[DeliveryRow]:
         """Webhooks that are not settled."""

@@ -15,8 +15,8 @@ from longshore.job.items import array_progress, array_size
 from longshore.job.numerals import whole
 from longshore.job.spec import rfc3339_at
 from longshore.job.status import Reason
-from longshore.store.document import Progress, document
-from longshore.store.ledger import StoredJob
+from longshore.store.document import Progress, asks_to_be_told, document
+from longshore.store.ledger import StoredJob, ToldRow
 from longshore.store.port import JobDoc, Page, Query
 from longshore.store.sqlite import statements as sql
 from longshore.store.sqlite.ledger import attempt_rows, stored_job
@@ -55,7 +55,8 @@ class SqliteReader:
                 progress = None
                 if stored.job.array and stored.standing.finished_at is None:
                     stored, progress = _with_items(db, stored)
-                items.append(document(stored, attempt_rows(db, stored.job.uid, 10), progress))
+                told = _told(db, stored.job.uid) if asks_to_be_told(stored) else None
+                items.append(document(stored, attempt_rows(db, stored.job.uid, 10), progress, told))
                 last = seq
         return Page(items, _encode(last) if more else "")
 
@@ -90,6 +91,11 @@ class SqliteReader:
                 raise EngineUnavailable(retry_after=1) from error
             self._local.db = db
         return db
+
+
+def _told(db: sqlite3.Connection, uid: str) -> ToldRow | None:
+    row = db.execute(sql.SELECT_TOLD, (uid,)).fetchone()
+    return ToldRow(*row) if row is not None else None
 
 
 def _size(stored: StoredJob) -> int:

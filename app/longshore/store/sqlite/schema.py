@@ -119,7 +119,23 @@ ALTER TABLE attempts ADD COLUMN error_type TEXT NOT NULL DEFAULT '';
 ALTER TABLE attempts ADD COLUMN error_message TEXT NOT NULL DEFAULT '';
 """
 
-MIGRATIONS: tuple[str, ...] = (_V1, _V2)
+_V3 = """
+CREATE TABLE told (
+  uid TEXT PRIMARY KEY REFERENCES jobs (uid) ON DELETE CASCADE,
+  id TEXT NOT NULL,
+  state TEXT NOT NULL,
+  attempts INTEGER NOT NULL,
+  at REAL NOT NULL,
+  detail TEXT NOT NULL,
+  url TEXT NOT NULL,
+  secret_ref TEXT NOT NULL,
+  body BLOB NOT NULL,
+  revision INTEGER NOT NULL
+) STRICT;
+CREATE INDEX told_unsettled ON told (id) WHERE state IN ('Refused', 'GivenUp');
+"""
+
+MIGRATIONS: tuple[str, ...] = (_V1, _V2, _V3)
 """Each brings the file from its position to the next; never edited once released."""
 
 

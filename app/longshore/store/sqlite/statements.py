@@ -43,6 +43,14 @@ PUT_ITEM = """INSERT OR REPLACE INTO items (uid, idx, state, attempts, retries, 
 PUT_DELIVERY = """INSERT OR REPLACE INTO outbox (id, uid, url, secret_ref, body, attempts, next_at, last_error)
   VALUES (?, ?, ?, ?, ?, ?, ?, ?)"""
 PUT_QUEUE = "INSERT OR REPLACE INTO queues (name, overrides) VALUES (?, ?)"
+_TOLD = "uid, id, state, attempts, at, detail, url, secret_ref, body, revision"
+# Of a job that was removed meanwhile nothing is kept.
+PUT_TOLD = f"""INSERT INTO told ({_TOLD}) SELECT ?, ?, ?, ?, ?, ?, ?, ?, ?, 1
+    WHERE EXISTS (SELECT 1 FROM jobs WHERE uid = ?)
+    ON CONFLICT (uid) DO UPDATE SET id = excluded.id, state = excluded.state, attempts = excluded.attempts,
+    at = excluded.at, detail = excluded.detail, body = excluded.body, revision = told.revision + 1"""
+SELECT_TOLD = f"SELECT {_TOLD} FROM told WHERE uid = ?"
+SELECT_UNSETTLED = f"SELECT {_TOLD} FROM told WHERE state IN ('Refused', 'GivenUp')"
 DELETE_DELIVERY = "DELETE FROM outbox WHERE id = ?"
 DELETE_JOB = "DELETE FROM jobs WHERE uid = ? AND phase IN ('Succeeded', 'Failed', 'Cancelled')"
 
