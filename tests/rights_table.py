@@ -32,6 +32,7 @@ TABLE: list[tuple[str, str, str, str, bool]] = [
     ("/v1/admin:drain", "POST", "patch", "jobs", False),
     ("/v1/admin:drain", "DELETE", "patch", "jobs", False),
     ("/v1/admin:undrain", "POST", "patch", "jobs", False),
+    ("/v1/admin:reload", "POST", "patch", "jobs", False),
     ("/refunds", "GET", "get", "jobs", False),
     ("/refunds", "POST", "patch", "jobs", False),
 ]

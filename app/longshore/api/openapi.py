@@ -211,6 +211,9 @@ def _service() -> Json:
             "delete": operation("service", "endDrain", "Go on.", {200: ("Done.", status)}, parameters=(KEY,), problems=(422,)),
         },
         "/v1/admin:undrain": verb("undrain", "Go on.", status),
+        "/v1/admin:reload": {"post": operation(
+            "service", "reload", "Go on with new code once no job runs; jobs are taken meanwhile. 409 says why it does not start.",
+            {202: ("It has begun.", status)}, parameters=(KEY,), problems=(409, 422))},
         "/livez": get("live", "The api process answers.", content(ref("Liveness")), opened=True),
         "/readyz": get("ready", "Whether jobs are taken now.", health, opened=True, problems=(422,), parameters=(
             parameter("verbose", {"type": "boolean"}, "With the applications' checks; needs a token."),)),

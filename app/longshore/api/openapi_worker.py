@@ -18,7 +18,7 @@ _ATTEMPT = (
     _INDEX,
 )
 _SERVICE = ("/", "/v1", "/v1/handlers", "/v1/workers", "/v1/status", "/v1/status/details", "/v1/admin:drain",
-            "/v1/admin:undrain", "/livez", "/readyz", "/healthz")  # fmt: skip
+            "/v1/admin:undrain", "/v1/admin:reload", "/livez", "/readyz", "/healthz")  # fmt: skip
 
 
 def _attempts() -> Json:

@@ -63,6 +63,7 @@ RIGHTS: dict[str, Right] = {
     "service.healthz": _LOOK,
     "service.drain": _CHANGE,
     "service.undrain": _CHANGE,
+    "service.reload": _CHANGE,
 }
 """What every other endpoint of ours needs."""
 

@@ -84,6 +84,14 @@ def undrain() -> Response:
     return reply(service().drain(on=False))
 
 
+@bp.post("/v1/admin:reload")
+@needs("admin")
+def reload() -> Response:
+    """Go on with the new code: 202 when it imports; then jobs are taken, and start again under the new code."""
+    idempotency_key({})
+    return reply(service().reload(), 202)
+
+
 @bp.get("/livez")
 def livez() -> Response:
     """The api process answers."""

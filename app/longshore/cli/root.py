@@ -26,7 +26,7 @@ COMMANDS = {
     "wait": "wait", "logs": "logs",
     "events": "events", "cancel": "verbs", "redrive": "verbs", "suspend": "verbs", "resume": "verbs",
     "delete": "verbs", "explain": "explain", "simulate": "simulate", "queues": "queues", "handlers": "service", "workers": "service",
-    "status": "service", "drain": "service", "undrain": "service", "config": "config", "token": "tokens",
+    "status": "service", "drain": "service", "undrain": "service", "reload": "service", "config": "config", "token": "tokens",
     "openapi": "openapi", "version": "version", "completion": "completion",
 }  # fmt: skip
 

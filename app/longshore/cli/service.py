@@ -58,3 +58,11 @@ def undrain() -> None:
     with client() as service:
         service.drain(on=False)
     click.echo("ready")
+
+
+@click.command()
+def reload() -> None:
+    """Let the service go on with the code and the settings as they are now; no request is refused meanwhile."""
+    with client() as service:
+        service.reload()
+    click.echo("reloading: jobs are taken, and start when those that run have ended")

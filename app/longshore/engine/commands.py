@@ -322,6 +322,8 @@ class Commands(QueueCommands):
         if live.running:
             text = f"it runs on {live.standing.worker}, {len(live.running)} attempt(s)"
             return whole | {"reason": "Running", "message": text}
+        if engine.holding:
+            return whole | {"reason": "Draining", "message": "the service starts no jobs until it has its new code"}
         if engine.draining:
             return whole | {"reason": "Draining", "message": "the service is draining and starts no jobs"}
         found = explain(
@@ -336,6 +338,15 @@ class Commands(QueueCommands):
 
     def _op_status(self, peer: Peer, request: Request) -> None:
         self._read(peer, lambda: peer.reply(self._engine.status(details=bool(request.get("details")))))
+
+    def _op_reload(self, peer: Peer, _request: Request) -> None:
+        def answer(error: LongshoreError | None) -> None:
+            if error is None:
+                peer.reply(self._engine.status(details=False))
+            else:
+                peer.fail(error)
+
+        self._engine.reload(answer)
 
     # -- answering -------------------------------------------------------------------------------------------
 

@@ -20,11 +20,12 @@ from longshore.engine.loop import Loop, Timer
 from longshore.engine.metrics import gauge
 from longshore.engine.policies import Policies
 from longshore.engine.record import Recorder
+from longshore.engine.reload import Answer
 from longshore.engine.retention import Retention
 from longshore.engine.template import HandlerInfo
 from longshore.engine.turn import Refused, Turn
 from longshore.engine.webhooks import Outbox
-from longshore.errors import StoreUnavailable
+from longshore.errors import Conflict, StoreUnavailable
 from longshore.job.limits import QueuePolicy
 from longshore.job.status import Phase, Reason, disrupted
 from longshore.job.waiting import Held
@@ -35,6 +36,10 @@ from longshore.store.ledger import AttemptRow, Batch, DeliveryRow, Ledger, Store
 from longshore.store.port import JobDoc
 
 CLOCK_SECONDS = 30.0  # while a job waits for a time of day, the clock is looked at so often: somebody may set it
+
+
+def _cannot_reload(_answer: Answer) -> None:
+    raise Conflict("this service cannot be reloaded")
 
 
 class Engine(SlotHost):
@@ -71,6 +76,8 @@ class Engine(SlotHost):
             settle=self._webhook_settled, log=journal,
         )  # fmt: skip
         self.commands = Commands(self)
+        self.reload: Callable[[Answer], None] = _cannot_reload
+        """How new code comes in; the process around this engine says it."""
         self.just_ended: dict[str, tuple[StoredJob, list[AttemptRow]]] = {}
         self._stirred = False
         self._ended_now: list[Live] = []
@@ -107,7 +114,7 @@ class Engine(SlotHost):
             # A commit may have made jobs ready or places free: look again before sleeping.
             stirred, self._stirred = self._stirred, False
             self.loop.turn(at_most=0.0 if stirred else self._patience())
-            if self.ready and not self.draining:
+            if self.ready and not self.draining and not self.holding:
                 self._dispatch()
             if self._something_to_settle():
                 self.turn.settle(quiet=not self.pool.running())

@@ -39,7 +39,7 @@ class SlotHost(ABC):
         self.pool = SlotPool(loop, _slot_settings(settings), self, journal, children)
         self.handlers: dict[str, HandlerInfo] = {}
         self.started = time.time()
-        self.ready = self.draining = self.stopping = False
+        self.ready = self.draining = self.stopping = self.holding = False
         self.failure: AppError | None = None
         self._echoed: dict[AttemptKey, Echo] = {}
         self._idle: Callable[[], None] | None = None
@@ -135,6 +135,14 @@ class SlotHost(ABC):
         self.drain(on=True)
         self._idle = idle
         self.loop.after(seconds, lambda: self._stop_running("its worker had to stop before it was done", None))
+        self._check_idle()
+
+    def hand_over(self, seconds: float, idle: Callable[[], None]) -> None:
+        """Start no job any more but take them, and call ``idle`` as ``finish`` does: what waits is for the next engine."""
+        self.holding = True
+        self._idle = idle
+        self.journal("reloading", running=len(self.pool.running()))
+        self.loop.after(seconds, lambda: self._stop_running("its service was reloaded before it was done", None))
         self._check_idle()
 
     def hurry(self) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from longshore.engine.rpc import VERSION, Peer, Request
-from longshore.errors import InvalidRequest, LongshoreError
+from longshore.errors import Conflict, InvalidRequest, LongshoreError
 
 if TYPE_CHECKING:
     from longshore.engine.host import SlotHost
@@ -68,6 +68,9 @@ class Operations:
     def _op_drain(self, peer: Peer, request: Request) -> None:
         self._host.drain(on=bool(request["on"]))
         peer.reply(self._host.status(details=False))
+
+    def _op_reload(self, peer: Peer, _request: Request) -> None:
+        peer.fail(Conflict("a worker gets new code with a new pod; only `longshore serve` is reloaded"))
 
     def _op_metrics(self, peer: Peer, _request: Request) -> None:
         peer.reply(self._host.metric_families())

@@ -3,6 +3,7 @@
 From the first line to the last: listen, start the api and the slots, serve, drain on a signal, end them in order.
 """
 
+import os
 import signal
 import socket
 from collections.abc import Callable
@@ -13,9 +14,11 @@ from longshore.engine.host import SlotHost
 from longshore.engine.journal import Journal
 from longshore.engine.loop import READ, Loop
 from longshore.engine.probes import Probes
+from longshore.engine.reload import Answer, NewCode, become_new
 from longshore.engine.rpc import RpcServer
 from longshore.engine.slots import become_subreaper
 from longshore.engine.web import Web, listen
+from longshore.errors import Conflict, LongshoreError
 from longshore.settings import Settings
 
 
@@ -35,6 +38,8 @@ class Parent:
         self._api_socket = listen(settings.host, settings.port, "port")
         self._probe_socket = listen(settings.probe_host or settings.host, settings.probe_port, "probe_port")
         self._stopping = self._ended = self._announced = False
+        self._replacing = self._closing = False
+        self._new_code = NewCode(self.loop, self.journal)
         self._signals = _Signals(self.loop, self._signalled)
 
     def _attach(self, engine: SlotHost, socket_path: Path, boot: dict[str, object]) -> None:
@@ -46,7 +51,7 @@ class Parent:
         self.web = Web(self.loop, self._api_socket, whole, engine.cannot_start, self.journal)
 
     def _children(self) -> list[int]:
-        return [self.web.pid] if self.web.pid else []
+        return [*([self.web.pid] if self.web.pid else []), *self._new_code.pids()]
 
     @property
     def url(self) -> str:
@@ -62,9 +67,12 @@ class Parent:
         self._engine.pool.start()
         self._engine.run(lambda: self._ended or self._engine.failure is not None or self._tell_ready())
         failure = self._engine.failure
+        kept = self._kept_sockets() if self._replacing and failure is None else None
         self._close()
         if failure is not None:
             raise failure
+        if kept is not None:
+            become_new(kept)
 
     def _begin(self) -> None:
         """Before anything is started."""
@@ -83,16 +91,41 @@ class Parent:
 
     def _signalled(self, number: int) -> None:
         if not self._stopping:
-            self._stopping = True
+            self._stopping, self._replacing = True, False
             self.journal("stopping", signal=signal.Signals(number).name)
+            if self._closing:
+                return  # a reload was about to begin anew; now it ends there
             self._engine.finish(self.settings.drain_seconds, self._drained)
         elif number != signal.SIGHUP:  # a terminal that closes may send more than one, and asks for no haste
             self._engine.hurry()
+
+    def _reload(self, answer: Answer) -> None:
+        """Try the new code, tell how that went, and hand over to it; raises Conflict while something else is under way."""
+        if self._stopping or self._replacing or self._engine.draining or not self._engine.ready:
+            raise Conflict("the service is starting, draining, stopping or being reloaded")
+
+        def checked(error: LongshoreError | None) -> None:
+            if error is None and (self._stopping or self._engine.draining):
+                error = Conflict("the service was told to drain meanwhile")
+            answer(error)
+            if error is None:
+                self._replacing = True
+                self._engine.hand_over(self.settings.drain_seconds, self._stop_web)
+
+        self._new_code.check(checked)
+
+    def _kept_sockets(self) -> dict[str, tuple[str, int, int]]:
+        """Copies of the listening sockets, which close with the rest here; by setting, with the address that was set."""
+        chosen = self.settings
+        api, probes = os.dup(self._api_socket.fileno()), os.dup(self._probe_socket.fileno())
+        return {"port": (chosen.host, chosen.port, api),
+                "probe_port": (chosen.probe_host or chosen.host, chosen.probe_port, probes)}  # fmt: skip
 
     def _drained(self) -> None:
         self.loop.after(self.linger_seconds if self._engine.ready else 0.0, self._stop_web)
 
     def _stop_web(self) -> None:
+        self._closing = True
         self._engine.waiters.close()
         self.web.stop(lambda: self._engine.pool.close(self._pool_closed))
 

@@ -5,6 +5,7 @@ import json
 from collections.abc import Iterable
 from typing import cast
 
+from longshore.engine import reload
 from longshore.engine.engine import Engine
 from longshore.engine.journal import say
 from longshore.engine.parent import Parent
@@ -29,6 +30,7 @@ class Service(Parent):
         if self.ledger.exposed:
             self.journal("data_dir_open", level="warning", detail=self.ledger.exposed)
         self.engine = Engine(self.loop, settings, self.ledger, self.journal, self._children)
+        self.engine.reload = self._reload
         socket_path = settings.data_dir.absolute() / "engine.sock"
         self._attach(self.engine, socket_path, {"db": str(settings.database.absolute())})
 
@@ -97,4 +99,7 @@ def run(settings: Settings) -> None:
     if settings.worker_tokens_file is not None:
         # The settings let an address be reached by others because of it, but it guards a worker alone.
         raise SettingsError("worker_tokens_file: belongs to `longshore worker`; `longshore serve` has tokens_file")
+    if reload.is_check():
+        reload.import_code(settings)
+        return
     Service(settings).run()

@@ -18,6 +18,7 @@ from pathlib import Path
 import orjson
 
 from longshore.engine.loop import READ, Loop, Timer
+from longshore.engine.reload import inherited
 from longshore.errors import AppError, StartError
 
 SERVING = Path(__file__).parents[1] / "api" / "serving.py"
@@ -32,6 +33,8 @@ _PR_SET_PDEATHSIG = 1
 
 def listen(host: str, port: int, setting: str) -> socket.socket:
     """A listening TCP socket; raises StartError that says what to do when the port is taken."""
+    if (there := inherited(host, port, setting)) is not None:
+        return there
     limit = time.monotonic() + PORT_PATIENCE_SECONDS
     while True:
         try:

@@ -7,6 +7,7 @@ from longshore.store.port import LogChunk
 from longshore.store.rpc import EngineClient
 
 Doc = dict[str, object]
+RELOAD_SECONDS = 70.0  # the new code is imported first, which may take a minute
 
 
 class EngineService:
@@ -28,6 +29,9 @@ class EngineService:
 
     def drain(self, *, on: bool) -> Doc:
         return self._doc("drain", again=True, on=on)
+
+    def reload(self) -> Doc:
+        return self._doc("reload", wait=RELOAD_SECONDS)
 
     def metrics(self) -> list[Mapping[str, object]]:
         return cast("list[Mapping[str, object]]", self._engine.call("metrics", again=True))

@@ -269,6 +269,9 @@ class KubernetesStore:
     def drain(self, *, on: bool) -> dict[str, object]:
         raise Conflict("in a cluster workers are drained, by deleting their pods or by the operator; not the api")
 
+    def reload(self) -> dict[str, object]:
+        raise Conflict("in a cluster new code comes with a new image; only `longshore serve` is reloaded")
+
     def metrics(self) -> list[Mapping[str, object]]:
         measures, watch = self._cluster.measures, self._cluster.watch
         measures.watch_connected.set(watch.connected)
