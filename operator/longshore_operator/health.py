@@ -19,6 +19,7 @@ import orjson
 from aiohttp import web
 
 from longshore.job.attempts import NAMESPACE_HEADER
+from longshore_operator.callers import KEEP_SECONDS, REQUEST_SECONDS, Callers
 from longshore_operator.errors import KubeUnavailable
 
 Json = dict[str, Any]
@@ -68,25 +69,28 @@ class HealthServer:
 
     def __init__(
         self, host: str, port: int, callbacks: Callbacks, *, token_file: Path | None = None, namespace: str = "",
-        tls: ssl.SSLContext | None = None, loop_limit_seconds: float = 10.0, clock: Callable[[], float] = time.monotonic,
+        tls: ssl.SSLContext | None = None, request_seconds: float = REQUEST_SECONDS, loop_limit_seconds: float = 10.0, clock: Callable[[], float] = time.monotonic,
     ) -> None:  # fmt: skip
         """``namespace``: that of the Lease; requests that name another one are refused. ``loop_limit_seconds``: the event loop may be late so long before ``/livez`` fails; a loop that stands still cannot answer at all."""
         self._host, self._port, self._ask, self._token_file = host, port, callbacks, token_file
         self._namespace, self._tls = namespace, tls
         self._loop_limit, self._clock = loop_limit_seconds, clock
+        self._request_seconds = request_seconds
         self._runner: web.AppRunner | None = None
+        self._callers: Callers | None = None
+        self._server: asyncio.Server | None = None
         self._stamper: asyncio.Task[None] | None = None
         self._stamp, self._late = clock(), 0.0
 
     @property
     def port(self) -> int:
         """The port in use, which says more than the one asked for when that was 0."""
-        assert self._runner is not None
-        return int(self._runner.addresses[0][1])
+        assert self._server is not None
+        return int(self._server.sockets[0].getsockname()[1])
 
     async def start(self) -> None:
         """Answer from now on; OSError when the port is taken."""
-        app = web.Application(middlewares=[_problems])
+        app = web.Application(middlewares=[self._counted, _problems])
         app.add_routes([
             web.get("/livez", self._livez), web.get("/readyz", self._readyz), web.get("/metrics", self._metrics),
             web.get("/v1/explain/{namespace}/{name}", self._explain),
@@ -94,10 +98,15 @@ class HealthServer:
             web.get("/v1/pools/{namespace}/{name}/load", self._load),
             web.get("/v1/workers", self._workers), web.get("/v1/queues", self._queues),
         ])  # fmt: skip
-        self._runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=STOP_SECONDS)
+        self._runner = web.AppRunner(
+            app, access_log=None, handle_signals=False, shutdown_timeout=STOP_SECONDS,
+            keepalive_timeout=KEEP_SECONDS, lingering_time=self._request_seconds,
+        )  # fmt: skip
         await self._runner.setup()
+        assert self._runner.server is not None
+        self._callers = Callers(self._runner.server, request_seconds=self._request_seconds)
         try:
-            await web.TCPSite(self._runner, self._host, self._port, ssl_context=self._tls).start()
+            self._server = await self._callers.listen(self._host, self._port, self._tls)
         except OSError:
             await self._runner.cleanup()
             raise
@@ -110,8 +119,20 @@ class HealthServer:
             self._stamper.cancel()
             with suppress(asyncio.CancelledError):
                 await self._stamper
+        if self._server is not None:
+            self._server.close()
         if self._runner is not None:
             await self._runner.cleanup()
+
+    @web.middleware
+    async def _counted(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """The deadline of its connection stands still while a request is answered."""
+        assert self._callers is not None
+        self._callers.begin(request)
+        try:
+            return await handler(request)
+        finally:
+            self._callers.done(request)
 
     @property
     def loop_late_seconds(self) -> float:
