@@ -424,3 +424,57 @@ def test_a_slow_import_keeps_nobody_from_working(
     pool.until(lambda: "template_died" in pool.logged)
     (tmp_path / "wait").unlink()
     pool.until(lambda: pool.slots._template.ready)
+
+
+SAYS = """
+import os, pathlib, sys
+def say(data):
+    if sys.argv[0].endswith("template.py"):
+        os.write(int(sys.argv[1]), data)
+"""
+NO_HELLOS = [
+    b".{", b".[]", b".null", b".7", b".{}", b"", b"x", b'.{"handlers":7}', b'.{"handlers":[7]}', b'.{"handlers":[{"name":7,"args":{}}]}',
+    b'.{"handlers":[{"name":"a"}]}', b'.{"handlers":[{"name":"a","args":[]}]}', b'.{"handlers":[{"name":"a b","args":{}}]}',
+    b'.{"handlers":[{"name":"a","args":{},"retry":"x"}]}', b'.{"handlers":[{"name":"a","args":{},"timeoutSeconds":"NaN"}]}',
+    b'.{"handlers":[{"name":"a","args":{},"maxRetries":-1}]}', b'.{"failed":7}', b'.{"handlers":[],"threads":[{}]}',
+    b"." + b"[" * 5000, b".\xff\xfe", b'+{"handlers":',
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("said", NO_HELLOS, ids=lambda said: said[:24].decode("latin-1"))
+def test_a_first_hello_that_is_none_is_told_as_a_failure(
+    make_pool: Callable[..., RealPool], make_app: Callable[[str], tuple[str, ...]], said: bytes
+) -> None:
+    pool = make_pool(apps=make_app(f"{SAYS}\nsay({said!r})"))
+    pool.until(lambda: pool.listener.failure, what="the failure")
+
+
+def test_a_later_hello_that_is_none_costs_that_template_alone(
+    make_pool: Callable[..., RealPool], make_app: Callable[[str], tuple[str, ...]], tmp_path: Path
+) -> None:
+    bad = tmp_path / "bad"
+    pool = make_pool(
+        apps=make_app(
+            f"{SAYS}\nif os.path.exists({str(bad)!r}):\n    say(b'.' + pathlib.Path({str(bad)!r}).read_bytes())"
+        )
+    )
+    pool.until(pool.slots.free)
+    for number, said in enumerate((b'{"handlers":7}', b'{"failed":"no"}'), 1):
+        bad.write_bytes(said)
+        os.kill(pool.slots._template.pid or 0, signal.SIGKILL)
+        pool.until(lambda number=number: pool.logged.count("template_failed") >= number)
+        assert b"{}" == pool.run("echo").result  # the slot that was there
+        bad.unlink()
+        pool.until(lambda: pool.slots._template.ready)
+
+    assert pool.listener.failure is None
+
+
+def test_what_is_said_after_the_hello_is_nothing(
+    make_pool: Callable[..., RealPool], make_app: Callable[[str], tuple[str, ...]]
+) -> None:
+    pool = make_pool(apps=make_app(f"{SAYS}\nos.register_at_fork(before=lambda: say(b'.{{'))"), count=2)
+    pool.until(lambda: pool.slots.free)
+
+    assert b"{}" == pool.run("echo").result
+    assert not {"template_failed", "template_died"} & set(pool.logged)

@@ -12,6 +12,7 @@ from longshore.engine.board import Board
 from longshore.engine.commands import Commands
 from longshore.engine.dispatch import Dispatcher
 from longshore.engine.events import Events
+from longshore.engine.hello import HandlerInfo
 from longshore.engine.host import SlotHost
 from longshore.engine.intake import Intake
 from longshore.engine.journal import Journal
@@ -22,7 +23,6 @@ from longshore.engine.policies import Policies
 from longshore.engine.record import Recorder
 from longshore.engine.reload import Answer
 from longshore.engine.retention import Retention
-from longshore.engine.template import HandlerInfo
 from longshore.engine.turn import Refused, Turn
 from longshore.engine.webhooks import Outbox
 from longshore.errors import Conflict, StoreUnavailable

@@ -10,12 +10,12 @@ from prometheus_client.metrics_core import Metric
 
 from longshore.engine.attempt import Attempt, AttemptKey, Ended
 from longshore.engine.echo import Echo
+from longshore.engine.hello import HandlerInfo
 from longshore.engine.journal import Journal
 from longshore.engine.loop import Loop
 from longshore.engine.metrics import EngineMetrics, gauge
 from longshore.engine.operations import Operations
 from longshore.engine.slots import SlotPool, SlotSettings
-from longshore.engine.template import HandlerInfo
 from longshore.engine.waiters import Waiters
 from longshore.errors import AppError
 from longshore.job.spec import rfc3339_at

@@ -5,8 +5,8 @@ from typing import cast
 
 import orjson
 
+from longshore.engine.hello import HandlerInfo
 from longshore.engine.live import Live, Spec
-from longshore.engine.template import HandlerInfo
 from longshore.job.limits import Defaults, Policy, QueuePolicy, resolve
 from longshore.job.line import Line
 from longshore.job.spec import JobSpec, Resources, Retry

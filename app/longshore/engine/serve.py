@@ -7,9 +7,9 @@ from typing import cast
 
 from longshore.engine import reload
 from longshore.engine.engine import Engine
+from longshore.engine.hello import HandlerInfo
 from longshore.engine.journal import say
 from longshore.engine.parent import Parent
-from longshore.engine.template import HandlerInfo
 from longshore.errors import SettingsError
 from longshore.settings import Settings
 from longshore.store.sqlite.ledger import SqliteLedger

@@ -10,12 +10,13 @@ from typing import Protocol
 from longshore.engine import reports
 from longshore.engine.attempt import Attempt, AttemptKey, Ended, run_frame
 from longshore.engine.epitaph import epitaph
+from longshore.engine.hello import HandlerInfo
 from longshore.engine.loop import READ, Loop, Timer
 from longshore.engine.output import Capture
 from longshore.engine.place import Place, State
 from longshore.engine.process import Exit, Process, end_orphans, oom_kills, resident_bytes
 from longshore.engine.reports import Done
-from longshore.engine.template import HandlerInfo, Template
+from longshore.engine.template import Template
 from longshore.errors import AppError
 from longshore.job.output import Output
 from longshore.job.status import Outcome, Reason

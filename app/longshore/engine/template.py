@@ -6,17 +6,16 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
-from typing import cast
 
 import orjson
 
+from longshore.engine import hello
+from longshore.engine.hello import HandlerInfo
 from longshore.engine.loop import READ, Loop, receive
 from longshore.errors import AppError
 
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.1, 5.0
 HANGING_SECONDS = 120.0  # an import that takes longer is broken, and should say so instead of waiting for ever
-
-HandlerInfo = dict[str, object]
 
 
 class Template:
@@ -41,7 +40,7 @@ class Template:
         self._pause = FIRST_PAUSE_SECONDS
         self._started = 0.0
         self._closed = False
-        self.ready = self._ever_ready = False
+        self.ready = self._ever_ready = self._told_failure = False
 
     @property
     def pid(self) -> int | None:
@@ -80,7 +79,8 @@ class Template:
 
     def _hangs(self, sock: socket.socket) -> None:
         if self._sock is sock and not self.ready:
-            self._on_failed(AppError(f"importing {', '.join(self._apps)} took longer than {HANGING_SECONDS:g} seconds"))
+            self._failed(f"importing {', '.join(self._apps)} took longer than {HANGING_SECONDS:g} seconds")
+            self._died()
 
     def _read(self, _events: int) -> None:
         assert self._sock is not None
@@ -89,26 +89,53 @@ class Template:
         if not data:
             self._died()
             return
+        if self.ready:
+            return  # it has said all that it says; this is an application's, which has found the descriptor
         self._hello += data[1:]
-        if data[:1] == b".":
-            self._said(orjson.loads(self._hello))
+        if len(self._hello) > hello.MAX_BYTES:
+            self._not_understood(f"it has more than {hello.MAX_BYTES} bytes")
+        elif data[:1] == b".":
+            try:
+                said = hello.read(bytes(self._hello))
+            except ValueError as error:
+                self._not_understood(str(error))
+            else:
+                self._said(said)
+        elif data[:1] != b"+":
+            self._not_understood("a packet of it begins with neither + nor .")
 
-    def _said(self, hello: dict[str, object]) -> None:
-        if "failed" in hello:
-            self._on_failed(AppError(str(hello["failed"])))
+    def _not_understood(self, why: str) -> None:
+        """It costs this template, no more: another one is started, as for one that died."""
+        named = ", ".join(self._apps) or "nothing"
+        self._failed(f"the process that imports {named} does not say which handlers it has: {why[:200]}")
+        if self._sock is not None:
+            self._died()
+
+    def _failed(self, text: str) -> None:
+        """The first template decides whether there is a service; a later one, whose slots are missed, is started again."""
+        if self._ever_ready:
+            self._log("template_failed", level="error", detail=text)
+        elif not self._told_failure:
+            self._told_failure = True
+            self._on_failed(AppError(text))
+
+    def _said(self, said: hello.Hello) -> None:
+        if said.failed:
+            self._failed(said.failed)
             return
-        if threads := hello.get("threads"):
-            self._warn_of_threads(cast("list[str]", threads))
+        if said.threads:
+            self._warn_of_threads(said.threads)
             if self._strict:
                 return
         self.ready = self._ever_ready = True
-        self._on_ready(hello["handlers"])  # type: ignore[arg-type]  # the template's own message
+        self._on_ready(said.handlers)
 
     def _warn_of_threads(self, threads: list[str]) -> None:
         named = f"the applications start threads when they are imported: {', '.join(threads)}"
         text = f"{named}; they are not in the slots, and a job that waits for one waits for ever: start them in @on_slot_start"
         if self._strict:
-            self._on_failed(AppError(text))
+            self._failed(text)
+            self._died()
         else:
             self._log("threads_at_import", level="warning", threads=threads, detail=text)
 
@@ -127,7 +154,7 @@ class Template:
             self._pause = FIRST_PAUSE_SECONDS
         if not self._ever_ready:
             how = f"exited with status {code}" if code >= 0 else f"was ended by signal {-code}"
-            self._on_failed(AppError(f"the process that imports {', '.join(self._apps) or 'nothing'} {how}"))
+            self._failed(f"the process that imports {', '.join(self._apps) or 'nothing'} {how}")
             return
         self._log("template_died", level="error", exit_code=code, again_in_seconds=self._pause)
         self._loop.after(self._pause, self.start)

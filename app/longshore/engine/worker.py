@@ -14,13 +14,13 @@ from prometheus_client.metrics_core import Metric
 
 from longshore.engine.attempt import Attempt, AttemptKey, Ended
 from longshore.engine.feed import TOPIC, Feed, KeptLogs
+from longshore.engine.hello import HandlerInfo
 from longshore.engine.host import SlotHost
 from longshore.engine.journal import Journal
 from longshore.engine.keeper import Keeper
 from longshore.engine.loop import Loop, Timer
 from longshore.engine.metrics import gauge
 from longshore.engine.place import Place
-from longshore.engine.template import HandlerInfo
 from longshore.engine.worker_commands import WorkerCommands
 from longshore.job.attempts import VERSION, Taken
 from longshore.job.output import last_text
