@@ -69,9 +69,14 @@ class Worker:
         silent_for_good = self.refusals >= REFUSALS
         return self.pod.stage in (PENDING, UNSCHEDULABLE) or not self.pod.running or silent_for_good or self.unborn
 
+    @property
+    def leaving(self) -> bool:
+        """Whether it takes nothing more, and what runs there may finish."""
+        return self.draining or self.pod.ending or self.pod.drained
+
     def free(self, now: float) -> int:
         """How many attempts it could take; ``now`` is monotonic."""
-        if not self.boot or self.draining or not self.pod.open or self.pod.ending or self.refusals:
+        if not self.boot or self.leaving or not self.pod.open or self.refusals:
             return 0
         if now < self.full_until or (self.at_risk and not self.pod.ready):
             return 0

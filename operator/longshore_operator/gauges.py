@@ -13,7 +13,7 @@ def state(worker: Worker) -> str:
     """A worker in one word."""
     if not worker.boot or worker.refusals:
         return "unreachable"
-    if worker.draining or worker.pod.ending:
+    if worker.leaving:
         return "draining"
     return "ready" if worker.pod.open else "unready"
 

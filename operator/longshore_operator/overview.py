@@ -15,7 +15,7 @@ def _worker(worker: Worker, now: float, clock: float) -> Json:
     pod = worker.pod
     return {
         "name": pod.name, "namespace": pod.namespace, "pool": pod.pool, "boot": worker.boot, "ready": pod.ready,
-        "draining": worker.draining or pod.ending, "slots": worker.slots, "free": worker.free(clock),
+        "draining": worker.leaving, "slots": worker.slots, "free": worker.free(clock),
         "handlers": sorted(worker.handlers or ()), "commands": worker.commands,
         "queues": sorted(pod.queues), "servesNamespaces": sorted(pod.namespaces),
         "lateSeconds": round(max(0.0, clock - worker.due_at), 3) if worker.due_at else 0.0,

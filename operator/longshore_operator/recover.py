@@ -10,6 +10,7 @@ from longshore_operator.pool_namespaces import PoolNamespaces
 POOL = "longshore.dev/pool"
 QUEUES = "longshore.dev/queues"  # annotation of a pod: the queues it serves, with commas; all without it
 NAMESPACES = "longshore.dev/serves-namespaces"  # annotation: more namespaces, with commas, or *
+DRAIN = "longshore.dev/drain"  # annotation: "true" for a pod that is to take nothing more; people write it
 PORT_NAME = "http"
 PENDING, UNSCHEDULABLE = "Pending", "Unschedulable"  # stages of a pod that has no node
 
@@ -65,6 +66,9 @@ class Pod:
     ``Unschedulable: 0/3 nodes are available``, ``ImagePullBackOff: Back-off pulling image …``, ``CrashLoopBackOff: …``
     """
 
+    drained: bool = False
+    """Whether somebody asked by its annotation that it takes nothing more; what runs there may finish."""
+
     @property
     def open(self) -> bool:
         """Whether its worker's word decides if it takes jobs. It says that it can before the kubelet's next probe finds out;
@@ -104,7 +108,7 @@ def pod(resource: dict[str, Any], trust: PoolNamespaces) -> Pod:
         # Times in one format, in whole seconds, by the kubelet's clock.
         starting=ready["status"] == "False" and ready.get("lastTransitionTime", "") <= started,
         running=any((c.get("state") or {}).get("running") for c in containers if name in ("", c["name"])),
-        trouble=_trouble(resource, status, name)[:MAX_TROUBLE],
+        trouble=_trouble(resource, status, name)[:MAX_TROUBLE], drained=annotations.get(DRAIN) == "true",
     )  # fmt: skip
 
 

@@ -73,7 +73,7 @@ class Workers:
             self._tasks[pod.uid] = spawn(self._follow(worker))
         elif worker.refusals:
             self._look(worker)  # it may say now why
-        if (before.open, before.queues, before.namespaces) != (pod.open, pod.queues, pod.namespaces):
+        if _offers(before) != _offers(pod):
             self._desk.look_again(Held.HANDLER, self._now())
             self._stir()
 
@@ -310,6 +310,11 @@ class Workers:
         worker.boot = worker.cursor = worker.recorded = ""
         worker.recording.clear()
         self._stir()
+
+
+def _offers(pod: recover.Pod) -> tuple[object, ...]:
+    """What of a pod decides which jobs may begin there."""
+    return pod.open, pod.drained, pod.queues, pod.namespaces
 
 
 def _patience(worker: Worker) -> float:

@@ -32,6 +32,7 @@ class Kubelet:
         self._control_plane, self.node = control_plane, node
         self._addresses = (f"127.0.{high}.{low}" for high in itertools.count(1) for low in range(1, 255))
         self._pods: dict[str, Pod] = {}
+        self._bound: set[str] = set()
         self._must("POST", "/api/v1/nodes", {"metadata": {"name": node, "labels": {"kubernetes.io/hostname": node}}})
         self._node_ready("True", "KubeletReady")
 
@@ -58,13 +59,23 @@ class Kubelet:
         self._must("POST", f"/api/v1/namespaces/{namespace}/pods", {"metadata": metadata, "spec": spec})
         return self.run(namespace, name, ip, ready=ready)
 
+    def bind(self, namespace: str, name: str) -> bool:
+        """Take a pending pod onto the node, and no more; False if it was deleted meanwhile."""
+        target = {"metadata": {"name": name}, "target": {"kind": "Node", "name": self.node}}
+        path = f"/api/v1/namespaces/{namespace}/pods/{name}"
+        status, answer = self._control_plane.request("POST", f"{path}/binding", target)
+        assert status < 300 or status == 404, answer
+        if status < 300:
+            self._bound.add(name)
+        return status < 300
+
     def run(self, namespace: str, name: str, ip: str | None = None, *, ready: bool = True) -> Pod:
         """Take a pending pod, such as a Deployment's, onto the node and call it running and, unless told otherwise, ready."""
         ip = ip or self.next_address()
         path = f"/api/v1/namespaces/{namespace}/pods/{name}"
-        self._must(
-            "POST", f"{path}/binding", {"metadata": {"name": name}, "target": {"kind": "Node", "name": self.node}}
-        )
+        if name not in self._bound:
+            assert self.bind(namespace, name), f"the pod {name} is gone"
+        self._bound.discard(name)
         found = self._must("GET", path)
         self._pods[name] = Pod(namespace, name, found["metadata"]["uid"], ip)
         now = _now()

@@ -109,6 +109,8 @@ class Node:
             self._kubelet.fail_to_start(self._namespace, name, *self.fails)
             self._failed.add(name)
             return
+        if not self._kubelet.bind(self._namespace, name):
+            return
         worker = Worker(self._folder / name, {"host": next(self._addresses), "port": self.port,
                                               "probe_port": self._probe_port, **self._settings})  # fmt: skip
         worker.port, worker.probe_port = self.port, self._probe_port

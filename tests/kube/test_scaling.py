@@ -107,6 +107,29 @@ def test_a_worker_on_its_way_out_is_taken_back_when_there_is_work(pool: Pool, tm
     assert 1 == len(pool.node.workers)
 
 
+def test_a_worker_is_drained_by_hand_and_another_one_takes_its_place(pool: Pool, tmp_path: Path) -> None:
+    lead(pool)
+    pool.node.deployment("default", QUICK | {"min-workers": "1", "max-workers": "1"}, replicas=1)
+    (old,) = pool.until(pool.ready, "a worker")
+    long = hold(pool, tmp_path, "long")
+    pool.until(lambda: pool.status("long").get("worker"), "its start")
+    path = f"/api/v1/namespaces/{pool.namespace}/pods/{old}"
+
+    pool.plane.must("PATCH", path, {"metadata": {"annotations": {"longshore.dev/drain": "true"}}})
+
+    pool.until(lambda: pool.replicas() == 2 and len(pool.ready()) == 2, "another worker")
+    gate = hold(pool, tmp_path, "next")
+    gate.touch()
+    pool.undisturbed("next")
+    assert old != pool.status("next")["worker"]
+    assert "Running" == pool.status("long")["phase"], "what runs may finish"
+    long.touch()
+    pool.undisturbed("long")
+    pool.plane.must("DELETE", path)
+    pool.until(lambda: pool.replicas() == 1 and old not in pool.ready(), "one worker", 60)
+    assert 0 == pool.metric("longshore_operator_disruptions_total")
+
+
 def test_a_worker_that_cannot_be_asked_is_not_removed(pool: Pool) -> None:
     operator = lead(pool)
     pool.node.deployment("default", QUICK | {"min-workers": "1", "max-workers": "1"}, replicas=1)

@@ -239,7 +239,7 @@ class Pools:
         if wanted > here:
             back = [workers[uid] for uid in victims.draining if uid in workers][: wanted - here]
             await victims.take_back(back)
-            await self._api.resize(state, wanted + len(victims.draining))
+            await self._api.resize(state, wanted + state.leaving(workers))
             return
         free_pods = vacant(workers) if wanted < here else []
         if (surplus := here - wanted - len(free_pods)) > 0:

@@ -60,11 +60,18 @@ class State:
         self.victims.warn(workers)
         self.running = sum(len(worker.held) for worker in workers.values())
         self.capacity = Capacity(
-            workers=max(0, self.pool.replicas - self.pool.refused - len(self.victims.draining)),
+            workers=max(0, self.pool.replicas - self.pool.refused - self.leaving(workers)),
             slots=self.slots_of_one, busy=sum(bool(worker.held) for worker in staying),
             stuck_seconds=now - self.stuck_since if troubled else 0.0, stuck=len(troubled), refused=self.pool.refused,
             why_stuck=_why(self.pool.refused, placed), words=self.pool.refusal or next(iter(words), ""),
         )  # fmt: skip
+
+    def leaving(self, workers: dict[str, Worker]) -> int:
+        """Pods that replicas count and that take nothing more: those drained to go, and those that somebody drained by hand."""
+        draining = self.victims.draining
+        return len(draining) + sum(
+            one.pod.drained and not one.pod.ending for uid, one in workers.items() if uid not in draining
+        )
 
     def offer(self) -> Offer:
         """What it could do for waiting jobs."""

@@ -57,7 +57,7 @@ class Victims:
         """Drain as many idle workers; ``busy_too``: then those with the fewest jobs, which are let finish."""
         able = [
             worker for uid, worker in workers.items()
-            if worker.boot and worker.pod.ready and not worker.pod.ending and not worker.draining and not worker.refusals
+            if worker.boot and worker.pod.ready and not worker.leaving and not worker.refusals
             and uid not in self.draining and uid not in self.unsure and (busy_too or not worker.held)
         ]  # fmt: skip
         able.sort(key=lambda worker: (len(worker.held), worker.pod.name))

@@ -104,6 +104,15 @@ def test_a_starting_worker_gets_nothing_while_a_replica_set_chooses_who_goes() -
     assert [4, 4] == [worker.free(0.0) for worker in workers.values()]
 
 
+def test_a_worker_that_somebody_drained_by_hand_is_left_to_them() -> None:
+    workers, line = by_uid(make_worker("a", drained=True), make_worker("b", jobs=1, drained=True)), Line()
+    victims = Victims(line, log)
+
+    assert [] == choose(victims, workers, 2, busy_too=True)
+    assert [] == line.asked
+    assert [0, 0] == [worker.free(0.0) for worker in workers.values()]
+
+
 def test_above_the_maximum_the_least_busy_ones_are_drained_and_may_finish() -> None:
     workers = by_uid(make_worker("a", jobs=3), make_worker("b", jobs=1), make_worker("c", jobs=2))
     victims = Victims(Line(), log)
