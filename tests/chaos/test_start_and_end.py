@@ -131,8 +131,20 @@ def test_a_port_that_is_taken_is_named_with_the_way_out(tmp_path: Path, setting:
     option = f"--{setting.replace('_', '-')}"
     assert 1 == ended.returncode
     assert f"cannot listen on 127.0.0.1:{port}: Address already in use" in ended.stdout
+    assert f"(pid {os.getpid()}) listens there" in ended.stdout, "who has it"
     assert f"choose another with LONGSHORE_{setting.upper()} or {option}" in ended.stdout
     assert "Traceback" not in ended.stdout
+
+
+def test_a_second_service_names_the_first_one_by_port_and_by_folder(start_service: Callable[..., Service]) -> None:
+    first = start_service()
+    by_port = serve(first.folder.parent / "other", port=first.port)
+    by_folder = serve(first.folder)
+
+    assert [1, 1] == [by_port.returncode, by_folder.returncode]
+    assert f"(pid {first.pid}) listens there" in by_port.stdout, "the engine, and none of its children"
+    assert (f"pid {first.pid}" in by_folder.stdout, str(first.folder) in by_folder.stdout) == (True, True)
+    assert "Succeeded" == first.client().submit({"handler": "echo"}, wait=10)["status"]["phase"]
 
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from pathlib import Path
 import orjson
 
 from longshore.engine.loop import READ, Loop, Timer
+from longshore.engine.port_holder import port_holder
 from longshore.engine.reload import inherited
 from longshore.errors import AppError, StartError
 
@@ -44,7 +45,9 @@ def listen(host: str, port: int, setting: str) -> socket.socket:
             if error.errno != errno.EADDRINUSE or time.monotonic() > limit:
                 option = setting.replace("_", "-")
                 hint = f"; choose another with LONGSHORE_{setting.upper()} or --{option}" if port else ""
-                raise StartError(f"cannot listen on {host}:{port}: {error.strerror or error}{hint}") from error
+                holder = port_holder(port) if error.errno == errno.EADDRINUSE else ""
+                what = f"{error.strerror or error}{holder and f', {holder}'}"
+                raise StartError(f"cannot listen on {host}:{port}: {what}{hint}") from error
             time.sleep(0.05)
 
 
