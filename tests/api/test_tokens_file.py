@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from conftest import eventually
-from longshore.api.tokens import Token, TokenFile, digest
+from longshore.api.tokens import SharedSecret, Token, TokenFile, digest
 from longshore.errors import SettingsError, Unavailable
 from service import Service
 
@@ -17,6 +17,7 @@ LINE = f"admin boss {digest('boss')}\n"
 def file(tmp_path: Path) -> Path:
     path = tmp_path / "tokens"
     path.write_text(LINE)
+    path.chmod(0o600)
     return path
 
 
@@ -90,3 +91,25 @@ def test_an_unreadable_file_costs_a_question_not_the_service(file: Path) -> None
     file.write_text(LINE)
 
     assert Token("admin", "boss", digest("boss")) == tokens.find("boss")
+
+
+@pytest.mark.parametrize(
+    ("mode", "said"), [(0o600, False), (0o400, False), (0o640, True), (0o604, True), (0o622, True), (0o644, True)]
+)
+def test_a_file_that_is_open_to_others_is_warned_about(
+    file: Path, caplog: pytest.LogCaptureFixture, mode: int, said: bool
+) -> None:
+    file.chmod(mode)
+    for read in (TokenFile, SharedSecret):
+        caplog.clear()
+        read(file)
+        assert said == (f"is open to others (mode {mode:04o})" in caplog.text)
+
+
+def test_a_service_with_an_open_tokens_file_says_so_and_serves(guarded: Service, file: Path) -> None:
+    guarded.stop()
+    file.chmod(0o644)
+    guarded.start()
+
+    assert "is open to others (mode 0644)" in guarded.log.read_text()
+    assert [200] == statuses(guarded, "boss")

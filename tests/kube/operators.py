@@ -238,10 +238,15 @@ def writes_of(plane: ControlPlane, act: Callable[[int], object]) -> Iterator[int
 
 def status_patches(plane: ControlPlane, resource: str = "jobs") -> int:
     """How many status writes of that resource the API server has ever been asked for, by its own count."""
+    return requests_of(plane, f'resource="{resource}"', 'subresource="status"', 'verb="PATCH"')
+
+
+def requests_of(plane: ControlPlane, *labels: str) -> int:
+    """How many requests of our group with these labels the API server has ever been asked for, by its own count."""
     pattern = re.compile(r"^apiserver_request_total\{(.*)\} (\S+)$", re.MULTILINE)
-    wanted = ('group="longshore.dev"', f'resource="{resource}"', 'subresource="status"', 'verb="PATCH"')
+    wanted = ('group="longshore.dev"', *labels)
     found = pattern.findall(plane.metrics())
-    return int(sum(float(count) for labels, count in found if all(label in labels for label in wanted)))
+    return int(sum(float(count) for given, count in found if all(label in given for label in wanted)))
 
 
 def alive(pid: int) -> bool:

@@ -2,6 +2,7 @@
 
 import re
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -13,7 +14,8 @@ from kube.api_service import API_RIGHTS, USER_RIGHTS, ApiService, account, condi
 from kube.control_plane import ControlPlane
 from kube.kubelet import Kubelet
 from kube.operator_side import make_job
-from kube.operators import Rig
+from kube.operators import Rig, requests_of
+from longshore.api.readiness import SHARED_SECONDS
 from longshore.settings import Settings
 from longshore.store.kubernetes.connect import connect
 from longshore.store.kubernetes.history import History
@@ -801,3 +803,15 @@ def test_a_resource_that_is_nested_too_deeply_hides_no_other(
     assert 1 == one.json()["spec"]["args"]["kept"]
     assert "nested too deeply to be shown" in one.body.decode()
     assert {name, beside} <= {job["id"] for job in many.json()["items"]}
+
+
+def test_open_readiness_is_one_question_to_the_api_server_every_two_seconds(api: ApiService) -> None:
+    lists = ('resource="jobs"', 'verb="LIST"')
+    before, began = requests_of(api.plane, *lists), time.monotonic()
+    with ThreadPoolExecutor(8) as threads:
+        answers = list(threads.map(lambda _: api.request("GET", "/readyz").status, range(300)))
+    asked = requests_of(api.plane, *lists) - before
+
+    assert {200} == set(answers)
+    # The first at once, then one for each two seconds that it took; and one of the api's own watch, which may begin anew.
+    assert asked <= (time.monotonic() - began) / SHARED_SECONDS + 2

@@ -6,6 +6,7 @@ import logging
 import os
 import re
 import secrets
+import stat
 import threading
 from dataclasses import dataclass
 from pathlib import Path
@@ -89,6 +90,7 @@ class TokenFile:
             self._read()
         except (OSError, UnicodeDecodeError) as error:
             raise SettingsError(f"cannot read the tokens file {path}: {_reason(error)}") from error
+        warn_if_open(path)
 
     def find(self, token: str) -> Token | None:
         """Whose token it is, compared with every line in constant time; raises Unavailable when the file cannot be read."""
@@ -135,11 +137,29 @@ def _reason(error: OSError | UnicodeDecodeError) -> str:
     return (error.strerror or type(error).__name__) if isinstance(error, OSError) else "it is not UTF-8"
 
 
+def warn_if_open(path: Path) -> None:
+    """Say at the start that others on this machine can read a file of tokens, or write one of their own into it.
+
+    Not refused: the file may have been so for long, and a service that does not start after an upgrade helps nobody. Of a
+    file that belongs to another user the group may read: so Kubernetes mounts a Secret (0440, root, the pod's fsGroup).
+    """
+    try:
+        found = os.stat(path)
+    except OSError:
+        return  # said where the file is read
+    mode = stat.S_IMODE(found.st_mode)
+    others = 0o037 | (0o040 if found.st_uid == os.geteuid() else 0)
+    if mode & others:
+        _log.warning("the tokens file %s is open to others (mode %04o): chmod 600 %s, and make new tokens if they are not meant to know them",
+                     path, mode, path)  # fmt: skip
+
+
 class SharedSecret:
     """A file with one or two values, a line each: during a rotation both are valid."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        warn_if_open(path)
 
     def matches(self, token: str) -> bool:
         """Whether it is one of the values, as they are now; raises Unavailable when the file has none to compare with."""
