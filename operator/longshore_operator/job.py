@@ -14,6 +14,7 @@ from longshore.job.lifecycle import Course, conditions
 from longshore.job.spec import JobSpec, parse_spec, rfc3339_at
 from longshore.job.status import MAX_HISTORY, ItemsStatus, Phase
 from longshore.job.wording import sentence
+from longshore_operator import restored
 
 Json = dict[str, Any]
 MAX_GRACE_SECONDS = 3600.0  # as a worker takes it
@@ -60,8 +61,8 @@ class Job:
     __slots__ = (
         "array", "attempts", "budgets", "cancel", "concurrency_key", "created_at", "disruptions", "error", "fairness_key",
         "finished_at", "grace", "handler", "history", "invalid", "labels", "log_tail", "message", "name", "namespace", "not_before", "numbers", "phase",
-        "priority", "queue", "ready_at", "reason", "redrive", "redrives", "result", "result_ref", "retries", "running", "saved", "seen",
-        "spec_json", "start_after", "start_deadline", "started_at", "suspend", "traceparent", "uid", "version", "worker",
+        "priority", "queue", "ready_at", "reason", "redrive", "redrives", "restored", "result", "result_ref", "retries", "running", "saved", "seen",
+        "spec_json", "start_after", "start_deadline", "started_at", "suspend", "traceparent", "uid", "unconfirmed", "version", "worker",
     )  # fmt: skip
 
     def __init__(self, resource: Json) -> None:
@@ -83,7 +84,11 @@ class Job:
         self.start_deadline = whole.start_deadline_seconds
         self.invalid = ""
         """What is wrong with a specification that the API server took and we do not; such a job never runs."""
-        self.cancel, self.suspend, self.redrive = whole.cancel, whole.suspend, whole.redrive
+        self.unconfirmed = restored.waits_for_consent(meta)
+        """Whether a restore made it, so that it waits for somebody's consent."""
+        self.cancel, self.suspend, self.redrive = whole.cancel, whole.suspend or self.unconfirmed, whole.redrive
+        self.restored = restored.ended_as(meta)
+        """How it had ended in the copy that it was made from; such a job does not run again."""
         self.array = ArrayState(whole.size, whole.parallelism) if whole.is_array else None
         self.budgets: dict[int, tuple[int, int]] = {}
         """Retries and disruptions of items that have spent any; forgotten with the operator."""

@@ -5,6 +5,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 
 from longshore.job.status import Phase, Reason
+from longshore_operator import restored
 from longshore_operator.contain import named, one_object
 from longshore_operator.dependencies import Dependencies
 from longshore_operator.desk import Desk
@@ -95,6 +96,9 @@ class Jobs:
         if job.invalid:
             self._recorder.end(job, Phase.FAILED, Reason.INVALID_SPEC, job.invalid)
             return
+        if job.restored is not None and not (job.attempts or job.redrives):
+            self._ended_before(job, job.restored)
+            return
         if job.running:
             asyncio.get_running_loop().call_later(CLAIM_SECONDS, self._unclaimed, job)
         if job.cancel:
@@ -102,6 +106,13 @@ class Jobs:
             return
         self._dependencies.watch(job)
         self._ready(job)
+
+    def _ended_before(self, job: Job, phase: Phase) -> None:
+        """It had ended when the copy was made that it was restored from. A failed one may be redriven, as before."""
+        job.redrives = job.redrive  # those of the copy were done there
+        end = Phase.FAILED if phase is Phase.FAILED else Phase.CANCELLED
+        message = f"it was restored from a copy in which it was {phase}, so it does not run again"
+        self._recorder.end(job, end, Reason.RESTORED, message)
 
     def _ready(self, job: Job) -> None:
         """It waits for no other job, or does so in its line."""
@@ -129,7 +140,9 @@ class Jobs:
 
     def _changed(self, job: Job, resource: Json) -> None:
         spec, status = resource["spec"], resource.get("status") or {}
-        cancel, suspend, redrive = bool(spec.get("cancel")), bool(spec.get("suspend")), int(spec.get("redrive", 0))
+        job.unconfirmed = restored.waits_for_consent(resource["metadata"])
+        cancel, redrive = bool(spec.get("cancel")), int(spec.get("redrive", 0))
+        suspend = bool(spec.get("suspend")) or job.unconfirmed
         asked = (cancel, suspend, redrive) != (job.cancel, job.suspend, job.redrive)
         job.cancel, job.suspend, job.redrive, job.grace = cancel, suspend, redrive, grace(resource["metadata"])
         there = (Phase(status.get("phase", "Pending")), status.get("attempts", 0), status.get("redrives", 0))

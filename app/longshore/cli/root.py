@@ -27,6 +27,7 @@ COMMANDS = {
     "events": "events", "cancel": "verbs", "redrive": "verbs", "suspend": "verbs", "resume": "verbs",
     "delete": "verbs", "explain": "explain", "simulate": "simulate", "queues": "queues", "handlers": "service", "workers": "service",
     "status": "service", "drain": "service", "undrain": "service", "reload": "service", "config": "config", "token": "tokens",
+    "backup": "backup", "restore": "backup",
     "openapi": "openapi", "version": "version", "completion": "completion",
 }  # fmt: skip
 

@@ -70,6 +70,7 @@ class Reason:
     DEPENDENCY_FAILED = "DependencyFailed"
     DEPENDENCY_MISSING = "DependencyMissing"
     COMMAND_NOT_FOUND = "CommandNotFound"
+    RESTORED = "Restored"  # it had ended in the copy that its resource was restored from; never on a laptop
 
 
 def disrupted(outcome: Outcome, reason: str) -> bool:

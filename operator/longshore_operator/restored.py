@@ -1,0 +1,50 @@
+"""What tells that a Job resource was restored from a copy, where its status did not come along. Pure.
+
+A restore makes resources anew: creationTimestamp and uid are new, and the status, a subresource, is empty, so a job that
+ended long ago looks as if nobody had run it. To write the end into the metadata too would cost a request for each job.
+Two things tell without that:
+
+* Client-side `kubectl apply` keeps the file as it was applied in an annotation, and a file that `kubectl get -o yaml` wrote
+  has the status in it. A file that a person wrote has none.
+* Velero labels what it restores. It leaves the status out unless it is told otherwise, and writes it after the resource,
+  so such a job waits for consent: the annotation `longshore.dev/run-restored: "true"`.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import orjson
+
+from longshore.job.status import Phase
+
+CONSENT: Final = "longshore.dev/run-restored"
+APPLIED: Final = "kubectl.kubernetes.io/last-applied-configuration"
+VELERO: Final = "velero.io/restore-name"
+HOW: Final = f'annotate it with {CONSENT}="true" to run it, or delete it'
+
+Json = dict[str, Any]
+
+
+def ended_as(metadata: Json) -> Phase | None:
+    """How the job had ended in the copy that it was applied from; None for one that was not, or that may run again."""
+    text = _texts(metadata.get("annotations")).get(APPLIED, "")
+    if '"status"' not in text or _consents(metadata):
+        return None
+    try:
+        phase = Phase(orjson.loads(text)["status"]["phase"])
+    except (orjson.JSONDecodeError, KeyError, TypeError, ValueError):
+        return None  # somebody else wrote the annotation, or the status
+    return phase if phase.terminal else None
+
+
+def waits_for_consent(metadata: Json) -> bool:
+    """Whether Velero made it, and nobody has said that it may run."""
+    return VELERO in _texts(metadata.get("labels")) and not _consents(metadata)
+
+
+def _consents(metadata: Json) -> bool:
+    return _texts(metadata.get("annotations")).get(CONSENT) == "true"
+
+
+def _texts(found: object) -> Mapping[str, str]:
+    return found if isinstance(found, Mapping) else {}
