@@ -177,3 +177,16 @@ def test_a_service_without_its_certificate_says_so_and_does_not_start(tmp_path: 
 
     assert 0 != service.wait_end()
     assert "tls.crt and tls.key cannot be used: No such file or directory" in service.log.read_text()
+
+
+def test_a_caller_that_leaves_a_wait_over_tls_is_noticed_at_once(site: Site) -> None:
+    def waiting() -> bool:
+        return b"\nlongshore_waiting_requests 0.0\n" not in site.service.request("GET", "/metrics").body
+
+    body = {"handler": "echo", "startAfter": "2999-01-01T00:00:00Z"}
+    job = site.service.request("POST", "/v1/jobs", body).json()["id"]
+    with site.connection() as sock:
+        sock.sendall(f"GET /v1/jobs/{job}?wait=30 HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+        eventually(waiting, what="the wait")
+
+    eventually(lambda: not waiting(), seconds=6, what="the end of the wait")
