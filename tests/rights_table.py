@@ -18,6 +18,8 @@ TABLE: list[tuple[str, str, str, str, bool]] = [
     ("/v1/jobs/<id>/logs", "GET", "get", "jobs", True),
     ("/v1/jobs/<id>/events", "GET", "get", "jobs", True),
     ("/v1/events", "GET", "list", "jobs", True),
+    ("/v1/webhooks", "GET", "list", "jobs", True),
+    ("/v1/webhooks:retry", "POST", "patch", "jobs", True),
     ("/v1/queues", "GET", "list", "queues", True),
     ("/v1/queues/<name>", "GET", "get", "queues", True),
     ("/v1/queues/<name>", "PATCH", "patch", "queues", True),

@@ -219,6 +219,20 @@ class Client:
             "POST", f"/v1/jobs/{_quoted(id)}:{verb}", body, headers={"Idempotency-Key": secrets.token_hex(16)}
         )
 
+    def deliveries(self) -> Iterator[Json]:
+        """Webhooks that wait to be delivered or were given up, page after page."""
+        after = ""
+        while True:
+            page = self.call("GET", f"/v1/webhooks?limit={MAX_BATCH}&after={_quoted(after)}")
+            yield from page["items"]
+            if not (after := page["nextAfter"]):
+                return
+
+    def retry_deliveries(self, jobs: Sequence[str] | None = None) -> int:
+        """Try the webhooks of these jobs again now, or all; returns how many."""
+        body: Json = {"all": True} if jobs is None else {"jobs": list(jobs)}
+        return int(self.call("POST", "/v1/webhooks:retry", body)["count"])
+
     # -- the service -----------------------------------------------------------------------------------------
 
     def handlers(self) -> Sequence[Json]:

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -696,3 +697,23 @@ def test_a_manifest_that_is_for_a_cluster_says_so(longshore: Cli, kind: str, ins
     assert REFUSED == refused.code
     assert f"{kind} is a resource of a cluster, for `kubectl apply`" in refused.err
     assert instead in refused.err
+
+
+def test_webhooks_that_fail_are_shown_and_tried_again(
+    start_service: Callable[..., Service], eventually: Callable[..., Any], tmp_path: Path
+) -> None:
+    service = start_service(webhook_allow_local=True)
+    with socket.socket() as taken:  # bound and not listening: connections are refused
+        taken.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{taken.getsockname()[1]}/hook"
+        job = service.client().submit({"handler": "echo", "webhook": {"url": url}})["id"]
+        eventually(lambda: any(one["attempts"] for one in service.client().deliveries()))
+        longshore = Cli(service.url, tmp_path)
+
+        shown = longshore.ok("webhooks", "list")
+        assert all(word in shown for word in (job, "Retrying", "ConnectionRefusedError", url))
+        assert [job] == [one["job"] for one in json.loads(longshore.ok("webhooks", "list", "-o", "json"))]
+        assert "1 delivery is tried now" in longshore.ok("webhooks", "retry", job)
+        assert "is tried now" in longshore.ok("webhooks", "retry", "--all")
+        assert USAGE == longshore("webhooks", "retry").code
+        assert NOT_FOUND == longshore("webhooks", "retry", "no-such").code

@@ -235,6 +235,66 @@ def test_a_redrive_forgets_what_was_told_of_the_end_before(
     eventually(lambda: condition(service, id).get("reason") == "Delivered")
 
 
+def listed(service: Service) -> dict[str, dict[str, Any]]:
+    """Deliveries that wait or were given up, by job."""
+    return {one["job"]: one for one in service.client().deliveries()}
+
+
+def test_what_waits_is_listed_and_tried_again_when_somebody_asks(
+    service: Service, receive: Start, eventually: Callable[..., Any]
+) -> None:
+    receiver = receive(500, 500, 204)
+    id = submit(service, receiver.url)
+    eventually(lambda: len(receiver.got) == 2 and condition(service, id))
+    found = eventually(lambda: (one := listed(service)[id])["attempts"] == 2 and one)
+    assert ("Retrying", "HTTP 500", receiver.url) == (found["state"], found["lastError"], found["url"])
+    assert found["nextAt"] > condition(service, id)["lastTransitionTime"]
+
+    assert 1 == service.client().retry_deliveries([id]), "and not after five minutes"
+    eventually(lambda: condition(service, id)["reason"] == "Delivered")
+    assert id not in listed(service)
+    assert 1 == len({headers["webhook-id"] for headers, _, _ in receiver.got})
+
+
+def test_what_was_given_up_is_listed_and_tried_again_when_somebody_asks(
+    service: Service, receive: Start, eventually: Callable[..., Any]
+) -> None:
+    receiver = receive(410, 204)
+    id = submit(service, receiver.url)
+    eventually(lambda: condition(service, id))
+    assert ("Refused", "HTTP 410", False) == (
+        listed(service)[id]["state"], listed(service)[id]["lastError"], "nextAt" in listed(service)[id]
+    )  # fmt: skip
+
+    assert 1 <= service.client().retry_deliveries()
+    eventually(lambda: condition(service, id)["reason"] == "Delivered")
+    first, second = (body for _, body, _ in receiver.got)
+    assert (first, {}) == (second, {name: one for name, one in listed(service).items() if name == id})
+
+
+def test_a_retry_of_nothing_is_refused_and_nothing_of_it_done(
+    service: Service, receive: Start, eventually: Callable[..., Any]
+) -> None:
+    receiver = receive(410)
+    refused, told = submit(service, receiver.url), str(service.client().submit({"handler": "echo"}, wait=10)["id"])
+    eventually(lambda: condition(service, refused))
+
+    for body, status in (
+        ({"jobs": [refused, told]}, 404), ({"jobs": ["never-was"]}, 404), ({}, 422), ({"all": False}, 422),
+        ({"jobs": []}, 422), ({"jobs": [refused], "all": True}, 422), ({"jobs": [1]}, 422), ({"job": refused}, 422),
+    ):  # fmt: skip
+        assert status == service.request("POST", "/v1/webhooks:retry", body).status, body
+    assert ("Refused", 1) == (listed(service)[refused]["state"], len(receiver.got))
+
+
+def test_what_was_given_up_goes_with_its_job(service: Service, receive: Start, eventually: Callable[..., Any]) -> None:
+    id = submit(service, receive(410).url)
+    eventually(lambda: condition(service, id))
+    service.client().delete(id)
+
+    assert id not in listed(service)
+
+
 def test_gone_ends_it_at_once(service: Service, receive: Start, eventually: Callable[..., Any]) -> None:
     receiver = receive(410)
     id = submit(service, receiver.url)

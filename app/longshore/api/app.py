@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from flask import Blueprint, Flask, Response, request
 from werkzeug.routing import BaseConverter
 
-from longshore.api import attempts, docs, jobs, metrics, problems, queues, service, streams
+from longshore.api import attempts, docs, jobs, metrics, problems, queues, service, streams, webhooks
 from longshore.api.compression import Compressed
 from longshore.api.connections.refusals import ALLOWED
 from longshore.api.context import Parts
@@ -22,7 +22,9 @@ from longshore.store.port import AttemptPort, JobStore
 # replaced. They have a budget of their own, so that followers of output cannot make the operator's polls busy ones.
 POLLS = 2
 RESERVED = ("/v1", "/livez", "/readyz", "/healthz", "/metrics", "/openapi.json", "/docs", "/problems")
-RESERVED_NAMES = frozenset({"attempts", "docs", "jobs", "metrics", "queues", "service", "streams", "ui", "worker_docs"})
+RESERVED_NAMES = frozenset(
+    {"attempts", "docs", "jobs", "longshore_webhooks", "metrics", "queues", "service", "streams", "ui", "worker_docs"}
+)
 
 
 class _Api(Flask):
@@ -72,7 +74,7 @@ class NameConverter(BaseConverter):
 def create_app(store: JobStore, settings: Settings, apps: Apps, guard: Guard | None = None) -> Flask:
     """The application over a store; raises AppError when an application wants a route that is ours."""
     parts = Parts(store, settings, apps, Budget(settings.wait_threads), Budget(0), Readiness(store))
-    app = _application(parts, guard or Guard(settings), (jobs.bp, streams.bp, queues.bp, docs.bp))
+    app = _application(parts, guard or Guard(settings), (jobs.bp, streams.bp, queues.bp, webhooks.bp, docs.bp))
     if settings.docs:
         app.register_blueprint(docs.ui)
     _add_apps(app, apps)

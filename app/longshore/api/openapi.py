@@ -202,6 +202,12 @@ def _service() -> Json:
         },
         "/v1/queues/{name}:pause": verb("pauseQueue", "Start no more jobs of the queue.", queue, QUEUE, MATCH, NOT_MATCH, problems=(404, 412)),
         "/v1/queues/{name}:resume": verb("resumeQueue", "Go on.", queue, QUEUE, MATCH, NOT_MATCH, problems=(404, 412)),
+        "/v1/webhooks": get("listWebhooks", "Webhooks that wait to be delivered or were given up, by id.", content(ref("DeliveryPage")),
+            problems=(409, 422), parameters=(parameter("after", {**TEXT, "maxLength": 300}, "nextAfter of the page before."),
+                                             parameter("limit", LIMIT, "How many; at most 1,000."))),
+        "/v1/webhooks:retry": {"post": operation("service", "retryWebhooks", "Try webhooks again now.", {
+            202: ("They are tried.", content(ref("DeliveryCount")))}, parameters=(KEY,), problems=(400, 404, 409, 410, 413, 415, 422),
+            body=content(ref("RetryRequest"), example={"all": True}), body_required=True)},
         "/v1/pools/{name}": get("getPool", "A pool of workers in a cluster: how many, how many are wanted, and why.", content(ref("PoolInfo")), parameters=(POOL,), problems=(404,)),
         "/v1/workers": get("listWorkers", "Who runs jobs, and what runs now.", content(ref("WorkerList"))),
         "/v1/status": get("getStatus", "Capacity, counts, age, version.", status),
@@ -229,7 +235,7 @@ def _service() -> Json:
 def _in_namespaces(paths: Json) -> Json:
     """Everything about jobs, events and queues can be asked of another namespace, where the service has it."""
     for path, operations in paths.items():
-        if path.startswith(("/v1/jobs", "/v1/events", "/v1/queues")):
+        if path.startswith(("/v1/jobs", "/v1/events", "/v1/queues", "/v1/webhooks")):
             for one in operations.values():
                 one["parameters"] = [*one.get("parameters", ()), NAMESPACE]
                 one["responses"].setdefault("422", _problem(422))

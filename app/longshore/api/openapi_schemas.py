@@ -14,6 +14,7 @@ from pydantic.json_schema import JsonSchemaMode
 
 from longshore.api.openapi_answers import ANSWERS
 from longshore.api.openapi_events import EVENT_DATA
+from longshore.api.openapi_pools import PoolInfo
 from longshore.job.explain import Explanation
 from longshore.job.limits import QueuePolicy
 from longshore.job.queue_changes import QueueChanges
@@ -186,6 +187,16 @@ def _requests() -> Json:
         "BatchRequest": {**closed(jobs=_SUBMISSIONS, labels=TEXTS), "required": ["jobs"]},
         "CancelRequest": closed(graceSeconds={"type": "number", "minimum": 0, "maximum": 3600, "description": grace}),
         "RedriveRequest": closed(dependents={"type": "boolean", "description": dependents}),
+        "RetryRequest": {
+            "description": "Either names of jobs, or all.",
+            "anyOf": [
+                {
+                    **closed(jobs={"type": "array", "minItems": 1, "maxItems": 1000, "items": TEXT}),
+                    "required": ["jobs"],
+                },
+                {**closed(all={"type": "boolean", "const": True}), "required": ["all"]},
+            ],
+        },
         "NoFields": {**closed(), "description": "An object without fields; the body may be left out."},
         "SubmissionList": _SUBMISSIONS,
     }
@@ -193,7 +204,7 @@ def _requests() -> Json:
 
 def schemas() -> Json:
     """Every schema by its name."""
-    found = definitions((*_MODELS, *ANSWERS, *dict.fromkeys(EVENT_DATA.values())))
+    found = definitions((*_MODELS, *ANSWERS, PoolInfo, *dict.fromkeys(EVENT_DATA.values())))
     found["JobStatus"]["required"] = ["phase", "attempts"]
     created = {"type": "object", "required": ["id", "created"],
                "properties": {"id": TEXT, "created": {"type": "boolean"}}}  # fmt: skip
@@ -206,6 +217,8 @@ def schemas() -> Json:
         "JobPage": listing(ref("Job"), nextCursor=TEXT),
         "JobCounts": {"type": "object", "required": ["counts"], "properties": {"counts": counts}},
         "ItemPage": listing(ref("Item"), nextAfter={"type": ["integer", "null"]}),
+        "DeliveryPage": listing(ref("Delivery"), nextAfter=TEXT),
+        "DeliveryCount": {"type": "object", "required": ["count"], "properties": {"count": COUNT}},
         "HandlerList": listing(ref("HandlerInfo")),
         "QueueList": listing(ref("Queue")),
         "WorkerList": listing(ref("WorkerInfo")),
@@ -214,6 +227,7 @@ def schemas() -> Json:
     }
     pages["JobPage"]["required"].append("nextCursor")
     pages["Events"]["required"].append("next")
+    pages["DeliveryPage"]["required"].append("nextAfter")
     explanation = _explained(found["Explanation"])
     singles = {"Job": _job(), "Queue": _queue(), "Problem": _problem(), "Explanation": explanation}
     return found | _events() | _requests() | pages | singles

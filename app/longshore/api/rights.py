@@ -49,6 +49,8 @@ RIGHTS: dict[str, Right] = {
     "streams.logs": Right("get"),
     "streams.job_events": Right("get"),
     "streams.all_events": Right("list"),
+    "longshore_webhooks.deliveries": Right("list"),
+    "longshore_webhooks.retry": Right("patch"),
     "queues.queues": Right("list", "queues"),
     "queues.queue": Right("get", "queues"),
     "queues.pool": Right("get"),

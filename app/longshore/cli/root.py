@@ -28,7 +28,7 @@ COMMANDS = {
     "delete": "verbs", "explain": "explain", "simulate": "simulate", "queues": "queues", "handlers": "service", "workers": "service",
     "status": "service", "drain": "service", "undrain": "service", "reload": "service", "config": "config", "token": "tokens",
     "backup": "backup", "restore": "backup",
-    "openapi": "openapi", "version": "version", "completion": "completion",
+    "webhooks": "webhooks", "openapi": "openapi", "version": "version", "completion": "completion",
 }  # fmt: skip
 
 

@@ -334,6 +334,24 @@ class Commands(QueueCommands):
             return whole | {"reason": "Ended", "message": f"it has ended: {live.standing.phase}"}
         return whole | found.model_dump(mode="json", by_alias=True, exclude_none=True, exclude_defaults=True)
 
+    def _op_retry_deliveries(self, peer: Peer, request: Request) -> None:
+        names = cast("list[str] | None", request.get("jobs"))
+        uids = {self._uid(name): name for name in names} if names is not None else None
+
+        def retry() -> None:
+            there = self._engine.undelivered()
+            for uid, name in (uids or {}).items():
+                if uid not in there:
+                    raise NotFound(f"no webhook about job {name} waits or was given up")
+            count = self._engine.retry_webhooks(there if uids is None else uids)
+            self._after(peer, lambda: peer.reply(count))
+
+        self._read(peer, retry)
+
+    def _uid(self, id: str) -> str:
+        live = self._engine.board.by_id.get(id)
+        return live.uid if live is not None else self._stored(id).job.uid
+
     # -- the service -----------------------------------------------------------------------------------------
 
     def _op_status(self, peer: Peer, request: Request) -> None:

@@ -2,7 +2,7 @@
 
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 import orjson
 from prometheus_client.metrics_core import Metric
@@ -265,6 +265,23 @@ class Engine(SlotHost):
             self.turn.batch.delivered.append(row.id)
         else:
             self.turn.deliver(row, fact=True)
+
+    def undelivered(self) -> set[str]:
+        """Jobs about which a delivery waits or was given up."""
+        return self.outbox.uids() | {told.uid for told in self.ledger.given_up()}
+
+    def retry_webhooks(self, uids: Collection[str]) -> int:
+        """Try deliveries about these jobs again now; returns how many."""
+        tried = self.outbox.hurry(uids)
+        for told in self.ledger.given_up():
+            if told.uid in uids:
+                tried += 1
+                self.turn.batch.told.append(told._replace(state=DeliveryState.RETRYING.value))
+                # From the beginning of the schedule; a fact like the row above, so that neither is kept alone.
+                self.turn.deliver(DeliveryRow(
+                    told.id, told.uid, told.url, told.secret_ref, told.body, 0, self.now(), told.detail
+                ), fact=True)  # fmt: skip
+        return tried
 
     # -- time ------------------------------------------------------------------------------------------------
 

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Any, cast
 
 import orjson
@@ -50,6 +50,25 @@ class Outbox:
         for row in rows:
             self._wait(row)
         self._send_due()
+
+    def uids(self) -> set[str]:
+        """Jobs about which something waits or is under way."""
+        return {row.uid for row in self._sent.values()} | {
+            row.uid for heap in self._waiting.values() for _, _, row in heap
+        }
+
+    def hurry(self, uids: Collection[str]) -> int:
+        """Try what waits about these jobs now; how much that is, with what is under way already."""
+        now = time.time()
+        hurried = sum(row.uid in uids for row in self._sent.values())
+        for heap in self._waiting.values():
+            for place, (_, id, row) in enumerate(heap):
+                if row.uid in uids:
+                    heap[place] = (now, id, row._replace(next_at=now))
+                    hurried += 1
+            heapq.heapify(heap)
+        self._send_due()
+        return hurried
 
     def pids(self) -> list[int]:
         """The courier, while there is one."""

@@ -271,6 +271,14 @@ class JobStore(ServicePort, Protocol):
         """
         ...
 
+    def deliveries(self, *, after: str = "", limit: int = 100) -> list[dict[str, object]]:
+        """Webhooks that wait or were given up, by id, beyond the id ``after``; raises Conflict where others keep them."""
+        ...
+
+    def retry_deliveries(self, jobs: Sequence[str] | None) -> int:
+        """Try the webhooks of jobs again now, of all for None; how many. Raises NotFound when one has none, Conflict."""
+        ...
+
     def explain(self, id: str) -> dict[str, object]:
         """Why the job stands where it stands (``job.explain``)."""
         ...

@@ -25,6 +25,7 @@ from longshore.store.kubernetes.redrive import Redriver, against_others
 from longshore.store.kubernetes.refusals import Changed
 from longshore.store.kubernetes.submit import Submitter
 from longshore.store.kubernetes.watch import Changes, JobWatch, Told
+from longshore.store.kubernetes.webhooks import NoOutbox
 from longshore.store.port import Event, JobDoc, Key, LogChunk, NewJob, Page, Query, Submitted
 from longshore.version import __version__
 
@@ -47,7 +48,7 @@ class Cluster:
     all_namespaces: bool
 
 
-class KubernetesStore:
+class KubernetesStore(NoOutbox):
     """The jobs of one namespace."""
 
     backend = "kubernetes"

@@ -291,6 +291,10 @@ class SqliteLedger(Retention):
         row = self._db.execute(sql.SELECT_TOLD, (uid,)).fetchone()
         return ToldRow(*row) if row is not None else None
 
+    def given_up(self) -> list[ToldRow]:
+        """Deliveries that nobody tries any more."""
+        return [ToldRow(*row) for row in self._db.execute(sql.SELECT_GIVEN_UP)]
+
     def deliveries(self) -> list[DeliveryRow]:
         """Webhooks that are not settled."""
         return [DeliveryRow(*row) for row in self._db.execute(sql.SELECT_DELIVERIES)]

@@ -81,6 +81,10 @@ class SqliteReader:
         rows = self._db().execute(sql.SELECT_FAILED_DEPENDENTS, (Reason.DEPENDENCY_FAILED,))
         return {id: orjson.loads(spec).get("after") or [] for id, spec in rows}
 
+    def deliveries(self, *, after: str, limit: int) -> list[dict[str, object]]:
+        """Webhooks that wait or were given up, by id, beyond the id ``after``."""
+        return [_delivery(row) for row in self._db().execute(sql.SELECT_UNDELIVERED, (after, limit))]
+
     def _db(self) -> sqlite3.Connection:
         db: sqlite3.Connection | None = getattr(self._local, "db", None)
         if db is None:
@@ -91,6 +95,14 @@ class SqliteReader:
                 raise EngineUnavailable(retry_after=1) from error
             self._local.db = db
         return db
+
+
+def _delivery(row: tuple[str, str | None, str, str, int, str, float | None]) -> dict[str, object]:
+    id, job, url, state, attempts, error, next_at = row
+    found: dict[str, object] = {"id": id, "url": url, "state": state, "attempts": attempts, "lastError": error}
+    if job is not None:
+        found["job"] = job
+    return found if next_at is None else found | {"nextAt": rfc3339_at(next_at)}
 
 
 def _told(db: sqlite3.Connection, uid: str) -> ToldRow | None:

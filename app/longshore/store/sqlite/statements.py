@@ -50,7 +50,11 @@ PUT_TOLD = f"""INSERT INTO told ({_TOLD}) SELECT ?, ?, ?, ?, ?, ?, ?, ?, ?, 1
     ON CONFLICT (uid) DO UPDATE SET id = excluded.id, state = excluded.state, attempts = excluded.attempts,
     at = excluded.at, detail = excluded.detail, body = excluded.body, revision = told.revision + 1"""
 SELECT_TOLD = f"SELECT {_TOLD} FROM told WHERE uid = ?"
-SELECT_UNSETTLED = f"SELECT {_TOLD} FROM told WHERE state IN ('Refused', 'GivenUp')"
+SELECT_GIVEN_UP = f"SELECT {_TOLD} FROM told WHERE state IN ('Refused', 'GivenUp')"
+SELECT_UNDELIVERED = """SELECT outbox.id, jobs.id, outbox.url, CASE outbox.attempts WHEN 0 THEN 'Pending' ELSE 'Retrying' END,
+    outbox.attempts, outbox.last_error, outbox.next_at FROM outbox LEFT JOIN jobs USING (uid) WHERE outbox.id > ?1
+    UNION ALL SELECT told.id, jobs.id, told.url, told.state, told.attempts, told.detail, NULL FROM told
+    JOIN jobs USING (uid) WHERE told.state IN ('Refused', 'GivenUp') AND told.id > ?1 ORDER BY 1 LIMIT ?2"""
 DELETE_DELIVERY = "DELETE FROM outbox WHERE id = ?"
 DELETE_JOB = "DELETE FROM jobs WHERE uid = ? AND phase IN ('Succeeded', 'Failed', 'Cancelled')"
 
