@@ -123,12 +123,29 @@ def test_items_come_by_index(ledger: SqliteLedger, reader: SqliteReader) -> None
     assert failed.item is not None
     ledger.commit(Batch(ends=[done._replace(item=done.item._replace(result=b'{"x":1}')),
                               failed._replace(item=failed.item._replace(error_type="E", error_message="no"))]))  # fmt: skip
-    found = orjson.loads(orjson.dumps(reader.items("job-arr")))
+    found = orjson.loads(orjson.dumps(reader.items("job-arr")[0]))
 
     assert [(0, "Running"), (3, "Succeeded"), (5, "Failed")] == [(item["index"], item["phase"]) for item in found]
     assert ({"x": 1}, {"type": "E", "message": "no"}) == (found[1]["result"], found[2]["error"])
-    assert [3] == [item["index"] for item in reader.items("job-arr", after=0, limit=1)]
-    assert [] == reader.items("job-nobody")
+    assert [3] == [item["index"] for item in reader.items("job-arr", after=0, limit=1)[0]]
+    assert ([], False) == reader.items("job-nobody")
+
+
+def test_a_page_of_items_is_cut_by_bytes_and_goes_on(ledger: SqliteLedger, reader: SqliteReader) -> None:
+    large = b'"' + b"x" * (1024 * 1024 - 2) + b'"'
+    ledger.commit(Batch(jobs=[make_job("arr", array=True)], claims=[make_claim("arr", 1, idx) for idx in range(20)]))
+    ends = [make_item_end("arr", index) for index in range(20)]
+    ledger.commit(Batch(ends=[end._replace(item=end.item._replace(result=large)) for end in ends if end.item]))
+    sizes, seen, more = [], -1, True
+    while more:
+        items, more = reader.items("job-arr", after=seen, limit=1000)
+        sizes.append(len(items))
+        seen = int(str(items[-1]["index"]))
+
+    assert ([8, 8, 4], 19) == (sizes, seen)
+    assert [(5, True), (5, True), (5, False)] == [
+        (len(items), more) for after in (-1, 4, 14) for items, more in [reader.items("job-arr", after=after, limit=5)]
+    ]
 
 
 def test_the_api_cannot_write(reader: SqliteReader) -> None:

@@ -208,8 +208,8 @@ def _page_of_items() -> tuple[int, int]:
 
 def _items(id: str, after: int, limit: int) -> tuple[list[dict[str, object]], object]:
     """A page of items and where the next one begins, None on the last."""
-    found = store().items(id, after=after, limit=limit)
-    return found, found[-1]["index"] if len(found) == limit else None
+    found, more = store().items(id, after=after, limit=limit)
+    return found, found[-1]["index"] if more else None
 
 
 @bp.get("/jobs/<id:id>/explain")

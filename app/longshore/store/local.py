@@ -48,7 +48,7 @@ class LocalStore(EngineService):
     def count(self, query: Query) -> dict[str, int]:
         return self._reader.count(query)
 
-    def items(self, id: str, *, after: int = -1, limit: int = 100) -> list[dict[str, object]]:
+    def items(self, id: str, *, after: int = -1, limit: int = 100) -> tuple[list[dict[str, object]], bool]:
         self._engine.call("get", again=True, id=id)  # tells "never was" from "was removed"
         return self._reader.items(id, after=after, limit=limit)
 

@@ -220,8 +220,9 @@ class JobStore(ServicePort, Protocol):
         """How many jobs match, by phase."""
         ...
 
-    def items(self, id: str, *, after: int = -1, limit: int = 100) -> list[dict[str, object]]:
-        """Items of an array job by index: ``{index, phase, result, error}``, and ``attempts`` where they are kept.
+    def items(self, id: str, *, after: int = -1, limit: int = 100) -> tuple[list[dict[str, object]], bool]:
+        """Items of an array job by index: ``{index, phase, result, error}``, and ``attempts`` where they are kept; and whether
+        there are more, which may be with fewer than ``limit``: a page is cut by bytes.
 
         A store without room for all results names the rest, ``resultRef``, or says why one is lost, ``resultNotKept``.
         Raises NotFound, Gone.

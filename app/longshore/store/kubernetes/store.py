@@ -130,22 +130,24 @@ class KubernetesStore(NoOutbox):
     def count(self, query: Query) -> dict[str, int]:
         return count(self._client, self._jobs, query)
 
-    def items(self, id: str, *, after: int = -1, limit: int = 100) -> list[dict[str, object]]:
+    def items(self, id: str, *, after: int = -1, limit: int = 100) -> tuple[list[dict[str, object]], bool]:
         """Items that have ended; of running ones a status has only the number."""
         job = self._resource(id)
         found = (job.get("status") or {}).get("items") or {}
         errors = {error["index"]: error["error"] for error in found.get("errors", ())}
         ends = [(index, Phase.SUCCEEDED.value) for index in IndexSet.parse(found.get("succeededIndexes", ""))]
         ends += [(index, Phase.FAILED.value) for index in IndexSet.parse(found.get("failedIndexes", ""))]
-        page = [(index, phase) for index, phase in sorted(ends) if index > after][:limit]
+        left = [(index, phase) for index, phase in sorted(ends) if index > after]
+        page = left[:limit]
         unkept = IndexSet.parse(found.get("unkeptIndexes", ""))
         named = [index for index, phase in page if phase == Phase.SUCCEEDED and index not in unkept]
         results = self._cluster.kept.items(self.namespace, job["metadata"]["uid"], named)
-        return [
+        items = [
             {"index": index, "phase": phase, **({"error": errors[index]} if index in errors else {}),
              **results.get(index, {}), **({"resultNotKept": UNKEPT} if index in unkept else {})}
             for index, phase in page
         ]  # fmt: skip
+        return items, len(left) > len(page)
 
     def result(self, id: str) -> object:
         job = self._resource(id)

@@ -25,7 +25,9 @@ _PHASES = {"pending": "Pending", "running": "Running", "succeeded": "Succeeded",
            "cancelled": "Cancelled"}  # fmt: skip
 
 
-PAGE_BYTES = 8 * 1024 * 1024  # of specifications and results in a page; at least one job is in it, whatever its size
+PAGE_BYTES = (
+    8 * 1024 * 1024
+)  # of specifications and results in a page; at least one job or item is in it, whatever its size
 
 
 class SqliteReader:
@@ -66,15 +68,23 @@ class SqliteReader:
         rows = self._db().execute(f"SELECT phase, count(*) FROM jobs {_clause(where)} GROUP BY phase", values)
         return dict.fromkeys(_PHASES.values(), 0) | dict(rows.fetchall())
 
-    def items(self, id: str, *, after: int = -1, limit: int = 100) -> list[dict[str, object]]:
-        """Items of an array job that were ever started, by index."""
+    def items(self, id: str, *, after: int = -1, limit: int = 100) -> tuple[list[dict[str, object]], bool]:
+        """Items of an array job that were ever started, by index; and whether more follow."""
         rows = self._db().execute(
             """SELECT idx, state, items.attempts, items.retries, items.not_before, items.error_type,
             items.error_message, items.result FROM items JOIN jobs USING (uid)
             WHERE jobs.id = ? AND idx > ? ORDER BY idx LIMIT ?""",
-            (id, after, limit),
+            (id, after, limit + 1),
         )  # fmt: skip
-        return [_item(row) for row in rows]
+        found: list[dict[str, object]] = []
+        room = PAGE_BYTES
+        with closing(rows):
+            for row in rows:
+                room -= len(row[-1] or b"")
+                if len(found) == limit or (found and room < 0):
+                    return found, True
+                found.append(_item(row))
+        return found, False
 
     def failed_dependents(self) -> dict[str, list[str]]:
         """Jobs that failed because of one that they wait for, oldest first, with the names that they wait for."""
