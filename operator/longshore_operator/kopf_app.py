@@ -130,6 +130,8 @@ class Watches:
 
     def _login(self, **_: Any) -> kopf.ConnectionInfo:
         config = self._config
+        # kopf asks when the API server took its token no longer, and gives up on one that it has tried before.
+        config.refresh()
         return kopf.ConnectionInfo(
             server=config.server, ca_path=config.ca_path, insecure=config.insecure or None, token=config.bearer(),
             ca_data=config.ca_data.encode() if config.ca_data else None,

@@ -1,5 +1,6 @@
 """What becomes of jobs when operators and API servers go away: nothing lost, nothing run twice."""
 
+import json
 import os
 import signal
 import threading
@@ -317,3 +318,39 @@ def test_a_missing_right_is_named_and_nothing_is_lost(rig: Rig, marks: Marks) ->
     assert 1 == len(marks.lines())
     assert operator.process is not None
     assert operator.process.poll() is None
+
+
+def test_watches_go_on_with_the_next_token_when_theirs_is_taken_back(own_rig: Rig) -> None:
+    """As with the projected token of a pod: its file changes, and the old one ends in the middle of a stream."""
+    plane, spaced = own_rig.plane, f"/api/v1/namespaces/{own_rig.namespace}"
+
+    def bound(name: str) -> str:
+        """A token that is valid for as long as the Secret is there."""
+        secret = plane.must("POST", f"{spaced}/secrets", {"metadata": {"name": name}})
+        to = {"apiVersion": "v1", "kind": "Secret", "name": name, "uid": secret["metadata"]["uid"]}
+        path = f"{spaced}/serviceaccounts/longshore-operator/token"
+        found = plane.must("POST", path, {"spec": {"expirationSeconds": 3600, "boundObjectRef": to}})
+        return str(found["status"]["token"])
+
+    config = json.loads(own_rig.kubeconfig.read_text())
+    file = own_rig.kubeconfig.with_name("token")
+    file.write_text(first := bound("first"))
+    old = own_rig.kubeconfig.with_name("old.kubeconfig")
+    old.write_text(json.dumps(config | {"users": [{"name": "test", "user": {"token": first}}]}))
+    own_rig.kubeconfig.write_text(json.dumps(config | {"users": [{"name": "test", "user": {"tokenFile": file.name}}]}))
+    start_worker(own_rig)
+    operator = own_rig.leader(lease_seconds=300)
+    own_rig.submit("before")
+    check(own_rig, "before", "succeeded")
+
+    file.write_text(bound("next"))
+    plane.must("DELETE", f"{spaced}/secrets/first")
+    own_rig.until(lambda: "Unauthorized" in plane.kubectl("get", "lsj", kubeconfig=old).stderr, "its end")
+    own_rig.submit("with-old-streams")
+    check(own_rig, "with-old-streams", "succeeded")
+    plane.kill_apiserver()  # that ends the streams
+    plane.start_apiserver()
+    own_rig.submit("with-new-streams")
+
+    check(own_rig, "with-new-streams", "succeeded")
+    assert 1 == len(operator.lines("took_over")), operator.log.read_text()[-3000:]
