@@ -172,18 +172,20 @@ class _Level:
 class Lane:
     """Jobs that need the same room; ``turns`` by priority is shared with the other lanes of the line."""
 
-    __slots__ = ("_ageing", "_levels", "_order", "_turns")
+    __slots__ = ("_ageing", "_levels", "_order", "_swept_at", "_turns")
 
     def __init__(self, ageing_seconds: float | None, turns: dict[int, Turns]) -> None:
         self._ageing, self._turns = ageing_seconds, turns
         self._levels: dict[int, _Level] = {}
         self._order: list[tuple[float, float, int]] = []
+        self._swept_at = REMEMBERED_PRIORITIES
 
     def push(self, entry: Entry) -> None:
         """One more waits."""
         entry.place = READY
         level = self._levels.get(entry.priority)
         if level is None:
+            self._sweep()
             turns = self._turns.setdefault(entry.priority, Turns())
             turns.levels += 1
             level = self._levels[entry.priority] = _Level(entry.priority, turns)
@@ -198,12 +200,13 @@ class Lane:
         entry.place = "gone"
         self._levels[entry.priority].take(weight)
 
-    def oldest(self) -> float | None:
-        """Since when the longest-waiting one waits."""
-        found = {priority: level.oldest() for priority, level in self._levels.items()}
-        for priority in [priority for priority, since in found.items() if since is None]:
+    def _sweep(self) -> None:
+        """Drop levels in which nobody waits, once there are twice as many as when this was done last."""
+        if len(self._levels) < self._swept_at:
+            return
+        for priority in [priority for priority, level in self._levels.items() if level.oldest() is None]:
             self._drop(priority)
-        return min((since for since in found.values() if since is not None), default=None)
+        self._swept_at = max(REMEMBERED_PRIORITIES, 2 * len(self._levels))
 
     def _drop(self, priority: int) -> None:
         """Nobody of that priority waits here any more; priorities are any number, so those of the past are not kept."""

@@ -10,6 +10,8 @@ from collections.abc import Collection, Hashable, Iterator
 from longshore.job.lane import READY, Entry, Item, Lane, Turns, first, tie
 from longshore.job.limits import QueuePolicy, TokenBucket
 
+_COUNTED = (READY, "key")
+
 
 class Line:
     """One queue's waiting jobs and live attempts."""
@@ -20,6 +22,9 @@ class Line:
         self._lanes: dict[str, Lane] = {}
         self._turns: dict[int, Turns] = {}
         self._delayed: list[Item] = []
+        self._depth = 0
+        self._ages: list[Item] = []
+        """All who count for ``depth``, and some who did, as a heap: status and metrics ask for the oldest, whatever waits."""
         self._aside: dict[str, list[Item]] = {}
         self._running: dict[str, set[Hashable]] = {}
         self._live: set[Hashable] = set()
@@ -50,14 +55,14 @@ class Line:
     def depth(self, now: float) -> int:
         """How many could run now if there were room: delayed and held ones do not count."""
         self._wake(now)
-        return sum(1 for entry in self._entries.values() if entry.place in (READY, "key"))
+        return self._depth
 
     def oldest(self, now: float) -> float | None:
         """Since when the longest-waiting of those waits."""
         self._wake(now)
-        found = [since for lane in self._lanes.values() if (since := lane.oldest()) is not None]
-        found += [item[0] for items in self._aside.values() for item in items if item[2].place == "key"]
-        return min(found, default=None)
+        while self._ages and not _waits(self._ages[0]):
+            heapq.heappop(self._ages)
+        return self._ages[0][0] if self._ages else None
 
     def beside(self, entry: Entry) -> Iterator[Entry]:
         """Everybody in its lane who could be taken, in no order."""
@@ -82,7 +87,7 @@ class Line:
             entry.place = "delayed"
             heapq.heappush(self._delayed, (entry.not_before, next(tie), entry))
         else:
-            self._ready(entry)
+            self._join(entry)
 
     def hold(self, entry: Entry, why: str) -> None:
         """Be in the line without being able to run; ``push`` the entry again when it can."""
@@ -95,10 +100,19 @@ class Line:
         entry = self._entries.pop(uid, None)
         if entry is None:
             return None
+        self._depth -= entry.place in _COUNTED
         # The heaps still hold this very object; a fresh one takes its place should the job come back.
         entry.place = "gone"
         return Entry(entry.uid, entry.since, entry.priority, entry.fairness_key, entry.concurrency_key,
                      entry.not_before, entry.lane, why=entry.why, many=entry.many)  # fmt: skip
+
+    def _join(self, entry: Entry) -> None:
+        self._ready(entry)
+        self._depth += 1
+        if len(self._ages) > 2 * self._depth + 64:  # most of it is of the past
+            self._ages = [item for item in self._ages if _waits(item)]
+            heapq.heapify(self._ages)
+        heapq.heappush(self._ages, (entry.since, next(tie), entry))
 
     def _ready(self, entry: Entry) -> None:
         entry.not_before = 0.0
@@ -111,7 +125,7 @@ class Line:
         while self._delayed and (self._delayed[0][0] <= now or self._delayed[0][2].place != "delayed"):
             entry = heapq.heappop(self._delayed)[2]
             if entry.place == "delayed":
-                self._ready(entry)
+                self._join(entry)
 
     # -- limits ----------------------------------------------------------------------------------------------
 
@@ -184,6 +198,7 @@ class Line:
         if entry is None or (self._bucket and not self._bucket.take(now)):
             return None
         del self._entries[entry.uid]
+        self._depth -= 1
         weight = self._policy.fairness_weights.get(entry.fairness_key, 1.0)
         self._lanes[entry.lane].take(entry, weight)
         return entry
@@ -226,3 +241,8 @@ class Line:
         if self._bucket and self._first(without) is not None:
             times.append(self.rate_ready_at(now))
         return min(times, default=None)
+
+
+def _waits(item: Item) -> bool:
+    since, _, entry = item
+    return entry.place in _COUNTED and entry.since == since

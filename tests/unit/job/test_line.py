@@ -375,3 +375,14 @@ def test_priorities_of_the_past_are_not_kept() -> None:
     assert line.oldest(5000.0) is None
     assert not any(lane._levels for lane in line._lanes.values())
     assert len(line._turns) <= REMEMBERED_PRIORITIES
+
+
+def test_who_left_is_not_kept_behind_somebody_who_stays() -> None:
+    line = Line(QueuePolicy(), 0.0)
+    line.push(Entry("stays", 0.0, priority=10**6))
+    for number in range(1, 5000):
+        line.push(Entry(str(number), float(number), priority=number))
+        line.remove(str(number))
+
+    assert (1, 0.0) == (line.depth(1e6), line.oldest(1e6))
+    assert max(len(line._ages), *(len(lane._levels) for lane in line._lanes.values())) < 4 * REMEMBERED_PRIORITIES
