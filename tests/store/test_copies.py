@@ -34,6 +34,15 @@ def test_a_copy_is_private_and_has_what_was_written_while_others_have_the_databa
     assert ["copy"] == [path.name for path in tmp_path.iterdir() if path.name.startswith("copy")]
 
 
+@pytest.mark.parametrize("name", ["a?mode=rwc", "a#b", "a%41", "ä b", "'"])
+def test_any_name_is_a_name_of_a_copy(tmp_path: Path, name: str) -> None:
+    database = make_database(tmp_path / name)
+    copy, again = tmp_path / f"{name}.copy", tmp_path / f"{name}.again"
+
+    assert (0, 0) == (back_up(database, copy), restore(copy, again))
+    assert {name, copy.name, again.name} <= {path.name for path in tmp_path.iterdir()}
+
+
 def text(path: Path) -> None:
     path.write_text("no database")
 

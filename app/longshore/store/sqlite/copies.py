@@ -6,6 +6,7 @@ has jobs, results, output, events, queue policies and deliveries that wait: all 
 
 import os
 import sqlite3
+import urllib.parse
 from contextlib import closing, suppress
 from pathlib import Path
 
@@ -54,10 +55,10 @@ def _copied(source: Path, target: Path) -> int:
     partial = target.with_name(target.name + PARTIAL)
     with suppress(FileNotFoundError):
         partial.unlink()
-    create_private(partial)
     try:
+        create_private(partial)
         with (
-            closing(sqlite3.connect(f"file:{source}?mode=ro", uri=True)) as old,
+            closing(sqlite3.connect(_read_only(source), uri=True)) as old,
             closing(sqlite3.connect(partial)) as new,
         ):
             old.backup(new)
@@ -72,12 +73,18 @@ def _copied(source: Path, target: Path) -> int:
         _sync(target.parent)
     except FileExistsError:
         raise StoreUnsupported(f"{target} is there already") from None
+    except OSError as error:  # such as a file system without links
+        raise StoreUnsupported(f"{target} cannot be written: {error.strerror or error}") from error
     except sqlite3.Error as error:
         raise StoreCorrupt(f"{source} cannot be copied: {error}") from error
     finally:
         with suppress(FileNotFoundError):
             partial.unlink()
     return int(jobs)
+
+
+def _read_only(path: Path) -> str:
+    return f"file:{urllib.parse.quote(str(path.absolute()))}?mode=ro"  # a name may have ? and # in it
 
 
 def _sync(path: Path) -> None:
