@@ -355,7 +355,7 @@ def test_a_job_fails_when_the_one_before_it_is_deleted(rig: Rig) -> None:
 def test_a_redrive_waits_again_for_what_was_to_come_before(rig: Rig, tmp_path: Path) -> None:
     """It ran and succeeded, with its input still failed."""
     gate = tmp_path / "gate"
-    rig.submit("input", "held_until", args={"path": str(gate)}, timeoutSeconds=0.5)
+    rig.submit("input", "held_until", args={"path": str(gate)}, timeoutSeconds=2)
     rig.submit("reduce", after=["input"])
     rig.submit("beyond", after=["reduce"])
     assert "DependencyFailed" == rig.end_of("beyond")["reason"]
