@@ -523,7 +523,7 @@ def test_a_shell_learns_to_complete(longshore: Cli) -> None:
     completed = longshore(_LONGSHORE_COMPLETE="bash_complete", COMP_WORDS="longshore re", COMP_CWORD="1")
 
     assert "_LONGSHORE_COMPLETE" in script
-    assert ["redrive", "reload", "resume"] == sorted(re.findall(r"plain,(\w+)", completed.out))
+    assert ["redrive", "reload", "restore", "resume"] == sorted(re.findall(r"plain,(\w+)", completed.out))
 
 
 def test_a_pool_is_simulated_from_a_trace(longshore: Cli, tmp_path: Path) -> None:

@@ -62,7 +62,6 @@ def service(shared_service: Service) -> Iterator[Service]:
     [
         ("no JSON", frame(b"{")),
         ("no text", frame(b"\xff\xfe\x00")),
-        ("nothing", frame(b"")),
         ("an array", frame(b"[1]")),
         ("a number", frame(b"7")),
         ("deeper than any parser goes", frame(b"[" * 100_000)),
@@ -75,6 +74,15 @@ def test_what_is_no_request_ends_its_connection(service: Service, case: str, dat
         bad.sendall(data)
         assert b"" == bad.recv(1), case
         assert "ok" in ask(good, op="queues")
+
+
+def test_a_caller_that_left_after_its_answer_changes_nothing(service: Service) -> None:
+    """The frame that tells of it, an empty one, may be later than the answer."""
+    with connect(service) as sock:
+        sock.sendall(frame(b"") * 3)
+        assert "ok" in ask(sock, op="queues")
+        sock.sendall(frame(b""))
+        assert "ok" in ask(sock, op="queues")
 
 
 @pytest.mark.parametrize("data", [b"\0", struct.pack(">I", 1000), frame(b"x" * 1000)[:500]])
