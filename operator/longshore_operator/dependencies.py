@@ -73,7 +73,8 @@ class Dependencies:
             if other is not None and (not other.phase.terminal or other.redriving):
                 continue
             phase: Phase | None
-            if other is not None:
+            # Edges of several jobs come in any order: who redrives a chain may have redriven the other one first.
+            if other is not None and not (job.redrives and other.phase is Phase.FAILED):
                 phase, redriving, ended = other.phase, False, other.finished_at
             else:
                 phase, redriving, ended = await self._read(job.namespace, name)
