@@ -138,16 +138,15 @@ class KubernetesStore(NoOutbox):
         ends = [(index, Phase.SUCCEEDED.value) for index in IndexSet.parse(found.get("succeededIndexes", ""))]
         ends += [(index, Phase.FAILED.value) for index in IndexSet.parse(found.get("failedIndexes", ""))]
         left = [(index, phase) for index, phase in sorted(ends) if index > after]
-        page = left[:limit]
         unkept = IndexSet.parse(found.get("unkeptIndexes", ""))
-        named = [index for index, phase in page if phase == Phase.SUCCEEDED and index not in unkept]
+        named = [index for index, phase in left[:limit] if phase == Phase.SUCCEEDED and index not in unkept]
         results = self._cluster.kept.items(self.namespace, job["metadata"]["uid"], named)
         items = [
             {"index": index, "phase": phase, **({"error": errors[index]} if index in errors else {}),
              **results.get(index, {}), **({"resultNotKept": UNKEPT} if index in unkept else {})}
-            for index, phase in page
+            for index, phase in left[:limit]
         ]  # fmt: skip
-        return items, len(left) > len(page)
+        return items, len(left) > limit
 
     def result(self, id: str) -> object:
         job = self._resource(id)
