@@ -2,10 +2,11 @@
 
 A restore makes resources anew: creationTimestamp and uid are new, and the status, a subresource, is empty, so a job that
 ended long ago looks as if nobody had run it. To write the end into the metadata too would cost a request for each job.
-Two things tell without that:
+Three things tell without that:
 
 * Client-side `kubectl apply` keeps the file as it was applied in an annotation, and a file that `kubectl get -o yaml` wrote
   has the status in it. A file that a person wrote has none.
+* `longshore restore` makes a job that had ended with an annotation, writes its status, and takes the annotation away.
 * Velero labels what it restores. It leaves the status out unless it is told otherwise, and writes it after the resource,
   so such a job waits for consent: the annotation `longshore.dev/run-restored: "true"`.
 """
@@ -20,6 +21,7 @@ from longshore.job.status import Phase
 CONSENT: Final = "longshore.dev/run-restored"
 APPLIED: Final = "kubectl.kubernetes.io/last-applied-configuration"
 VELERO: Final = "velero.io/restore-name"
+RESTORING: Final = "longshore.dev/restoring"
 HOW: Final = f'annotate it with {CONSENT}="true" to run it, or delete it'
 
 Json = dict[str, Any]
@@ -38,8 +40,9 @@ def ended_as(metadata: Json) -> Phase | None:
 
 
 def waits_for_consent(metadata: Json) -> bool:
-    """Whether Velero made it, and nobody has said that it may run."""
-    return VELERO in _texts(metadata.get("labels")) and not _consents(metadata)
+    """Whether it was restored without its status, or its status has yet to come, and nobody has said that it may run."""
+    waits = VELERO in _texts(metadata.get("labels")) or RESTORING in _texts(metadata.get("annotations"))
+    return waits and not _consents(metadata)
 
 
 def _consents(metadata: Json) -> bool:

@@ -166,6 +166,7 @@ def fuzzed(tmp_path_factory: pytest.TempPathFactory) -> Any:
     service.end()
 
 
+@pytest.mark.timeout(420)  # three thousand requests
 def test_the_service_keeps_to_its_document_under_fuzzing(fuzzed: Service) -> None:
     """All checks on generated requests, fixed seed, bounded; runs the tool as its users do."""
     command = [

@@ -4,12 +4,15 @@ import json
 import os
 import re
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from kube.operators import Rig
+from longshore.errors import StoreCorrupt
+from longshore.store.kubernetes.copies import connect, restore
 
 Json = dict[str, Any]
 
@@ -52,6 +55,64 @@ def test_ended_jobs_of_a_copy_that_is_applied_do_not_run_again(rig: Rig) -> None
 
     rig.patch("bad", redrive=2)
     rig.until(lambda: rig.status("bad")["attempts"] == 1, "the attempt of a failed one that is redriven")
+
+
+def longshore(rig: Rig, *words: str) -> str:
+    """What the command line prints."""
+    command = [sys.executable, "-m", "longshore", *words, "--namespace", rig.namespace]
+    environment = os.environ | {"KUBECONFIG": str(rig.plane.admin)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    assert 0 == done.returncode, done.stderr
+    return done.stdout
+
+
+def test_a_copy_of_a_namespace_brings_back_how_its_jobs_ended(rig: Rig, tmp_path: Path) -> None:
+    rig.leader()
+    rig.worker()
+    queues = rig.path.removesuffix("jobs") + "queues"
+    rig.plane.must("POST", queues, {"apiVersion": "longshore.dev/v1alpha1", "kind": "Queue",
+                                    "metadata": {"name": "slow"}, "spec": {"concurrency": 3}})  # fmt: skip
+    rig.submit("good", args={"x": 1})
+    rig.submit("bad", "fail", args={"times": 9})
+    rig.submit("stopped", suspend=True)
+    rig.patch("stopped", cancel=True)
+    names = ("good", "bad", "stopped")
+    before = {name: rig.end_of(name) for name in names}
+    assert ["Succeeded", "Failed", "Cancelled"] == [before[name]["phase"] for name in names]
+    rig.submit("input", suspend=True)
+    rig.submit("output", after=["input", "good"])
+    copy = tmp_path / "copy"
+
+    assert f"1 queue(s), 0 schedule(s), 5 job(s) are in {copy}\n" == longshore(rig, "backup", str(copy))
+    assert 0o600 == copy.stat().st_mode & 0o777
+    rig.plane.must("DELETE", rig.path)
+    rig.plane.must("DELETE", queues)
+    begun = json.loads(next(line for line in copy.read_text().splitlines() if '"name":"good"' in line))
+    begun["metadata"]["annotations"]["longshore.dev/restoring"] = "true"
+    rig.plane.must("POST", rig.path, begun | {"apiVersion": "longshore.dev/v1alpha1"})  # by a restore that was cut off
+    rig.submit("after-it")
+    assert "Succeeded" == rig.end_of("after-it")["phase"]
+    assert "Pending" == rig.status("good").get("phase", "Pending"), "it ran, though its status had yet to come"
+
+    assert "1 queue(s), 0 schedule(s), 5 job(s) were made\n" == longshore(rig, "restore", str(copy))
+    assert before == {name: rig.status(name) for name in names}
+    assert [{}] * 3 == [rig.job(name)["metadata"].get("annotations", {}) for name in names]
+    assert 3 == rig.plane.must("GET", f"{queues}/slow")["spec"]["concurrency"]
+    rig.patch("input", suspend=False)
+    assert ("Succeeded", 1) == tuple(rig.end_of("output")[name] for name in ("phase", "attempts"))
+    assert longshore(rig, "restore", str(copy)).endswith("1 queue(s), 0 schedule(s), 5 job(s) were there already\n")
+    rig.patch("bad", redrive=1)
+    rig.until(lambda: rig.status("bad")["attempts"] > before["bad"]["attempts"], "the attempt of one that is redriven")
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[]", "no JSON", '{"copyOf":"longshore.dev/v1alpha1","version":2}',
+                                  '{"copyOf":"longshore.dev/v1alpha1","version":1}\n{"kind":"Pod"}',
+                                  '{"copyOf":"longshore.dev/v1alpha1","version":1}\n[]'])  # fmt: skip
+def test_what_is_no_copy_of_a_namespace_makes_nothing(rig: Rig, tmp_path: Path, text: str) -> None:
+    copy = tmp_path / "copy"
+    copy.write_text(text)
+    with pytest.raises(StoreCorrupt, match="line [012] is no"):
+        restore(connect(rig.plane.admin), rig.namespace, copy)
 
 
 PAGE = Path(__file__).parents[2] / "docs/backup.md"
