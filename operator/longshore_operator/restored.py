@@ -16,12 +16,11 @@ from typing import Any, Final
 
 import orjson
 
-from longshore.job.status import Phase
+from longshore.job.status import RESTORING, Phase
 
 CONSENT: Final = "longshore.dev/run-restored"
 APPLIED: Final = "kubectl.kubernetes.io/last-applied-configuration"
 VELERO: Final = "velero.io/restore-name"
-RESTORING: Final = "longshore.dev/restoring"
 HOW: Final = f'annotate it with {CONSENT}="true" to run it, or delete it'
 
 Json = dict[str, Any]

@@ -1,6 +1,7 @@
 """``longshore backup`` and ``longshore restore``: copies of the database of `longshore serve`, or of a namespace."""
 
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import click
@@ -17,6 +18,13 @@ KUBECONFIG = click.option(
 FILE = click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
 
 
+def _what_and_where(command: Callable[..., None]) -> Callable[..., None]:
+    """The same words for both ways."""
+    for option in (KUBECONFIG, NAMESPACE, SETTINGS, FOLDER, FILE):
+        command = option(command)
+    return command
+
+
 def _database(config: Path | None, data_dir: str | None) -> Path:
     return settings.load({"data_dir": data_dir}, file=config).settings.database
 
@@ -26,11 +34,7 @@ def _told(counts: Counter[str]) -> str:
 
 
 @click.command()
-@FILE
-@FOLDER
-@SETTINGS
-@NAMESPACE
-@KUBECONFIG
+@_what_and_where
 def backup(
     file: Path, data_dir: str | None, config: Path | None, namespace: str | None, kubeconfig: Path | None
 ) -> None:
@@ -52,11 +56,7 @@ def backup(
 
 
 @click.command()
-@FILE
-@FOLDER
-@SETTINGS
-@NAMESPACE
-@KUBECONFIG
+@_what_and_where
 def restore(
     file: Path, data_dir: str | None, config: Path | None, namespace: str | None, kubeconfig: Path | None
 ) -> None:

@@ -255,10 +255,11 @@ class Commands(QueueCommands):
         offset = cast("int", request.get("offset") or 0)
         wait = cast("float", request.get("wait") or 0.0)
         live = engine.board.by_id.get(id)
-        row = live.row if live is not None else self._stored(id).job
+        found = live if live is not None else self._stored(id)
+        row = found.row if isinstance(found, Live) else found.job
         uid = row.uid
         check_asked(id, size=array_size(orjson.loads(row.spec)) if row.array else 0, index=index, number=number,
-                           attempts=None if number is None else self._attempts(live, id, index))  # fmt: skip
+                           attempts=None if number is None else self._attempts(found, index))  # fmt: skip
         output, complete, number = self._output(live, uid, index, number)
         answer = chunk(output, offset, complete=complete, number=number)
         if not answer["data"] and not complete and wait:
@@ -267,13 +268,13 @@ class Commands(QueueCommands):
             return
         peer.reply(answer)
 
-    def _attempts(self, live: Live | None, id: str, index: int | None) -> int:
+    def _attempts(self, job: Live | StoredJob, index: int | None) -> int:
         """How many attempts the job, or that item of it, has had."""
         if index is None:
-            return live.attempts if live is not None else self._stored(id).attempts
-        if live is not None:
-            return live.item_attempts.get(index, 0)
-        return self._engine.ledger.item_attempts(self._stored(id).job.uid, index)
+            return job.attempts
+        if isinstance(job, Live):
+            return job.item_attempts.get(index, 0)
+        return self._engine.ledger.item_attempts(job.job.uid, index)
 
     def _output(self, live: Live | None, uid: str, index: int | None, number: int | None) -> tuple[Output, bool, int]:
         engine = self._engine

@@ -29,6 +29,7 @@ class Phase(StrEnum):
 
 
 TERMINAL = frozenset({Phase.SUCCEEDED, Phase.FAILED, Phase.CANCELLED})
+RESTORING = "longshore.dev/restoring"  # annotation of a Job whose status `longshore restore` has yet to write
 
 
 class Outcome(StrEnum):

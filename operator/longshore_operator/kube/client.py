@@ -61,9 +61,7 @@ class KubeClient:
         assert self._session is not None
         kind = kind or method.lower()
         async with self._places:
-            headers = {"Content-Type": content_type} if body is not None else {}
-            if (token := self.config.bearer()) is not None:
-                headers["Authorization"] = f"Bearer {token}"
+            headers = self._credentials() | ({"Content-Type": content_type} if body is not None else {})
             data = orjson.dumps(body) if body is not None else None
             try:
                 async with self._session.request(
@@ -91,17 +89,21 @@ class KubeClient:
             "labelSelector": label_selector,
             "timeoutSeconds": str(seconds),
         }
-        headers = {"Authorization": f"Bearer {token}"} if (token := self.config.bearer()) is not None else {}
         limit = aiohttp.ClientTimeout(total=seconds + TIMEOUT_SECONDS, sock_connect=3)
         try:
             async with self._session.get(
-                self.config.server + path, params=params, headers=headers, timeout=limit
+                self.config.server + path, params=params, headers=self._credentials(), timeout=limit
             ) as answer:
                 if answer.status >= 300:
                     raise self._refusal(answer.status, await _body(answer), "", f"WATCH {path}")
                 return bool(await answer.content.readany())
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise KubeUnavailable(f"WATCH {path}: {error or type(error).__name__}") from error
+
+    def _credentials(self) -> dict[str, str]:
+        """As headers; the token is looked at for each request, because it is rotated."""
+        token = self.config.bearer()
+        return {} if token is None else {"Authorization": f"Bearer {token}"}
 
     def _refusal(self, status: int, text: bytes, retry_after: str, what: str) -> Exception:
         try:

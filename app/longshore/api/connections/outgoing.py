@@ -11,6 +11,7 @@ import ssl
 import time
 from collections import deque
 
+from longshore.api.connections.handshakes import LATER
 from longshore.api.connections.hangups import Hangups
 from longshore.store.waiting_caller import WaitingCaller
 
@@ -23,7 +24,6 @@ _HELD_HEAD_BYTES = 4096
 TLS_RECORD_BYTES = 16 * 1024
 """Bytes of one record, at most (RFC 8446, 5.1). TLS takes what it is given whole or not at all, and wants the same bytes again
 when it could not send them; a record at a time shows what the caller takes."""
-_LATER = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
 
 class Outgoing:
@@ -70,7 +70,7 @@ class Outgoing:
         while self._parts:
             try:
                 sent = self._sock.send(self._parts[0][: self._most])
-            except _LATER:
+            except LATER:
                 return False
             self.waiting -= sent
             if sent < len(self._parts[0]):

@@ -83,6 +83,16 @@ class KubeClient:
         verb = "list" if list_ else "get"
         return self._exchange("GET", target, params=params, verb=verb, accept=accept, again=True)
 
+    def pages(self, target: Target, *, limit: int, accept: str = JSON, **params: object) -> Iterator[Json]:
+        """A whole list, page by page; each page is the List object, or the Table."""
+        following = ""
+        while True:
+            page = self.get(target, accept=accept, list_=True, limit=limit, **params, **{"continue": following})
+            yield page
+            following = page["metadata"].get("continue") or ""
+            if not following:
+                return
+
     def post(self, target: Target, body: object, *, again: bool = False, **params: object) -> Json:
         """Create; ``again`` when a second request does no harm should the first one's answer get lost."""
         return self._exchange("POST", target, body, params=params, again=again)

@@ -17,14 +17,13 @@ import orjson
 from longshore.errors import StoreCorrupt, StoreUnsupported
 from longshore.job.dependencies import in_order
 from longshore.job.spec import API_VERSION
+from longshore.job.status import RESTORING, TERMINAL
 from longshore.store.kubernetes.client import KubeClient, Target, longshore
 from longshore.store.kubernetes.measures import Measures
 from longshore.store.kubernetes.refusals import AlreadyExists
 
-RESTORING = "longshore.dev/restoring"
 FORMAT = {"copyOf": API_VERSION, "version": 1}
 KINDS = {"Queue": "queues", "Schedule": "schedules", "Job": "jobs"}
-ENDED = frozenset({"Succeeded", "Failed", "Cancelled"})
 PAGE, THREADS = 500, 8
 _APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 
@@ -49,9 +48,9 @@ def back_up(client: KubeClient, namespace: str, target: Path) -> Counter[str]:
         with open(descriptor, "wb") as file:
             file.write(orjson.dumps(FORMAT | {"namespace": namespace}) + b"\n")
             for kind, plural in KINDS.items():
-                for found in _all(client, longshore(plural, namespace)):
-                    file.write(orjson.dumps({"kind": kind, **_lasting(found)}) + b"\n")
-                    counts[kind] += 1
+                for page in client.pages(longshore(plural, namespace), limit=PAGE):
+                    file.writelines(orjson.dumps({"kind": kind, **_lasting(found)}) + b"\n" for found in page["items"])
+                    counts[kind] += len(page["items"])
             file.flush()
             os.fsync(file.fileno())
         os.link(partial, target)  # never in the place of a file that is there
@@ -72,6 +71,7 @@ def restore(client: KubeClient, namespace: str, source: Path) -> tuple[Counter[s
     """
     made, there = Counter[str](), Counter[str]()
     waiting: dict[str, Json] = {}
+    schedules: list[Json] = []
 
     def make(resources: Iterable[Json]) -> None:
         for kind, new in threads.map(lambda one: (one["kind"], _make(client, namespace, one)), resources):
@@ -82,7 +82,9 @@ def restore(client: KubeClient, namespace: str, source: Path) -> tuple[Counter[s
         for resource in _read(source):  # ended jobs first: who waits for one of them is not to find it missing
             if resource["kind"] == "Job" and not _has_ended(resource):
                 waiting[resource["metadata"]["name"]] = resource
-            elif resource["kind"] != "Schedule":
+            elif resource["kind"] == "Schedule":
+                schedules.append(resource)
+            else:
                 chunk.append(resource)
             if len(chunk) == PAGE:
                 make(chunk)
@@ -91,7 +93,7 @@ def restore(client: KubeClient, namespace: str, source: Path) -> tuple[Counter[s
         order = in_order({name: list(one["spec"].get("after") or ()) for name, one in waiting.items()})
         for name in [*order, *(waiting.keys() - set(order))]:
             make([waiting[name]])
-        make(one for one in _read(source) if one["kind"] == "Schedule")
+        make(schedules)
     return made, there
 
 
@@ -117,15 +119,6 @@ def _make(client: KubeClient, namespace: str, resource: Json) -> bool:
     return True
 
 
-def _all(client: KubeClient, target: Target) -> Iterator[Json]:
-    following = ""
-    while True:
-        page = client.get(target, list_=True, limit=PAGE, **{"continue": following})
-        yield from page["items"]
-        if not (following := page["metadata"].get("continue", "")):
-            return
-
-
 def _lasting(resource: Json) -> Json:
     """What is not given anew by an API server."""
     meta = resource["metadata"]
@@ -135,7 +128,7 @@ def _lasting(resource: Json) -> Json:
 
 
 def _has_ended(resource: Json) -> bool:
-    return resource["status"].get("phase") in ENDED
+    return resource["status"].get("phase") in TERMINAL
 
 
 def _read(source: Path) -> Iterator[Json]:

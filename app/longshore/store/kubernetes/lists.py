@@ -29,33 +29,23 @@ def find(client: KubeClient, jobs: Target, query: Query) -> Page:
 def count(client: KubeClient, jobs: Target, query: Query) -> dict[str, int]:
     """How many match, by phase."""
     counts: dict[str, int] = {}
-    cursor = ""
-    while True:
-        # A table has a few words of each job, where a list has all of it.
-        table = client.get(jobs, accept=TABLE, list_=True, limit=COUNT_PAGE, includeObject="None",
-                                 **_selectors(query), **{"continue": cursor})  # fmt: skip
+    # A table has a few words of each job, where a list has all of it.
+    for table in client.pages(jobs, accept=TABLE, limit=COUNT_PAGE, includeObject="None", **_selectors(query)):
         place = [column["name"] for column in table["columnDefinitions"]].index("Phase")
         for row in table["rows"] or ():
             phase = row["cells"][place]
             counts[phase] = counts.get(phase, 0) + 1
-        cursor = table["metadata"].get("continue") or ""
-        if not cursor:
-            return counts
+    return counts
 
 
 def failed_dependents(client: KubeClient, jobs: Target) -> dict[str, list[str]]:
     """Jobs that failed because of one that they wait for, with the names that they wait for."""
     found: dict[str, list[str]] = {}
-    cursor = ""
-    while True:
-        page = client.get(jobs, list_=True, limit=COUNT_PAGE, fieldSelector=f"status.phase={Phase.FAILED.value}",
-                          **{"continue": cursor})  # fmt: skip
+    for page in client.pages(jobs, limit=COUNT_PAGE, fieldSelector=f"status.phase={Phase.FAILED.value}"):
         for job in page["items"]:
             if job["status"].get("reason") == Reason.DEPENDENCY_FAILED:
                 found[job["metadata"]["name"]] = list(job["spec"].get("after") or ())
-        cursor = page["metadata"].get("continue") or ""
-        if not cursor:
-            return found
+    return found
 
 
 def _selectors(query: Query) -> dict[str, str]:

@@ -60,12 +60,6 @@ def sweep(client: KubeClient, results: Results, namespace: str) -> int:
 def _uids(client: KubeClient, namespace: str) -> set[str]:
     """Of all jobs of a namespace, as they are now: without a resourceVersion nothing older is told."""
     found: set[str] = set()
-    cursor = ""
-    while True:
-        page = client.get(
-            longshore("jobs", namespace), accept=NAMES_ALONE, list_=True, limit=PAGE, **{"continue": cursor}
-        )
+    for page in client.pages(longshore("jobs", namespace), accept=NAMES_ALONE, limit=PAGE):
         found |= {item["metadata"]["uid"] for item in page["items"] or ()}  # null where there are none
-        cursor = page["metadata"].get("continue") or ""
-        if not cursor:
-            return found
+    return found

@@ -288,8 +288,7 @@ class SqliteLedger(Retention):
 
     def told(self, uid: str) -> ToldRow | None:
         """What became of the last delivery about a job; None while none was tried."""
-        row = self._db.execute(sql.SELECT_TOLD, (uid,)).fetchone()
-        return ToldRow(*row) if row is not None else None
+        return told_row(self._db, uid)
 
     def given_up(self) -> list[ToldRow]:
         """Deliveries that nobody tries any more."""
@@ -339,6 +338,12 @@ def attempt_rows(db: sqlite3.Connection, uid: str, last: int) -> list[AttemptRow
     """The last ended attempts, oldest first; the same read for the engine and the api."""
     rows = db.execute(sql.SELECT_ATTEMPTS, (uid, last)).fetchall()
     return [AttemptRow(None if idx == NO_ITEM else idx, *rest) for idx, *rest in reversed(rows)]
+
+
+def told_row(db: sqlite3.Connection, uid: str) -> ToldRow | None:
+    """What became of the last delivery about a job; the same read for the engine and the api."""
+    row = db.execute(sql.SELECT_TOLD, (uid,)).fetchone()
+    return ToldRow(*row) if row is not None else None
 
 
 def _applied(apply: Callable[[list[_Row]], bool], row: _Row) -> bool:

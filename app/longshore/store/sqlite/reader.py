@@ -16,18 +16,17 @@ from longshore.job.numerals import whole
 from longshore.job.spec import rfc3339_at
 from longshore.job.status import Reason
 from longshore.store.document import Progress, asks_to_be_told, document
-from longshore.store.ledger import StoredJob, ToldRow
+from longshore.store.ledger import StoredJob
 from longshore.store.port import JobDoc, Page, Query
 from longshore.store.sqlite import statements as sql
-from longshore.store.sqlite.ledger import attempt_rows, stored_job
+from longshore.store.sqlite.ledger import attempt_rows, stored_job, told_row
 
 _PHASES = {"pending": "Pending", "running": "Running", "succeeded": "Succeeded", "failed": "Failed",
            "cancelled": "Cancelled"}  # fmt: skip
 
 
-PAGE_BYTES = (
-    8 * 1024 * 1024
-)  # of specifications and results in a page; at least one job or item is in it, whatever its size
+PAGE_BYTES = 8 * 1024 * 1024
+"""Of specifications and results in a page; at least one job or item is in it, whatever its size."""
 
 
 class SqliteReader:
@@ -57,7 +56,7 @@ class SqliteReader:
                 progress = None
                 if stored.job.array and stored.standing.finished_at is None:
                     stored, progress = _with_items(db, stored)
-                told = _told(db, stored.job.uid) if asks_to_be_told(stored) else None
+                told = told_row(db, stored.job.uid) if asks_to_be_told(stored) else None
                 items.append(document(stored, attempt_rows(db, stored.job.uid, 10), progress, told))
                 last = seq
         return Page(items, _encode(last) if more else "")
@@ -113,11 +112,6 @@ def _delivery(row: tuple[str, str | None, str, str, int, str, float | None]) -> 
     if job is not None:
         found["job"] = job
     return found if next_at is None else found | {"nextAt": rfc3339_at(next_at)}
-
-
-def _told(db: sqlite3.Connection, uid: str) -> ToldRow | None:
-    row = db.execute(sql.SELECT_TOLD, (uid,)).fetchone()
-    return ToldRow(*row) if row is not None else None
 
 
 def _size(stored: StoredJob) -> int:
