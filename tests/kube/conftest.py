@@ -9,8 +9,10 @@ import pytest
 
 from kube.control_plane import ControlPlane
 from kube.kubelet import Kubelet
-from kube.marks import Marks
+from kube.marks import APPS, Marks
+from kube.node import Node
 from kube.operators import Rig
+from kube.pool import Pool
 
 SCRIPT = Path(__file__).parents[2] / "scripts/kube-tools"
 _tools = pytest.StashKey[subprocess.CompletedProcess[str]]()
@@ -92,6 +94,18 @@ def rig(cluster: ControlPlane, kubelet: Kubelet, namespace: str, tmp_path: Path)
     rig = Rig(cluster, kubelet, namespace, tmp_path)
     yield rig
     rig.close()
+
+
+@pytest.fixture
+def pool(cluster: ControlPlane, kubelet: Kubelet, namespace: str, tmp_path: Path) -> Iterator[Pool]:
+    """A pool of real workers under the real controllers."""
+    if not cluster.controllers:
+        pytest.skip("KUBEBUILDER_ASSETS has no kube-controller-manager, which makes pods for Deployments")
+    pool = Pool(cluster, kubelet, namespace, tmp_path)
+    pool.node = Node(cluster, namespace, tmp_path / "pods", apps=APPS)
+    yield pool
+    pool.close()
+    pool.node.close()
 
 
 @pytest.fixture

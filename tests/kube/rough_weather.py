@@ -5,7 +5,6 @@
 
 import os
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -13,8 +12,6 @@ from typing import Any
 import pytest
 
 from kube.control_plane import ControlPlane
-from kube.kubelet import Kubelet
-from kube.node import Node
 from kube.operators import Rig
 from kube.pool import Pool
 from kube.shared_rig import APPS
@@ -123,17 +120,6 @@ def test_a_loud_job_neither_fills_the_worker_nor_holds_up_others(rig: Rig) -> No
 def memory(pid: int) -> float:
     """Resident MiB of a process."""
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
-
-
-@pytest.fixture
-def pool(cluster: ControlPlane, kubelet: Kubelet, namespace: str, tmp_path: Path) -> Iterator[Pool]:
-    if not cluster.controllers:
-        pytest.skip("KUBEBUILDER_ASSETS has no kube-controller-manager, which makes pods for Deployments")
-    pool = Pool(cluster, kubelet, namespace, tmp_path)
-    pool.node = Node(cluster, namespace, tmp_path / "pods", apps=APPS)
-    yield pool
-    pool.close()
-    pool.node.close()
 
 
 def test_somebody_who_scales_by_hand_is_overruled_and_no_job_is_lost(pool: Pool, tmp_path: Path) -> None:

@@ -3,15 +3,12 @@
 import json
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from kube.api_service import ApiService
-from kube.control_plane import ControlPlane
-from kube.kubelet import Kubelet
-from kube.node import Node
 from kube.operators import Operator
 from kube.pool import Pool
 from longshore.cli.explain import story
@@ -20,17 +17,6 @@ from service import SAMPLES, descendants
 
 QUICK = {"min-workers": "0", "max-workers": "3", "scale-down-window-seconds": "2", "idle-seconds": "1"}
 APPS = f"{SAMPLES},rough_jobs,worker_jobs"
-
-
-@pytest.fixture
-def pool(cluster: ControlPlane, kubelet: Kubelet, namespace: str, tmp_path: Path) -> Iterator[Pool]:
-    if not cluster.controllers:
-        pytest.skip("KUBEBUILDER_ASSETS has no kube-controller-manager, which makes pods for Deployments")
-    pool = Pool(cluster, kubelet, namespace, tmp_path)
-    pool.node = Node(cluster, namespace, tmp_path / "pods", apps=APPS)
-    yield pool
-    pool.close()
-    pool.node.close()
 
 
 def lead(pool: Pool, **settings: object) -> Operator:
