@@ -2,7 +2,7 @@
 
 ``handler`` registers a function, ``Context`` is what it learns of its job, ``health_check`` registers a check,
 ``on_slot_start`` and ``on_slot_stop`` what a slot does first and last, ``JobCancelled`` is what cancelling raises inside
-a handler, ``Retry`` describes a back-off.
+a handler, ``Retry`` describes a back-off, ``app_settings`` reads settings of the application's own.
 
 A name is imported when it is asked for: processes that hold no application, such as gunicorn's arbiter, do without
 pydantic and what else comes with them, ten megabytes each.
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from longshore.version import __version__
 
 if TYPE_CHECKING:
+    from longshore.application_settings import app_settings
     from longshore.handlers import Context, JobCancelled, handler, health_check, on_slot_start, on_slot_stop
     from longshore.job.spec import Retry
 
@@ -22,17 +23,20 @@ __all__ = [
     "JobCancelled",
     "Retry",
     "__version__",
+    "app_settings",
     "handler",
     "health_check",
     "on_slot_start",
     "on_slot_stop",
 ]
 
+_HOMES = {"Retry": "longshore.job.spec", "app_settings": "longshore.application_settings"}
+
 
 def __getattr__(name: str) -> object:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    found: object = getattr(import_module("longshore.job.spec" if name == "Retry" else "longshore.handlers"), name)
+    found: object = getattr(import_module(_HOMES.get(name, "longshore.handlers")), name)
     globals()[name] = found
     return found
 

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from longshore import error_names
-from longshore.errors import AppError
+from longshore import application_settings, error_names
+from longshore.errors import AppError, AppSettingsError, StartError
 from longshore.handlers import HEALTH_CHECKS, REGISTRY, Handler, HealthCheck
 
 if TYPE_CHECKING:
@@ -34,14 +34,19 @@ def load(modules: Sequence[str]) -> Apps:
         try:
             module = importlib.import_module(name)
         except BaseException as error:
-            if isinstance(error, KeyboardInterrupt):
+            if isinstance(error, KeyboardInterrupt | AppError):
                 raise
+            if isinstance(error, StartError):  # the settings file has become unreadable
+                raise AppError(error.message) from error
             raise AppError(f"application {name!r} does not import: {_where(name, error)}") from error
         # An application without routes never imports Flask, and then has no blueprints to find.
         if (flask := sys.modules.get("flask")) is not None:
             blueprints += [(name, value) for value in vars(module).values() if isinstance(value, flask.Blueprint)]
     if wrong := error_names.unknown(REGISTRY.values()):
         raise AppError(wrong)
+    # Without applications nobody reads their settings, such as an api that takes every handler.
+    if modules and (wrong := application_settings.unclaimed()):
+        raise AppSettingsError(wrong)
     return Apps(dict(REGISTRY), dict(HEALTH_CHECKS), tuple(blueprints))
 
 

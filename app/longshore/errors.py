@@ -24,6 +24,7 @@
     + StoreLocked           another engine has the database open
     + StoreUnsupported      the database lies where SQLite cannot keep its promises
     + AppError              a module of LONGSHORE_APPS does not import
+      - AppSettingsError    a setting of an application is wrong; names both, and where it comes from
 """
 
 from collections.abc import Mapping, Sequence
@@ -198,6 +199,12 @@ class AppError(StartError):
     """A module named in LONGSHORE_APPS does not import."""
 
     code = "app"
+
+
+class AppSettingsError(AppError):
+    """A setting of an application is wrong."""
+
+    code = "app-settings"
 
 
 def _tree(root: type[LongshoreError]) -> dict[str, type[LongshoreError]]:

@@ -4,10 +4,8 @@ A field ``foo_bar`` is ``--foo-bar`` on the command line of ``serve``, ``LONGSHO
 ``foo_bar`` in the TOML file. Unknown names are refused wherever they come from. As long as there are settings.
 """
 
-import codecs
 import difflib
 import os
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +13,7 @@ from typing import Annotated, Literal, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from longshore import settings_file
 from longshore.errors import SettingsError
 from longshore.job.limits import QueuePolicy
 from longshore.job.wording import sentence
@@ -23,8 +22,7 @@ from longshore.settings_values import Bytes, Data, File, Networks, Port, Prefix,
 PREFIX = "LONGSHORE_"
 # Variables of ours that are no settings of the service: the client's, and what the engine hands to its children.
 OTHER_VARIABLES = frozenset({"LONGSHORE_URL", "LONGSHORE_TOKEN", "LONGSHORE_API_BOOT", "LONGSHORE_CONFIG"})
-DEFAULT_FILE = Path("longshore.toml")
-_MARKS = ((codecs.BOM_UTF8, "UTF-8"), (codecs.BOM_UTF16_LE, "UTF-16"), (codecs.BOM_UTF16_BE, "UTF-16"))
+APPLICATION_PREFIX = "LONGSHORE_APP_"  # settings of applications: application_settings.py
 
 
 class Settings(BaseModel):
@@ -207,7 +205,7 @@ def load(
     given: dict[str, object] = dict(defaults or {})
     sources = dict.fromkeys(Settings.model_fields, "default")
     for source, values in (
-        _from_file(file or _file_of(environment)),
+        _from_file(file or settings_file.named_by(environment)),
         ("environment", _from_environment(environment)),
         ("argument", {name: value for name, value in (arguments or {}).items() if value is not None}),
     ):
@@ -219,28 +217,15 @@ def load(
         raise SettingsError("\n".join(_explain(dict(e), sources) for e in error.errors())) from error
 
 
-def _file_of(environment: Mapping[str, str]) -> Path | None:
-    if named := environment.get("LONGSHORE_CONFIG"):
-        return Path(named)
-    return DEFAULT_FILE if DEFAULT_FILE.is_file() else None
-
-
 def _from_file(path: Path | None) -> tuple[str, dict[str, object]]:
     if path is None:
         return "file", {}
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise SettingsError(f"cannot read the settings file {path}: {error.strerror}") from error
-    if mark := next((name for mark, name in _MARKS if data.startswith(mark)), ""):
+    values = settings_file.read(path)
+    applications = values.pop("app", {})
+    if not isinstance(applications, dict) or not all(isinstance(t, dict) for t in applications.values()):
         raise SettingsError(
-            f"the settings file {path} begins with a byte order mark of {mark}, which TOML does not have: "
-            "save it as UTF-8 without one"
+            f"app in {path}: settings of applications are tables such as [app.shop]; did you mean apps?"
         )
-    try:
-        values = tomllib.loads(data.decode())
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise SettingsError(f"the settings file {path} is no TOML: {error}") from error
     for key in values:
         _must_be_known(key, key, str(path))
     return f"file {path}", values
@@ -249,7 +234,7 @@ def _from_file(path: Path | None) -> tuple[str, dict[str, object]]:
 def _from_environment(environment: Mapping[str, str]) -> dict[str, object]:
     found: dict[str, object] = {}
     for variable, text in environment.items():
-        if not variable.startswith(PREFIX) or variable in OTHER_VARIABLES:
+        if not variable.startswith(PREFIX) or variable.startswith(APPLICATION_PREFIX) or variable in OTHER_VARIABLES:
             continue
         name = variable.removeprefix(PREFIX).lower()
         _must_be_known(name, variable, "the environment")

@@ -51,6 +51,8 @@ def serve(folder: Path, *, path: Path | None = None, **settings: object) -> subp
 # -- applications ------------------------------------------------------------------------------------------------------
 
 HANDLER = "from longshore import handler\n@handler\ndef twin():\n    pass\n"
+OWN = ("from pydantic import BaseModel\nfrom longshore import app_settings\nclass Own(BaseModel):\n    {field}\n"
+       "app_settings('own', Own)\n")  # fmt: skip
 BLUEPRINT = "from flask import Blueprint\nbp = Blueprint({name!r}, __name__)\n@bp.get({route!r})\ndef view(**_): return 'mine'\n"
 
 
@@ -71,6 +73,8 @@ BLUEPRINT = "from flask import Blueprint\nbp = Blueprint({name!r}, __name__)\n@b
          ["application 'mine' wants the route /r, which is reserved"]),
         ("the other's name", {"other": BLUEPRINT.format(name="same", route="/a"), "mine": BLUEPRINT.format(name="same", route="/b")},
          ["application 'mine'", "'same' is already registered"]),
+        ("two settings of a name", {"mine": OWN.format(field="a: int = 1"), "other": OWN.format(field="b: int = 1")}, ["settings 'own' are defined in mine and again in other"]),
+        ("a setting that is missing", {"mine": OWN.format(field="a: int")}, ["application 'own', setting a: it has to be set, as LONGSHORE_APP_OWN_A"]),
     ],
 )  # fmt: skip
 def test_an_application_that_cannot_be_served_ends_the_start(
@@ -80,6 +84,24 @@ def test_an_application_that_cannot_be_served_ends_the_start(
 
     assert 1 == ended.returncode, case
     assert [] == [words for words in says if words not in ended.stdout], ended.stdout[-3000:]
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "says"),
+    [
+        ("app_own_a", "many", "application 'own', setting a (from LONGSHORE_APP_OWN_A)"),
+        ("app_own_b", "1", "application 'own' has no setting b (from LONGSHORE_APP_OWN_B in the environment)"),
+        ("app_others_a", "1", "no application here has settings 'others_a'"),
+    ],
+)
+def test_a_wrong_setting_of_an_application_ends_the_start(
+    tmp_path: Path, apps: Callable[..., Path], variable: str, value: str, says: str
+) -> None:
+    mine = {"apps": "mine", "app_own_a": "1", variable: value}
+    ended = serve(tmp_path / "data", path=apps(mine=OWN.format(field="a: int")), **mine)
+
+    assert (1, 1) == (ended.returncode, ended.stdout.count("longshore: ")), ended.stdout
+    assert says in ended.stdout
 
 
 def test_an_import_error_is_said_once_in_ten_lines(tmp_path: Path, apps: Callable[..., Path]) -> None:

@@ -472,6 +472,26 @@ def test_the_configuration_tells_where_each_value_comes_from(longshore: Cli, tmp
     assert (FAILED, True) == (bad.code, "LONGSHORE_PORT" in bad.err)
 
 
+def test_the_configuration_shows_settings_of_applications_without_their_secrets(longshore: Cli, tmp_path: Path) -> None:
+    fields = "    key: SecretStr\n    size: int = 1\n"
+    (tmp_path / "own_app.py").write_text(
+        "from pydantic import BaseModel, SecretStr\nfrom longshore import app_settings\n"
+        f"class Own(BaseModel):\n{fields}app_settings('own', Own)\n"
+    )
+    (tmp_path / "own.toml").write_text("slots = 3\n[app.own]\nkey = 'hush'\n")
+    mine = {"PYTHONPATH": str(tmp_path), "LONGSHORE_APPS": "own_app"}
+    whole = json.loads(longshore.ok("config", "--config", "own.toml", "-o", "json", LONGSHORE_APP_OWN_SIZE="2", **mine))
+    lines = longshore.ok("config", "--config", "own.toml", **mine)
+    bad = longshore("config", LONGSHORE_APP_OWN_SIZE="2", **mine)
+
+    assert {"value": 2, "source": "LONGSHORE_APP_OWN_SIZE"} == whole["app.own.size"]
+    assert "**********" == whole["app.own.key"]["value"]
+    assert whole["app.own.key"]["source"].endswith("own.toml:3")
+    assert "app.own.size" in lines
+    assert "hush" not in lines
+    assert (FAILED, True, True) == (bad.code, "SETTING" in bad.out, "setting key: it has to be set" in bad.err)
+
+
 def test_tokens_are_made_listed_used_and_revoked(
     start_service: Callable[..., Service], tmp_path: Path, eventually: Callable[..., Any]
 ) -> None:

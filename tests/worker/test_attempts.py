@@ -265,3 +265,17 @@ def test_output_can_be_read_while_it_runs_and_after(worker: Worker, tmp_path: Pa
         "1",
     )
     assert worker.ask("GET", f"{url}?index=0").status == 410
+
+
+def test_a_worker_reads_the_settings_of_its_applications(start_worker: Callable[..., Worker], tmp_path: Path) -> None:
+    (tmp_path / "own_app.py").write_text(
+        "from pydantic import BaseModel\nfrom longshore import app_settings, handler\n"
+        "class Own(BaseModel):\n    size: int\n    name: str\n"
+        "own = app_settings('own', Own)\n@handler\ndef size() -> list: return [own.size, own.name]\n"
+    )
+    (tmp_path / "own.toml").write_text("[app.own]\nname = 'n'\n")
+    worker = start_worker(apps="own_app", path=tmp_path, config=tmp_path / "own.toml", app_own_size=3)
+    attempt = worker.attempt("size")
+    worker.offer(attempt)
+
+    assert [3, "n"] == worker.outcome(attempt).result

@@ -4,8 +4,7 @@ from pathlib import Path
 
 import click
 
-from longshore import settings
-from longshore.cli.server import server
+from longshore.cli.server import read_settings, server
 
 
 @server(
@@ -22,4 +21,4 @@ def api(file: Path | None, **arguments: object) -> None:
     """
     from longshore.api.launch import run
 
-    run(settings.load(arguments, file=file, defaults={"auth": "kubernetes"}).settings)
+    run(read_settings(arguments, file, {"auth": "kubernetes"}))

@@ -4,8 +4,7 @@ from pathlib import Path
 
 import click
 
-from longshore import settings
-from longshore.cli.server import server
+from longshore.cli.server import read_settings, server
 
 
 @server(
@@ -17,4 +16,4 @@ def serve(file: Path | None, **arguments: object) -> None:
     """Run the service on this machine until Ctrl-C."""
     from longshore.engine.serve import run
 
-    run(settings.load(arguments, file=file).settings)
+    run(read_settings(arguments, file))

@@ -1,10 +1,12 @@
 """What the commands that start a server share: their options, each of which is a setting."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import click
+
+from longshore import settings, settings_file
 
 Option = Callable[[Callable[..., Any]], Callable[..., Any]]
 
@@ -41,3 +43,11 @@ def server(*own: Option, engine: bool = True) -> Callable[[Callable[..., None]],
         return click.command(epilog=_EPILOG)(whole)
 
     return command
+
+
+def read_settings(
+    arguments: Mapping[str, object], file: Path | None, defaults: Mapping[str, object] | None = None
+) -> settings.Settings:
+    """The settings of this start; what it starts reads the same file, for the settings of applications."""
+    settings_file.hand_on(file)
+    return settings.load(arguments, file=file, defaults=defaults).settings

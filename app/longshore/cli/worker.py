@@ -4,8 +4,7 @@ from pathlib import Path
 
 import click
 
-from longshore import settings
-from longshore.cli.server import server
+from longshore.cli.server import read_settings, server
 
 
 @server(
@@ -16,4 +15,4 @@ def worker(file: Path | None, **arguments: object) -> None:
     """Run jobs that the operator of a cluster hands over, until SIGTERM."""
     from longshore.engine.pod import run
 
-    run(settings.load(arguments, file=file).settings)
+    run(read_settings(arguments, file))

@@ -1,0 +1,41 @@
+"""The examples of docs/applications.md, as the modules of one real service."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from service import Service
+
+PAGE = Path(__file__).parent.parent.parent / "docs/applications.md"
+FILES = re.compile(r"^```(?:python|toml)\n# (\S+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """A service with all modules of the page, and its settings file."""
+    folder = tmp_path_factory.mktemp("examples")
+    files = dict(FILES.findall(PAGE.read_text()))
+    for name, text in files.items():
+        (folder / name).write_text(text)
+    modules = ",".join(name.removesuffix(".py") for name in files if name.endswith(".py"))
+    service = Service(
+        folder / "data",
+        {"apps": modules, "path": folder, "config": folder / "longshore.toml", "app_shop_key": "k-123"},
+    )
+    service.start()
+    yield service
+    service.end()
+
+
+def test_a_handler_has_the_settings_of_the_file(shop: Service) -> None:
+    assert "bike to fr" == ship(shop, "fr")
+    assert "not there" == ship(shop, "de")
+
+
+def ship(shop: Service, country: str) -> object:
+    """What the handler of the page returns."""
+    client = shop.client()
+    job = client.submit({"handler": "ship", "args": {"country": country}}, wait=20)
+    return client.result(job["id"])
