@@ -15,7 +15,8 @@ from longshore.version import __version__
 
 if TYPE_CHECKING:
     from longshore.application_settings import app_settings
-    from longshore.handlers import Context, JobCancelled, handler, health_check, on_slot_start, on_slot_stop
+    from longshore.handlers import Context, JobCancelled, handler, on_slot_start, on_slot_stop
+    from longshore.health_checks import health_check
     from longshore.job.spec import Retry
 
 __all__ = [
@@ -30,7 +31,11 @@ __all__ = [
     "on_slot_stop",
 ]
 
-_HOMES = {"Retry": "longshore.job.spec", "app_settings": "longshore.application_settings"}
+_HOMES = {
+    "Retry": "longshore.job.spec",
+    "app_settings": "longshore.application_settings",
+    "health_check": "longshore.health_checks",
+}
 
 
 def __getattr__(name: str) -> object:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from longshore import application_settings, error_names
 from longshore.errors import AppError, AppSettingsError, StartError
-from longshore.handlers import HEALTH_CHECKS, REGISTRY, Handler, HealthCheck
+from longshore.handlers import REGISTRY, Handler
+from longshore.health_checks import HEALTH_CHECKS, Check
 
 if TYPE_CHECKING:
     from flask import Blueprint
@@ -22,7 +23,7 @@ class Apps:
     """What the applications of this process brought."""
 
     handlers: dict[str, Handler]
-    health_checks: dict[str, HealthCheck]
+    health_checks: dict[str, Check]
     blueprints: tuple[tuple[str, "Blueprint"], ...]
     """Module name and blueprint, in the order found."""
 

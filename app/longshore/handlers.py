@@ -1,4 +1,4 @@
-"""What an application imports: ``@handler``, ``Context``, ``@health_check``, ``JobCancelled``.
+"""What an application imports: ``@handler``, ``Context``, ``JobCancelled``.
 
 ::
 
@@ -30,7 +30,6 @@ from longshore.job.wording import sentence
 Runner = Literal["slot", "process"]
 Function = Callable[..., Any]
 F = TypeVar("F", bound=Function)
-HealthCheck = Callable[[], object]
 SlotHook = Callable[[], object]
 
 _name: TypeAdapter[str] = TypeAdapter(HandlerName)
@@ -169,9 +168,6 @@ SLOT_STARTS: list[SlotHook] = []
 SLOT_STOPS: list[SlotHook] = []
 """What they want to be done when it ends, in reverse."""
 
-HEALTH_CHECKS: dict[str, HealthCheck] = {}
-"""Health checks of the applications that this process has imported, by name."""
-
 
 @overload
 def handler(function: F, /) -> F: ...
@@ -228,12 +224,6 @@ def _checked(name: str, spec: dict[str, object]) -> Mapping[str, object]:
         field = ".".join(map(str, first["loc"]))
         raise ValueError(f"handler {name!r}: {field}: {sentence(first['type'], first['msg'])}") from None
     return spec
-
-
-def health_check(function: HealthCheck) -> HealthCheck:
-    """Register a function that raises when something that the application needs is broken."""
-    HEALTH_CHECKS[f"{function.__module__}.{function.__name__}"] = function
-    return function
 
 
 def on_slot_start(function: SlotHook) -> SlotHook:

@@ -6,6 +6,7 @@ from flask import Blueprint, Flask, Response, request
 from werkzeug.routing import BaseConverter
 
 from longshore.api import attempts, docs, jobs, metrics, problems, queues, service, streams, webhooks
+from longshore.api.checks import Checks
 from longshore.api.compression import Compressed
 from longshore.api.connections.refusals import ALLOWED
 from longshore.api.context import Parts
@@ -73,7 +74,9 @@ class NameConverter(BaseConverter):
 
 def create_app(store: JobStore, settings: Settings, apps: Apps, guard: Guard | None = None) -> Flask:
     """The application over a store; raises AppError when an application wants a route that is ours."""
-    parts = Parts(store, settings, apps, Budget(settings.wait_threads), Budget(0), Readiness(store))
+    parts = Parts(
+        store, settings, apps, Budget(settings.wait_threads), Budget(0), Readiness(store), Checks(apps.health_checks)
+    )
     app = _application(parts, guard or Guard(settings), (jobs.bp, streams.bp, queues.bp, webhooks.bp, docs.bp))
     if settings.docs:
         app.register_blueprint(docs.ui)
@@ -86,7 +89,13 @@ def create_worker(store: AttemptPort, settings: Settings, apps: Apps) -> Flask:
     threads = settings.api_threads - 1  # the last one answers who does not wait
     polls = min(POLLS, threads)
     parts = Parts(
-        store, settings, apps, Budget(min(settings.wait_threads, threads - polls)), Budget(polls), Readiness(store)
+        store,
+        settings,
+        apps,
+        Budget(min(settings.wait_threads, threads - polls)),
+        Budget(polls),
+        Readiness(store),
+        Checks(apps.health_checks),
     )
     app = _application(parts, WorkerGuard(settings), (attempts.bp, docs.worker))
     _add_apps(app, apps)

@@ -6,6 +6,7 @@ from typing import cast
 from flask import current_app, request
 
 from longshore.api import parse
+from longshore.api.checks import Checks
 from longshore.api.readiness import Readiness
 from longshore.api.waiting import Budget
 from longshore.apps import Apps
@@ -24,6 +25,7 @@ class Parts:
     budget: Budget
     polls: Budget
     readiness: Readiness
+    checks: Checks
 
 
 def parts() -> Parts:

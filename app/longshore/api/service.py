@@ -1,13 +1,17 @@
 """The service itself: what it can run, how it is, and the way out. The same in every role."""
 
+from collections.abc import Mapping
+
 from flask import Blueprint, Response, current_app, redirect, request
 from werkzeug.wrappers import Response as AnyResponse
 
 from longshore.api import parse
+from longshore.api.checks import OK
 from longshore.api.context import parts, service
 from longshore.api.guard import needs
 from longshore.api.jobs import idempotency_key
 from longshore.api.reply import reply
+from longshore.errors import Unavailable
 
 bp = Blueprint("service", __name__)
 
@@ -94,36 +98,30 @@ def reload() -> Response:
 
 @bp.get("/livez")
 def livez() -> Response:
-    """The api process answers."""
+    """The api process answers, and no liveness check of an application fails."""
+    if parts().checks.failed("liveness"):
+        raise Unavailable("a liveness check of an application fails; /healthz says which")
     return reply({"status": "ok"})
 
 
 @bp.get("/readyz")
 def readyz() -> Response:
-    """Whether jobs are taken now; with ``verbose``, for whoever may look, the applications' checks too."""
-    return _health(checks=parse.flag("verbose"))
+    """Whether jobs are taken now, and no readiness check fails; with ``verbose``, for whoever may look, all checks."""
+    if parse.flag("verbose"):
+        return _health(parts().checks.all())
+    # Anybody may ask this: the names of the checks are for those who may look.
+    failed = parts().checks.failed("readiness")
+    return _health({"applications": "not ready"} if failed else {})
 
 
 @bp.get("/healthz")
 def healthz() -> Response:
-    """The same, with the applications' own checks."""
-    return _health(checks=True)
+    """The same, with all of the applications' own checks."""
+    return _health(parts().checks.all())
 
 
-def _health(*, checks: bool) -> Response:
-    found = {parts().store.backend: parts().readiness.now()}
-    if checks:
-        for name, check in parts().apps.health_checks.items():
-            found[name] = _passes(check)
-    healthy = all(text == "ok" for text in found.values())
+def _health(checks: Mapping[str, str]) -> Response:
+    found = {parts().store.backend: parts().readiness.now(), **checks}
+    healthy = all(text == OK for text in found.values())
     body: dict[str, object] = {"status": "ok" if healthy else "not ready", "checks": found}
     return reply(body, 200 if healthy else 503, None if healthy else {"Retry-After": "1"})
-
-
-def _passes(check: object) -> str:
-    assert callable(check)
-    try:
-        check()
-    except Exception as error:  # whatever an application's check raises means: not healthy
-        return f"failed: {type(error).__name__}"
-    return "ok"

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from longshore.apps import Apps
     from longshore.settings import Settings
+    from longshore.store.service import EngineService
 
 _boot = orjson.loads(os.environ["LONGSHORE_API_BOOT"])
 _settings = SimpleNamespace(**_boot["settings"])  # plain values, checked by the engine long ago
@@ -136,12 +137,14 @@ def application() -> "Flask":
         if _boot.get("role") == "worker":
             from longshore.store.worker import WorkerAttempts
 
-            return create_worker(WorkerAttempts(_boot["rpc"]), settings, loaded)
+            attempts = WorkerAttempts(_boot["rpc"])
+            return _reporting(create_worker(attempts, settings, loaded), attempts)
         if _boot.get("role") == "api":
             return _of_cluster(settings, loaded)
         from longshore.store.local import LocalStore
 
-        return create_app(LocalStore(_boot["rpc"], _boot["db"]), settings, loaded)
+        store = LocalStore(_boot["rpc"], _boot["db"])
+        return _reporting(create_app(store, settings, loaded), store)
     except AppError as error:
         if "report" not in _boot:
             raise AppImportError(error.message) from None  # gunicorn prints the message alone, and ends
@@ -149,6 +152,14 @@ def application() -> "Flask":
         # The engine says why, once. gunicorn would print this traceback and one of its own before it ended.
         os.killpg(os.getpgrp(), signal.SIGKILL)
         raise
+
+
+def _reporting(app: "Flask", engine: "EngineService") -> "Flask":
+    """The application, whose readiness checks the engine is told of from now on."""
+    from longshore.api.checks import Reporter
+
+    Reporter(app.extensions["longshore"].checks, engine).start()
+    return app
 
 
 def _of_cluster(settings: "Settings", loaded: "Apps") -> "Flask":

@@ -5,9 +5,11 @@ import socket
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
+from typing import cast
 
 from prometheus_client.metrics_core import Metric
 
+from longshore.engine.app_health import AppHealth
 from longshore.engine.attempt import Attempt, AttemptKey, Ended
 from longshore.engine.echo import Echo
 from longshore.engine.hello import HandlerInfo
@@ -36,6 +38,7 @@ class SlotHost(ABC):
         self.worker = f"{socket.gethostname()}-{self.boot}"[:253]
         self.metrics = EngineMetrics()
         self.waiters = Waiters(loop)
+        self.app_health = AppHealth()
         self.pool = SlotPool(loop, _slot_settings(settings), self, journal, children)
         self.handlers: dict[str, HandlerInfo] = {}
         self.started = time.time()
@@ -170,6 +173,15 @@ class SlotHost(ABC):
         """Whether jobs are taken now, and why not."""
         reasons = [reason for reason, true in self._obstacles() if true]
         return not reasons, {"reasons": reasons} if reasons else {}
+
+    def probe(self) -> tuple[bool, dict[str, object]]:
+        """What probes are told: the same, and whether the applications' readiness checks pass."""
+        self.app_health.probed()
+        ready, detail = self.health()
+        if not self.app_health.failed:
+            return ready, detail
+        reasons = cast("list[str]", detail.get("reasons", []))
+        return False, {**detail, "reasons": [*reasons, "health checks of applications"]}
 
     def _obstacles(self) -> list[tuple[str, bool]]:
         return [("draining", self.draining), ("starting", not self.ready)]

@@ -2,7 +2,7 @@
 
 import traceback
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from longshore.engine.rpc import VERSION, Peer, Request
 from longshore.errors import Conflict, InvalidRequest, LongshoreError
@@ -51,6 +51,9 @@ class Operations:
             peer.fail(error)
         except Exception as error:
             self._broken(peer, error)
+
+    def _op_report_health(self, peer: Peer, request: Request) -> None:
+        self._host.app_health.report(peer, [str(name) for name in cast("list[object]", request["failed"])])
 
     def _op_handlers(self, peer: Peer, _request: Request) -> None:
         peer.reply(sorted(self._host.handlers.values(), key=lambda info: str(info["name"])))

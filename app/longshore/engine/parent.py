@@ -46,7 +46,7 @@ class Parent:
         """The engine of this role, where the api reaches it, and what else the api has to know."""
         self._engine = engine
         self.rpc = RpcServer(self.loop, socket_path, engine.commands.serve)
-        self.probes = Probes(self.loop, self._probe_socket, engine.health)
+        self.probes = Probes(self.loop, self._probe_socket, engine.probe)
         whole = {"rpc": str(socket_path), "settings": self.settings.dump(), **boot}
         self.web = Web(self.loop, self._api_socket, whole, engine.cannot_start, self.journal)
 

@@ -1,12 +1,13 @@
 """What every engine answers about itself, whatever it stores: the client's half, and of its output."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import cast
 
 from longshore.store.port import LogChunk
 from longshore.store.rpc import EngineClient
 
 Doc = dict[str, object]
+REPORT_SECONDS = 86_400.0  # an engine that nobody probes for a day is told again what it knows
 RELOAD_SECONDS = 70.0  # the new code is imported first, which may take a minute
 
 
@@ -32,6 +33,10 @@ class EngineService:
 
     def reload(self) -> Doc:
         return self._doc("reload", wait=RELOAD_SECONDS)
+
+    def report_health(self, failed: Sequence[str]) -> None:
+        """Tell which readiness checks fail; returns when somebody has probed the engine since."""
+        self._engine.call("report_health", wait=REPORT_SECONDS, failed=failed)
 
     def metrics(self) -> list[Mapping[str, object]]:
         return cast("list[Mapping[str, object]]", self._engine.call("metrics", again=True))
