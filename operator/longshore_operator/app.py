@@ -2,10 +2,10 @@
 
 import asyncio
 import gc
-import logging
 import os
 import signal
 import time
+from functools import partial
 
 from longshore.job.status import Outcome
 from longshore_operator import gauges, overview, recover, tls
@@ -19,7 +19,7 @@ from longshore_operator.explain import Explainer
 from longshore_operator.health import Callbacks, HealthServer, Silence
 from longshore_operator.job import Attempt, Job, Json
 from longshore_operator.jobs import SELECTOR, Jobs
-from longshore_operator.journal import Handler, Journal
+from longshore_operator.journal import Journal
 from longshore_operator.kopf_app import DEPLOYMENTS, JOBS, PODS, QUEUES, SCHEDULES, Watches
 from longshore_operator.kube import config
 from longshore_operator.kube.client import KubeClient, path_of
@@ -109,8 +109,9 @@ class Operator:
 
     async def run(self) -> int:
         """Until SIGTERM or Ctrl-C; returns the exit code."""
-        logging.basicConfig(handlers=[Handler(self.journal)], level=logging.WARNING, force=True)
-        logging.getLogger("longshore.tls").setLevel(logging.INFO)  # a renewed certificate is worth a line
+        self.journal.take_over()
+        for number, debug in ((signal.SIGUSR1, True), (signal.SIGUSR2, False)):
+            asyncio.get_running_loop().add_signal_handler(number, partial(self.journal.switch, debug=debug))
         for client in (self.client, self._lease_client, self._marker_client, self.workers_client):
             await client.open()
         await self.health.start()

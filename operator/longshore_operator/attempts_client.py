@@ -11,11 +11,16 @@ from pydantic import ValidationError
 from longshore.job.attempts import NAMESPACE_HEADER, VERSION, Answer, Feed, Offer, TakenResults
 from longshore.tls import ClientTls, worker_name
 from longshore_operator.errors import ConfigError, WorkerUnreachable
+from longshore_operator.journal import DebugLog
 from longshore_operator.pool_tokens import PoolTokens
 from longshore_operator.recover import Pod
 
+debug = DebugLog("attempts")
+
 TIMEOUT_SECONDS = 5.0
 WAIT_SECONDS = 10.0  # of one poll: a connection that died without a word is noticed so late at the latest
+TOLD_OF_ENTRIES = {"kind", "uid", "index", "number", "outcome", "reason"}
+"""Fields of a feed's entries that debug lines have: no results and no output."""
 MAX_BYTES = 64 * 1024 * 1024
 
 Said = TypeVar("Said", bound=Answer)
@@ -62,7 +67,13 @@ class AttemptsClient:
     async def feed(self, pod: Pod, cursor: str, recorded: str, wait: float) -> Feed:
         """What happened since the cursor; everything up to ``recorded``, a cursor too, is forgotten by the worker."""
         path = f"/v1/attempts?wait={wait:g}&after={cursor}&ack={recorded}"
-        return _read(Feed, await self._ask("GET", pod, path, wait=wait))
+        found = _read(Feed, await self._ask("GET", pod, path, wait=wait))
+        if debug:
+            debug("feed_read", worker=pod.name, boot=found.boot, after=cursor, recorded=recorded, cursor=found.cursor,
+                  free=found.slots.free, running=len(found.running), draining=found.draining, entries=[
+                      entry.model_dump(mode="json", include=TOLD_OF_ENTRIES, exclude_none=True)
+                      for entry in found.entries])  # fmt: skip
+        return found
 
     async def stop(self, pod: Pod, uid: str, number: int, index: int | None, grace: float | None = None) -> bool:
         """Ask for the end of an attempt, which its feed will tell; False when the worker does not have it.

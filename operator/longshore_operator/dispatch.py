@@ -16,7 +16,10 @@ from longshore_operator.contain import one_object
 from longshore_operator.desk import Busy, Desk, Worker
 from longshore_operator.errors import WorkerUnreachable
 from longshore_operator.job import Attempt, Job
+from longshore_operator.journal import DebugLog
 from longshore_operator.tasks import spawn
+
+debug = DebugLog("dispatch")
 
 LONG_SECONDS = 2.0  # what still runs then gets a Running status; shorter jobs do not pay for one
 FULL_SECONDS = 0.2  # a worker that said "full" is asked again after its next word, or so late
@@ -135,6 +138,9 @@ class Dispatcher:
         clock = time.monotonic()
         refused: Placed = []
         for (job, attempt, offer), said in zip(placed, answer.results, strict=False):
+            if debug:
+                debug("attempt_offered", job=job.name, namespace=job.namespace, attempt=attempt.number,
+                      index=attempt.index, worker=worker.pod.name, answer=said.result)  # fmt: skip
             if said.result in (Taken.ACCEPTED, Taken.KNOWN):
                 attempt.confirmed_at = clock
                 with one_object("job", job.namespace, job.name):

@@ -8,9 +8,12 @@ from longshore.job.status import Phase
 from longshore_operator.contain import one_object
 from longshore_operator.errors import KubeError, KubeUnavailable
 from longshore_operator.job import Job, Json
+from longshore_operator.journal import DebugLog
 from longshore_operator.kube.client import JSON_PATCH, KubeClient, path_of
 from longshore_operator.kube.patches import status_patch
 from longshore_operator.tasks import spawn
+
+debug = DebugLog("write")
 
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.1, 5.0
 
@@ -92,6 +95,9 @@ class Writer:
                     kind="status", content_type=JSON_PATCH,
                 )  # fmt: skip
                 job.saved, job.seen = target, max(job.seen, int(found["metadata"]["resourceVersion"]))
+                if debug:
+                    debug("status_written", job=job.name, namespace=job.namespace, phase=target[0].value,
+                          attempts=target[1], version=job.seen)  # fmt: skip
                 if not first:
                     return
             except KubeUnavailable as error:
@@ -104,6 +110,9 @@ class Writer:
 
     async def _settle(self, job: Job, target: Saved, error: KubeError) -> bool:
         """The API server refused; True when it is worth writing again from what it has now."""
+        if debug:
+            debug("status_not_written", job=job.name, namespace=job.namespace, phase=target[0].value,
+                  status=error.status, detail=error.message)  # fmt: skip
         if error.status == 404:
             self._overtaken(job, None)
             return False

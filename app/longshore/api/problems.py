@@ -8,6 +8,7 @@ from gunicorn.http.errors import NoMoreData, ParseException
 from pydantic import ValidationError
 from werkzeug.exceptions import HTTPException
 
+from longshore.api.connections.log_lines import REFUSAL
 from longshore.api.connections.refusals import CODES, MEDIA_TYPE, detail_of, status_of
 from longshore.errors import InvalidRequest, LongshoreError
 from longshore.job.wording import sentence
@@ -41,6 +42,8 @@ def problem(
         "type": f"/problems/{code}", "title": code.replace("-", " "), "status": status, "detail": short(detail),
         "requestId": g.get("request_id", ""),
     }  # fmt: skip
+    caller = g.get("caller")
+    request.environ[REFUSAL] = {"code": code, "detail": body["detail"], "caller": caller.name if caller else ""}
     if errors:
         body["errors"] = [{name: short(text) for name, text in error.items()} for error in errors[:MAX_ERRORS]]
     return Response(orjson.dumps(body), status, headers, content_type=MEDIA_TYPE)

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from types import FrameType
 
     from flask import Flask
+    from gunicorn.arbiter import Arbiter
 
     from longshore.apps import Apps
     from longshore.settings import Settings
@@ -83,7 +84,7 @@ limit_request_fields = 64
 limit_request_field_size = 8190
 forwarded_allow_ips = ""  # the application itself believes its trusted_proxies, and nobody else
 proc_name = "longshore-api"
-accesslog = None if _settings.access_log == "off" else "-"
+accesslog = "-"  # which requests are logged ``ApiLogger`` decides, since that changes with the level
 errorlog = "-"
 loglevel = "warning"
 
@@ -92,10 +93,32 @@ class ApiLogger(RequestLogger):
     """As the settings say."""
 
     json = _settings.log_format == "json" or (_settings.log_format == "auto" and not sys.stderr.isatty())
-    only_errors = _settings.access_log == "errors"
+    requests = _settings.access_log
 
 
 logger_class = ApiLogger
+
+
+def on_starting(server: object) -> None:
+    """In the arbiter, once: gunicorn runs this file as its configuration, and the workers import it a second time."""
+    RequestLogger.debugging = _boot.get("debug", _settings.log_level == "debug")
+
+
+def when_ready(server: "Arbiter") -> None:
+    """In the arbiter: two signals switch the log. gunicorn's own meaning of SIGUSR2 is to start a second arbiter."""
+    server.handle_usr1 = lambda: _switch_log(server, signal.SIGUSR1)
+    server.handle_usr2 = lambda: _switch_log(server, signal.SIGUSR2)
+
+
+def _switch_log(server: "Arbiter", number: int) -> None:
+    RequestLogger.debugging = number == signal.SIGUSR1 or _settings.log_level == "debug"  # of workers to come too
+    if "fd" not in _boot:  # no engine says so
+        server.log.switched(_log_level(), _settings.log_level)
+    server.kill_workers(number)
+
+
+def _log_level() -> str:
+    return "debug" if RequestLogger.debugging else str(_settings.log_level)
 
 
 def post_fork(server: object, worker: object) -> None:
@@ -109,6 +132,13 @@ def post_worker_init(worker: object) -> None:
     faulthandler.enable()
     if _settings.api_cpu is not None:
         os.sched_setaffinity(0, {_settings.api_cpu})
+
+
+def _switch_log_of_worker(number: int, _frame: "FrameType | None") -> None:
+    from longshore.api import lines
+
+    RequestLogger.debugging = number == signal.SIGUSR1 or _settings.log_level == "debug"
+    lines.set_level(_log_level())
 
 
 def _report(text: str) -> None:
@@ -130,8 +160,12 @@ def application() -> "Flask":
     from longshore.errors import AppError
     from longshore.settings import Settings
 
+    for number in (signal.SIGUSR1, signal.SIGUSR2):
+        signal.signal(number, _switch_log_of_worker)
+        signal.siginterrupt(number, False)
     settings = Settings.load_dump(_boot["settings"])
     lines.set_up(settings)
+    lines.set_level(_log_level())
     try:
         loaded = apps.load(settings.apps)
         if _boot.get("role") == "worker":

@@ -340,11 +340,7 @@ class Commands(QueueCommands):
         uids = {self._uid(name): name for name in names} if names is not None else None
 
         def retry() -> None:
-            there = self._engine.undelivered()
-            for uid, name in (uids or {}).items():
-                if uid not in there:
-                    raise NotFound(f"no webhook about job {name} waits or was given up")
-            count = self._engine.retry_webhooks(there if uids is None else uids)
+            count = self._engine.retry_webhooks(uids)
             self._after(peer, lambda: peer.reply(count))
 
         self._read(peer, retry)

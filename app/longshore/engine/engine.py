@@ -2,7 +2,7 @@
 
 import random
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Mapping
 
 import orjson
 from prometheus_client.metrics_core import Metric
@@ -25,7 +25,7 @@ from longshore.engine.reload import Answer
 from longshore.engine.retention import Retention
 from longshore.engine.turn import Refused, Turn
 from longshore.engine.webhooks import Outbox
-from longshore.errors import Conflict, StoreUnavailable
+from longshore.errors import Conflict, NotFound, StoreUnavailable
 from longshore.job.limits import QueuePolicy
 from longshore.job.status import Phase, Reason, disrupted
 from longshore.job.waiting import Held
@@ -157,7 +157,7 @@ class Engine(SlotHost):
 
     def start(self, attempt: Attempt) -> None:
         """The claim is kept: hand the attempt over."""
-        self.pool.run(attempt)
+        self._run(attempt)
         live = self.board.by_uid.get(attempt.key.uid)
         if live is not None:
             self.waiters.wake(("change", live.uid))
@@ -266,14 +266,14 @@ class Engine(SlotHost):
         else:
             self.turn.deliver(row, fact=True)
 
-    def undelivered(self) -> set[str]:
-        """Jobs about which a delivery waits or was given up."""
-        return self.outbox.uids() | {told.uid for told in self.ledger.given_up()}
-
-    def retry_webhooks(self, uids: Collection[str]) -> int:
-        """Try deliveries about these jobs again now; returns how many."""
-        tried = self.outbox.hurry(uids)
-        for told in self.ledger.given_up():
+    def retry_webhooks(self, names: Mapping[str, str] | None) -> int:
+        """Try deliveries about these jobs (names by uid), or all, again now: how many; raises NotFound when one has none."""
+        given_up = self.ledger.given_up()
+        there = self.outbox.uids() | {told.uid for told in given_up}
+        if missing := [name for uid, name in (names or {}).items() if uid not in there]:
+            raise NotFound(f"no webhook about job {missing[0]} waits or was given up")
+        tried = self.outbox.hurry(uids := there if names is None else names)
+        for told in given_up:
             if told.uid in uids:
                 tried += 1
                 self.turn.batch.told.append(told._replace(state=DeliveryState.RETRYING.value))

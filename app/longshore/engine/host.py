@@ -103,10 +103,19 @@ class SlotHost(ABC):
             self.journal("output_cut", job=attempt.job, kept_bytes=self.settings.log_echo_bytes)
         self.waiters.wake(("log", attempt.key.uid))
 
+    def _run(self, attempt: Attempt) -> None:
+        self.pool.run(attempt)
+        if self.journal.debugging:
+            self.journal("attempt_started", level="debug", job=attempt.job, namespace=attempt.namespace,
+                         **_of_attempt(attempt.key), handler=attempt.handler, free=self.free_slots())  # fmt: skip
+
     def _count(self, ended: Ended, job: str, handler: str, traceparent: str) -> None:
         """Put the end of an attempt into metrics and log; the handler is empty for a command."""
         if (echo := self._echoed.pop(ended.key, None)) is not None:
             self.journal.job_output(job, ended.key.uid, ended.key.number, echo.rest())
+        if self.journal.debugging:
+            self.journal("attempt_ended", level="debug", job=job, **_of_attempt(ended.key), outcome=ended.outcome.value,
+                         reason=ended.reason, seconds=round(ended.run_seconds, 4))  # fmt: skip
         label = self.metrics.label(handler)
         self.metrics.series(self.metrics.finished, label, ended.outcome.value).inc()
         trace = traceparent.split("-")
@@ -224,6 +233,10 @@ class SlotHost(ABC):
             gauge("waiting_requests", "Requests that wait for a job.", [({}, len(self.waiters))]),
             gauge("draining", "Whether new jobs are refused.", [({}, int(self.draining))]),
         ]  # fmt: skip
+
+
+def _of_attempt(key: AttemptKey) -> dict[str, object]:
+    return {"uid": key.uid, "attempt": key.number, **({} if key.index is None else {"index": key.index})}
 
 
 def _slot_settings(settings: Settings) -> SlotSettings:

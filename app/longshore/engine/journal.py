@@ -23,7 +23,10 @@ class Journal:
     def __init__(self, fd: int = 2, *, style: str = "auto", level: str = "info") -> None:
         self._fd = fd
         self.json = style == "json" or (style == "auto" and not os.isatty(fd))
+        self._configured = level
         self._level = LEVELS[level]
+        self.debugging = level == "debug"
+        """Whether debug lines are written. Code on the path of a job asks first, so that a line that is off costs nothing."""
         self._poll = select.poll()
         self._poll.register(fd, select.POLLOUT)
         self.dropped = 0
@@ -31,8 +34,16 @@ class Journal:
 
     def __call__(self, action: str, *, level: str = "info", **fields: object) -> None:
         """Write one line: ``action`` is the stable word to search for."""
-        if LEVELS[level] < self._level:
-            return
+        if LEVELS[level] >= self._level:
+            self._write(action, level, fields)
+
+    def switch(self, *, debug: bool) -> None:
+        """Write debug lines too, or again what the settings say. A line tells of the change, whatever the level is."""
+        name = "debug" if debug else self._configured
+        self._level, self.debugging = LEVELS[name], name == "debug"
+        self._write("log_level", "info", {"now": name, "configured": self._configured})
+
+    def _write(self, action: str, level: str, fields: dict[str, object]) -> None:
         now = time.time()
         if self.json:
             when = datetime.datetime.fromtimestamp(now, datetime.UTC).isoformat(timespec="milliseconds")

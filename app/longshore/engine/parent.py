@@ -21,6 +21,9 @@ from longshore.engine.web import Web, listen
 from longshore.errors import Conflict, LongshoreError
 from longshore.settings import Settings
 
+LOG_SIGNALS = (signal.SIGUSR1, signal.SIGUSR2)
+"""SIGUSR1: debug lines are written; SIGUSR2: the level is the one of the settings again."""
+
 
 class Parent:
     """A role makes its engine, hands it to ``_attach``, and says what it does at its start, when ready, and at its end."""
@@ -90,6 +93,10 @@ class Parent:
         return False  # never a reason to stop
 
     def _signalled(self, number: int) -> None:
+        if number in LOG_SIGNALS:
+            self.journal.switch(debug=number == signal.SIGUSR1)
+            self.web.switch_log(number)
+            return
         if not self._stopping:
             self._stopping, self._replacing = True, False
             self.journal("stopping", signal=signal.Signals(number).name)
@@ -154,7 +161,7 @@ class _Signals:
         self._reading.setblocking(False)
         self._writing.setblocking(False)
         signal.set_wakeup_fd(self._writing.fileno(), warn_on_full_buffer=False)
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in (signal.SIGTERM, signal.SIGINT, *LOG_SIGNALS):
             signal.signal(number, lambda _number, _frame: None)
         # A terminal that is closed ends the service as SIGTERM does; one that `nohup` started outlives it.
         if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:

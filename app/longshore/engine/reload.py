@@ -96,6 +96,9 @@ def become_new(sockets: Mapping[str, tuple[str, int, int]]) -> NoReturn:
         os.set_inheritable(fd, True)
     os.environ[_SOCKETS] = orjson.dumps(sockets).decode()
     sys.stdout.flush()
+    # A signal that switches the log would end the new program before it has a handler for it.
+    signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+    signal.signal(signal.SIGUSR2, signal.SIG_IGN)
     os.execv(sys.executable, command())  # noqa: S606 - argv, no shell
 
 

@@ -79,6 +79,8 @@ class Web:
         self._pidfd = -1
         self._pause = FIRST_PAUSE_SECONDS
         self._started = 0.0
+        self._log_signal: int | None = None
+        """The last one that switched the log; a new api process begins with what it asked for."""
         self._timer: Timer | None = None
         self._kill: Timer | None = None
         self._stopped: Callable[[], None] | None = None
@@ -92,12 +94,13 @@ class Web:
         """Start gunicorn; it is started again whenever it dies."""
         fd = self._listener.fileno()
         reading, report = os.pipe()
-        boot = orjson.dumps({"fd": fd, "report": report, **self._boot}).decode()
+        debug = {} if self._log_signal is None else {"debug": self._log_signal == signal.SIGUSR1}
+        boot = orjson.dumps({"fd": fd, "report": report, **debug, **self._boot}).decode()
         environment = os.environ | {"LONGSHORE_API_BOOT": boot}
         self._child = subprocess.Popen(
             [sys.executable, "-m", "gunicorn", "--config", str(SERVING)],
             stdin=subprocess.DEVNULL, env=environment, pass_fds=[fd, report], start_new_session=True,
-            preexec_fn=_die_with_parent,
+            preexec_fn=_begin_child,
         )  # fmt: skip
         os.close(report)
         self._loop.watch(reading, READ, lambda _events: self._said(reading))
@@ -114,9 +117,17 @@ class Web:
             self._log("app_failed", level="error", detail=said[1:].decode())
         elif said:
             self._ever_ready = True
+            if self._log_signal is not None:
+                self.switch_log(self._log_signal)  # it may have come while nobody there listened yet
         else:
             self._loop.unwatch(reading)
             os.close(reading)
+
+    def switch_log(self, number: int) -> None:
+        """Pass SIGUSR1 (debug lines) or SIGUSR2 (the level of the settings) on to the api process."""
+        self._log_signal = number
+        if self._child is not None:
+            self._child.send_signal(number)
 
     def stop(self, done: Callable[[], None]) -> None:
         """End gunicorn gracefully, then by force, then call ``done``."""
@@ -160,5 +171,8 @@ def _kill_leftovers(group: int) -> None:
         pass  # the usual case: nobody is left
 
 
-def _die_with_parent() -> None:
+def _begin_child() -> None:
+    # Until gunicorn has handlers of its own, a signal that switches the log would end it.
+    signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+    signal.signal(signal.SIGUSR2, signal.SIG_IGN)
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

@@ -91,6 +91,9 @@ class WorkerEngine(SlotHost):
         key = attempt.key
         said = self._objection(attempt)
         self.metrics.offered.labels(said.value).inc()
+        if self.journal.debugging:
+            self.journal("attempt_offered", level="debug", job=attempt.job, namespace=attempt.namespace, uid=key.uid,
+                         attempt=key.number, index=key.index, answer=said.value, free=self.free_slots())  # fmt: skip
         if said is not Taken.ACCEPTED:
             return said
         for other in [other for other in self._running if (other.uid, other.index) == (key.uid, key.index)]:
@@ -98,7 +101,7 @@ class WorkerEngine(SlotHost):
             self.pool.stop(other, Outcome.LOST, Reason.WORKER_LOST, f"attempt {key.number} took its place")
         self._running[key] = attempt
         self._remember(key)
-        self.pool.run(attempt)
+        self._run(attempt)
         return said
 
     def _objection(self, attempt: Attempt) -> Taken:
@@ -230,6 +233,9 @@ class WorkerEngine(SlotHost):
     def news(self, position: int) -> Doc:
         """The answer to a poll from there: a ``job.attempts.Feed``."""
         entries, cursor = self.feed.after(position)
+        if self.journal.debugging:
+            self.journal("feed_answered", level="debug", after=position, cursor=cursor, entries=len(entries),
+                         free=self.free_slots(), unacknowledged=self.feed.outcomes)  # fmt: skip
         whole: Doc = {
             "version": VERSION, "release": __version__, "worker": self.worker, "boot": self.boot, "cursor": cursor,
             "entries": entries, "slots": {"total": self.pool.size, "free": self.free_slots()},

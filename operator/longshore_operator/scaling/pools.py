@@ -6,7 +6,7 @@ The leader alone scales. Nothing is kept that the next leader could not read aga
 import asyncio
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Final
 
 from prometheus_client import CollectorRegistry
@@ -17,6 +17,7 @@ from longshore_operator.contain import named, one_object
 from longshore_operator.desk import Desk, Worker
 from longshore_operator.errors import KubeError, KubeUnavailable
 from longshore_operator.job import Job, Json
+from longshore_operator.journal import DebugLog
 from longshore_operator.kube.client import KubeClient, path_of
 from longshore_operator.pool_namespaces import PoolNamespaces
 from longshore_operator.recover import POOL
@@ -29,6 +30,8 @@ from longshore_operator.scaling.report import hindrance, report
 from longshore_operator.scaling.runtimes import RunTimes
 from longshore_operator.scaling.state import State
 from longshore_operator.scaling.victims import Victims, vacant
+
+debug = DebugLog("scaling")
 
 LOOK_SECONDS: Final = 1.0
 SHARE: Final = 20  # a look that takes long is followed by a pause of so many times as long: a twentieth of a core
@@ -225,6 +228,10 @@ class Pools:
         decision, state.history = decide(state.pool.knobs, state.demand, state.capacity, history, now)
         if state.decision is None or (decision.workers, decision.why) != (state.decision.workers, state.decision.why):
             self._metrics.decided(decision)
+        if debug:
+            debug("scaling_decided", pool=state.pool.name, namespace=state.pool.namespace, workers=decision.workers,
+                  wanted=decision.wanted, reason=decision.why.value, detail=decision.message, replicas=state.pool.replicas,
+                  demand=asdict(state.demand), capacity=asdict(state.capacity))  # fmt: skip
         state.decision = decision
         await self._approach(state, workers, decision.workers, now)
         word = "Invalid" if state.pool.bad else "Limited" if decision.why.limited else "Active"

@@ -13,6 +13,8 @@ from gunicorn.glogging import Logger
 
 MAX_PATH = 1000
 """Characters of a path that are logged."""
+REFUSAL = "longshore.refusal"
+"""Key of a WSGI environment: who was refused and why, as fields of the debug line."""
 
 
 def timestamp(seconds: float) -> str:
@@ -69,8 +71,10 @@ class RequestLogger(Logger):  # type: ignore[misc]  # gunicorn ships no types
     """gunicorn's logger, with lines of ours. Never raises: a request is not refused because its line is odd."""
 
     json = True
-    only_errors = True
-    """Whether requests that went well cost no line."""
+    requests = "errors"
+    """Which requests cost a line, as the setting ``access_log`` says: ``all``, ``errors`` or ``off``."""
+    debugging = False
+    """Whether every request costs a line, which says why it was refused too; switched while the process runs."""
 
     def setup(self, cfg: Any) -> None:
         """As gunicorn says, in our form."""
@@ -83,26 +87,35 @@ class RequestLogger(Logger):  # type: ignore[misc]  # gunicorn ships no types
         """Called by gunicorn after every request that reached the application."""
         try:
             status = int(str(resp.status).split()[0])
-            if status < 400 and self.only_errors:
+            wanted = self.requests == "all" or (self.requests == "errors" and status >= 400)
+            if not wanted and not self.debugging:
                 return
             path = str(environ.get("PATH_INFO", "")).encode("latin-1", "replace").decode("utf-8", "replace")
             known = {name.lower(): value for name, value in resp.headers}
-            self._request(status, str(environ.get("REQUEST_METHOD", "")), path, request_time.total_seconds(),
-                          known.get("x-request-id", ""))  # fmt: skip
+            level = "error" if status >= 500 else "warning" if status >= 400 else "info" if wanted else "debug"
+            self._write({
+                "level": level, "action": "request", "method": str(environ.get("REQUEST_METHOD", ""))[:20],
+                "path": path[:MAX_PATH], "status": status, "seconds": request_time.total_seconds(),
+                "requestId": known.get("x-request-id", ""),
+                **(self._at_debug(environ) if self.debugging else {}),
+            })  # fmt: skip
         except Exception:  # see the class
             self.exception("A request could not be logged")
 
     def refused(self, status: int, detail: str, address: str, request_id: str) -> None:
         """Called for every request that did not reach the application."""
-        self._write({"level": "warning", "action": "request_refused", "status": status, "detail": detail, "from": address,
-                     "requestId": request_id})  # fmt: skip
+        if self.requests != "off" or self.debugging:
+            self._write({"level": "warning", "action": "request_refused", "status": status, "detail": detail,
+                         "from": address, "requestId": request_id})  # fmt: skip
 
-    def _request(self, status: int, method: str, path: str, seconds: float, request_id: str) -> None:
-        level = "error" if status >= 500 else "warning" if status >= 400 else "info"
-        self._write({"level": level, "action": "request", "method": method[:20], "path": path[:MAX_PATH], "status": status,
-                     "seconds": seconds, "requestId": request_id})  # fmt: skip
+    @staticmethod
+    def _at_debug(environ: dict[str, Any]) -> dict[str, Any]:
+        return {"from": environ.get("REMOTE_ADDR", ""), **environ.get(REFUSAL, {})}
+
+    def switched(self, level: str, configured: str) -> None:
+        """Say that the log has another level now."""
+        self._write({"level": "info", "action": "log_level", "now": level, "configured": configured})
 
     def _write(self, fields: dict[str, Any]) -> None:
-        if self.access_log_enabled:
-            line = {"time": timestamp(time.time()), **fields}
-            self.access_log.info("%s", json_line(line) if self.json else text_line(line))
+        line = {"time": timestamp(time.time()), **fields}
+        self.access_log.info("%s", json_line(line) if self.json else text_line(line))
