@@ -44,6 +44,7 @@ format: setup-dev ## Rewrite the code in the project's style
 
 bench: setup-dev ## Measure, as ratios in one run
 	@$(PY) -m bench
+	@PYTHONPATH=tests $(PY) -m bench.applications
 	@PYTHONPATH=tests $(PY) -m bench.cluster
 	@$(PY) -m bench.scaler
 

@@ -3,10 +3,12 @@
 import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
+from longshore.app_metrics.totals import Totals
 from longshore.engine.attempt import Attempt, AttemptKey, Ended
+from longshore.engine.hello import Hello
 from longshore.engine.loop import Loop
 from longshore.engine.place import Place
 from longshore.engine.slots import SlotPool, SlotSettings, become_subreaper
@@ -28,9 +30,19 @@ class Listener:
         self.frees = 0
         self.handlers: list[dict[str, object]] | None = None
         self.failure: AppError | None = None
+        self.metrics = Totals(10, lambda _name: None)
 
     def pool_ready(self, handlers: list[dict[str, object]]) -> None:
         self.handlers = handlers
+
+    def declared(self, hello: Hello) -> None:
+        self.metrics.declare(hello.declared)
+
+    def counted(self, place: int, changes: Sequence[object]) -> None:
+        self.metrics.apply(str(place), changes)
+
+    def newborn(self, place: int) -> None:
+        self.metrics.forget(str(place))
 
     def pool_failed(self, error: AppError) -> None:
         self.failure = error

@@ -2,7 +2,8 @@
 
 ``handler`` registers a function, ``Context`` is what it learns of its job, ``health_check`` registers a check,
 ``on_slot_start`` and ``on_slot_stop`` what a slot does first and last, ``JobCancelled`` is what cancelling raises inside
-a handler, ``Retry`` describes a back-off, ``app_settings`` reads settings of the application's own.
+a handler, ``Retry`` describes a back-off, ``app_settings`` reads settings of the application's own, ``Counter``,
+``Gauge`` and ``Histogram`` are metrics.
 
 A name is imported when it is asked for: processes that hold no application, such as gunicorn's arbiter, do without
 pydantic and what else comes with them, ten megabytes each.
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING
 from longshore.version import __version__
 
 if TYPE_CHECKING:
+    from longshore.app_metrics.metrics import Counter, Gauge, Histogram
     from longshore.application_settings import app_settings
     from longshore.handlers import Context, JobCancelled, handler, on_slot_start, on_slot_stop
     from longshore.health_checks import health_check
@@ -21,6 +23,9 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Context",
+    "Counter",
+    "Gauge",
+    "Histogram",
     "JobCancelled",
     "Retry",
     "__version__",
@@ -32,6 +37,9 @@ __all__ = [
 ]
 
 _HOMES = {
+    "Counter": "longshore.app_metrics.metrics",
+    "Gauge": "longshore.app_metrics.metrics",
+    "Histogram": "longshore.app_metrics.metrics",
     "Retry": "longshore.job.spec",
     "app_settings": "longshore.application_settings",
     "health_check": "longshore.health_checks",

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from longshore import application_settings, error_names
+from longshore.app_metrics.declared import DECLARED
 from longshore.errors import AppError, AppSettingsError, StartError
 from longshore.handlers import REGISTRY, Handler
 from longshore.health_checks import HEALTH_CHECKS, Check
@@ -31,6 +32,7 @@ class Apps:
 def load(modules: Sequence[str]) -> Apps:
     """Import the modules; raises AppError that says in a few lines where the one that does not import broke."""
     blueprints = []
+    DECLARED.open()
     for name in modules:
         try:
             module = importlib.import_module(name)
@@ -43,6 +45,7 @@ def load(modules: Sequence[str]) -> Apps:
         # An application without routes never imports Flask, and then has no blueprints to find.
         if (flask := sys.modules.get("flask")) is not None:
             blueprints += [(name, value) for value in vars(module).values() if isinstance(value, flask.Blueprint)]
+    DECLARED.close()
     if wrong := error_names.unknown(REGISTRY.values()):
         raise AppError(wrong)
     # Without applications nobody reads their settings, such as an api that takes every handler.

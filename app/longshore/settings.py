@@ -110,6 +110,8 @@ class Settings(BaseModel):
     """Last bytes of an attempt's output that are kept; what lies between is counted."""
     log_echo_bytes: Bytes = 1024**2
     """Bytes of an attempt's output that also go to the service's own log."""
+    metric_series: Annotated[int, Field(ge=1, le=20_000)] = 1000
+    """Sets of label values that a metric of an application may have; further ones are dropped and counted."""
     tracebacks: Literal["output", "log"] = "output"
     """Where the traceback of a failed attempt goes: to the end of the attempt's own output, or to the service's log alone."""
     max_result_bytes: Bytes = 1024**2

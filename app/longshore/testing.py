@@ -16,7 +16,12 @@ from typing import Any
 import orjson
 
 from longshore import json_form
+from longshore.app_metrics.changes import CHANGES
+from longshore.app_metrics.declared import DECLARED
+from longshore.app_metrics.totals import Totals
 from longshore.handlers import REGISTRY, Context, Handler
+
+_totals = Totals(1000, lambda _name: None)
 
 UID = "00000000-0000-4000-a000-000000000000"
 
@@ -60,6 +65,16 @@ def run(
     context = RecordingContext(attempt=attempt, index=index, timeout=timeout, cancelled=cancelled)
     value = found.call(_as_json(args or {}), context)
     return Result(orjson.loads(json_form.encode(value)), context)
+
+
+def sample_value(name: str, labels: Mapping[str, str] | None = None) -> float | None:
+    """What this process has counted so far, by the name of a line of ``/metrics``, such as ``shop_paid_total``; else None.
+
+    It counts on from one test to the next: compare before and after.
+    """
+    _totals.declare(DECLARED.by_name.values())
+    _totals.apply("test", CHANGES.take())
+    return _totals.sample(name, labels or {})
 
 
 def _find(handler: Callable[..., Any] | str) -> Handler:

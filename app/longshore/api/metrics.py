@@ -12,7 +12,7 @@ from prometheus_client.registry import Collector
 from prometheus_client.samples import Exemplar
 from prometheus_flask_exporter import PrometheusMetrics
 
-from longshore.api import parse
+from longshore.api import app_metrics, parse
 from longshore.api.connections.limits import COUNTS
 from longshore.api.waiting import Budget
 from longshore.errors import LongshoreError
@@ -50,6 +50,7 @@ class EngineCollector(Collector):
         for reason, count in COUNTS.closed.copy().items():
             closed.add_metric([reason], count)
         yield closed
+        app_metrics.send(self._store)
         try:
             families = self._store.metrics()
         except LongshoreError:
@@ -89,6 +90,7 @@ def install(app: Flask, store: ServicePort, budget: Budget, tokens: Measures) ->
         encode, content_type = choose_encoder(request.headers.get("Accept", ""))
         return Response(encode(registry), content_type=content_type)
 
+    app_metrics.install(app, store)
     app.add_url_rule("/metrics", "metrics", metrics)
     for endpoint in app.view_functions.keys() & set(STREAMS):
         app.view_functions[endpoint] = exporter.do_not_track()(app.view_functions[endpoint])

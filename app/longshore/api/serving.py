@@ -157,6 +157,7 @@ def application() -> "Flask":
     from longshore import apps
     from longshore.api import lines
     from longshore.api.app import create_app, create_worker
+    from longshore.app_metrics.changes import CHANGES
     from longshore.errors import AppError
     from longshore.settings import Settings
 
@@ -168,6 +169,8 @@ def application() -> "Flask":
     lines.set_level(_log_level())
     try:
         loaded = apps.load(settings.apps)
+        if _boot.get("role") != "api":
+            CHANGES.take()  # what counted while it was imported: the template has told the engine of the same
         if _boot.get("role") == "worker":
             from longshore.store.worker import WorkerAttempts
 

@@ -1,5 +1,6 @@
 """What the template says of itself, checked: applications run in it, and may write to its descriptor whatever they like."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Final
 
@@ -7,6 +8,7 @@ import orjson
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
 
+from longshore.app_metrics.declared import MAX_METRICS, Declaration
 from longshore.job.spec import HandlerName, Retry
 
 MAX_BYTES: Final = 16 * 1024 * 1024
@@ -28,12 +30,18 @@ class _Handler(BaseModel):
     retry: Retry | None = None
 
 
+class _Metrics(BaseModel):
+    declared: Annotated[tuple[Declaration, ...], Field(max_length=MAX_METRICS)] = ()
+    counted: Annotated[list[object], Field(max_length=100_000)] = []
+
+
 class _Hello(BaseModel):
     model_config = ConfigDict(extra="ignore")
 
     failed: Annotated[str, Field(max_length=64 * 1024)] = ""
     handlers: Annotated[tuple[_Handler, ...], Field(max_length=MAX_HANDLERS)] = ()
     threads: Annotated[tuple[str, ...], Field(max_length=10_000)] = ()
+    metrics: _Metrics = _Metrics()
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +53,10 @@ class Hello:
     handlers: list[HandlerInfo]
     threads: list[str]
     """Names of threads that the applications have started."""
+    declared: tuple[Declaration, ...] = ()
+    """Metrics of the applications."""
+    counted: Sequence[object] = ()
+    """What they counted while they were imported; ``Totals.apply`` checks it."""
 
 
 def read(data: bytes) -> Hello:
@@ -59,4 +71,7 @@ def read(data: bytes) -> Hello:
         raise ValueError(f"it is no JSON: {error}") from None
     if not said.failed and "handlers" not in raw:
         raise ValueError("it names no handlers")
-    return Hello(said.failed, raw.get("handlers", []), list(said.threads))
+    for declaration in said.metrics.declared:
+        declaration.check()
+    metrics = said.metrics
+    return Hello(said.failed, raw.get("handlers", []), list(said.threads), metrics.declared, metrics.counted)

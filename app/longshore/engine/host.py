@@ -4,15 +4,16 @@ import secrets
 import socket
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import cast
 
 from prometheus_client.metrics_core import Metric
 
+from longshore.app_metrics.totals import Totals
 from longshore.engine.app_health import AppHealth
 from longshore.engine.attempt import Attempt, AttemptKey, Ended
 from longshore.engine.echo import Echo
-from longshore.engine.hello import HandlerInfo
+from longshore.engine.hello import HandlerInfo, Hello
 from longshore.engine.journal import Journal
 from longshore.engine.loop import Loop
 from longshore.engine.metrics import EngineMetrics, gauge
@@ -37,6 +38,7 @@ class SlotHost(ABC):
         self.boot = secrets.token_hex(4)
         self.worker = f"{socket.gethostname()}-{self.boot}"[:253]
         self.metrics = EngineMetrics()
+        self.app_metrics = Totals(settings.metric_series, self._metric_full)
         self.waiters = Waiters(loop)
         self.app_health = AppHealth()
         self.pool = SlotPool(loop, _slot_settings(settings), self, journal, children)
@@ -76,6 +78,24 @@ class SlotHost(ABC):
         self.metrics.know(self.handlers)
         self.ready = True
         self.journal("ready", handlers=len(handlers), slots=self.pool.size, worker=self.worker)
+
+    def declared(self, hello: Hello) -> None:
+        """The metrics of the applications, and what they counted while they were imported: once, not per template."""
+        self.app_metrics.declare(hello.declared)
+        if not self.handlers:
+            self.app_metrics.apply("template", hello.counted)
+
+    def counted(self, place: int, changes: Sequence[object]) -> None:
+        """A slot has counted for metrics of applications."""
+        self.app_metrics.apply(f"slot {place}", changes)
+
+    def newborn(self, place: int) -> None:
+        """Another process comes into the place."""
+        self.app_metrics.forget(f"slot {place}")
+
+    def _metric_full(self, name: str) -> None:
+        text = "more sets of label values than metric_series allows; further ones are dropped and counted"
+        self.journal("metric_full", level="warning", metric=name, series=self.settings.metric_series, detail=text)
 
     def pool_failed(self, error: AppError) -> None:
         """The applications do not import."""
@@ -222,7 +242,7 @@ class SlotHost(ABC):
 
     def metric_families(self) -> list[dict[str, object]]:
         """Everything that is counted, and what is read off now."""
-        return self.metrics.families(self._gauges())
+        return self.metrics.families(self._gauges()) + self.app_metrics.families()
 
     def _gauges(self) -> list[Metric]:
         return [

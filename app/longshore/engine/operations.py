@@ -18,6 +18,8 @@ class Operations:
 
     def __init__(self, engine: "SlotHost") -> None:
         self._host = engine
+        self._counting = ""
+        """The api process that was heard last."""
 
     def serve(self, peer: Peer, request: Request) -> None:
         """Answer a request; a wrong one gets an error, never an exception in the loop."""
@@ -77,3 +79,12 @@ class Operations:
 
     def _op_metrics(self, peer: Peer, _request: Request) -> None:
         peer.reply(self._host.metric_families())
+
+    def _op_add_counts(self, peer: Peer, request: Request) -> None:
+        """Metrics of applications, as the api process has counted them; the process before it has ended."""
+        source, changes = str(request["source"]), request["changes"]
+        if source != self._counting:
+            self._host.app_metrics.forget(self._counting)
+            self._counting = source
+        self._host.app_metrics.apply(source, changes if isinstance(changes, list) else [])
+        peer.reply(None)

@@ -98,7 +98,14 @@ class StartFailed:
     traceback: str
 
 
-Report = Done | Progress | Hello | Ready | StartFailed
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """What metrics of applications counted; ``Totals.apply`` checks each change."""
+
+    changes: list[object]
+
+
+Report = Done | Progress | Hello | Ready | StartFailed | Counted
 
 
 def take(buffer: bytearray, max_result_bytes: int | None) -> Report | None:
@@ -122,6 +129,10 @@ def read(frame: Frame, max_result_bytes: int) -> Report:
         return _done(said, max_result_bytes)
     if (said := frame.get("progress")) is not None:
         return progress(said, _text(frame.get("nonce", ""), MAX_NONCE, "the nonce"))
+    if (said := frame.get("counted")) is not None:
+        if not isinstance(said, list):
+            raise BadReport("counts are no list")
+        return Counted(said)
     for word, kind, most in (("hello", Hello, MAX_PID), ("ready", Ready, MAX_RSS)):
         if (said := frame.get(word)) is not None:
             return kind(_number(said, most, word))

@@ -10,7 +10,7 @@ from typing import Protocol
 from longshore.engine import reports
 from longshore.engine.attempt import Attempt, AttemptKey, Ended, run_frame
 from longshore.engine.epitaph import epitaph
-from longshore.engine.hello import HandlerInfo
+from longshore.engine.hello import HandlerInfo, Hello
 from longshore.engine.loop import READ, Loop, Timer
 from longshore.engine.output import Capture
 from longshore.engine.place import Place, State
@@ -51,6 +51,9 @@ class SlotListener(Protocol):
     """Whom the pool tells."""
 
     def pool_ready(self, handlers: list[HandlerInfo]) -> None: ...
+    def declared(self, hello: Hello) -> None: ...
+    def counted(self, place: int, changes: Sequence[object]) -> None: ...
+    def newborn(self, place: int) -> None: ...
     def pool_failed(self, error: AppError) -> None: ...
     def place_free(self) -> None: ...
     def progress(self, key: AttemptKey) -> None: ...
@@ -195,6 +198,8 @@ class SlotPool:
             if place.attempt is not None and report.nonce == place.nonce:
                 place.progress = ((place.progress[0] if place.progress else 0) + 1, report.percent, report.message)
                 self._listener.progress(place.attempt.key)
+        elif isinstance(report, reports.Counted):
+            self._listener.counted(place.number, report.changes)
         elif place.state is not State.STARTING:
             self._broken(place, "it was born already")
         elif isinstance(report, reports.StartFailed):
@@ -380,8 +385,9 @@ class SlotPool:
 
     # -- the template ----------------------------------------------------------------------------------------
 
-    def _template_ready(self, handlers: list[HandlerInfo]) -> None:
-        self._listener.pool_ready(handlers)
+    def _template_ready(self, hello: Hello) -> None:
+        self._listener.declared(hello)
+        self._listener.pool_ready(hello.handlers)
         for place in self._places:
             # A newborn whose template died before it was heard of will never be ready.
             if place.state is State.STARTING and place.process is None:
@@ -391,6 +397,7 @@ class SlotPool:
 
     def _open(self, place: Place) -> None:
         if self._closed is None and place.state is State.DOWN:
+            self._listener.newborn(place.number)
             place.open(self._template.spawn)
 
     def close(self, done: Callable[[], None]) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 import orjson
 
 from longshore.engine import hello
-from longshore.engine.hello import HandlerInfo
+from longshore.engine.hello import Hello
 from longshore.engine.loop import READ, Loop, receive
 from longshore.errors import AppError
 
@@ -19,7 +19,7 @@ HANGING_SECONDS = 120.0  # an import that takes longer is broken, and should say
 
 
 class Template:
-    """Forks slots. ``on_ready`` comes with its handlers each time it has started, ``on_failed`` when it cannot."""
+    """Forks slots. ``on_ready`` comes with what it said each time it has started, ``on_failed`` when it cannot."""
 
     def __init__(
         self,
@@ -27,7 +27,7 @@ class Template:
         apps: Sequence[str],
         *,
         strict: bool = False,
-        on_ready: Callable[[list[HandlerInfo]], None],
+        on_ready: Callable[[Hello], None],
         on_failed: Callable[[AppError], None],
         log: Callable[..., None],
     ) -> None:
@@ -119,7 +119,7 @@ class Template:
             self._told_failure = True
             self._on_failed(AppError(text))
 
-    def _said(self, said: hello.Hello) -> None:
+    def _said(self, said: Hello) -> None:
         if said.failed:
             self._failed(said.failed)
             return
@@ -128,7 +128,7 @@ class Template:
             if self._strict:
                 return
         self.ready = self._ever_ready = True
-        self._on_ready(said.handlers)
+        self._on_ready(said)
 
     def _warn_of_threads(self, threads: list[str]) -> None:
         named = f"the applications start threads when they are imported: {', '.join(threads)}"

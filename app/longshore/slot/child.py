@@ -16,6 +16,7 @@ from typing import NoReturn
 
 from pydantic import ValidationError
 
+from longshore.app_metrics.changes import CHANGES, frames
 from longshore.handlers import REGISTRY, SLOT_STARTS, SLOT_STOPS, Context, JobCancelled
 from longshore.job.status import Reason
 from longshore.slot import command, ends, generators
@@ -35,6 +36,7 @@ def main(control: int, output: int, engine: int) -> NoReturn:
     """Become a slot and serve until the engine closes the socket."""
     _settle(control, output, engine)
     wire = Wire(socket.socket(fileno=CONTROL))
+    CHANGES.send_by(lambda changes: wire.send(*frames(changes)))
     try:
         for begin in SLOT_STARTS:
             begin()
@@ -142,6 +144,7 @@ class Slot:
             return
         self._cancelled, self._pending, self._nonce = False, None, str(job["nonce"])
         started = time.monotonic()
+        CHANGES.begin_job(started)
         timeout = job.get("timeout")
         context = Context(
             str(job["job"]), uid=str(job["uid"]), attempt=int(str(job["number"])), index=job.get("index"),  # type: ignore[arg-type]  # an int or None
@@ -154,7 +157,7 @@ class Slot:
             self._wire.send(self._pending)
         done["nonce"] = job["nonce"]
         overtaken = self._overtaken()
-        self._wire.send({"done": done})
+        self._wire.send(*frames(CHANGES.take()), {"done": done})
         if overtaken:
             # The job had told its own end, and the engine has sent another: that one must not begin here.
             os._exit(1)
@@ -241,6 +244,7 @@ class Slot:
 
     def _poll(self) -> bool:
         self._tell()
+        CHANGES.flush_if_due()
         if not self._cancelled and (frame := self._wire.waiting()) is not None:
             self._cancelled = "cancel" in frame
         return self._cancelled or self._termination.asked

@@ -72,9 +72,9 @@ class Wire:
         """Its descriptor."""
         return self._sock.fileno()
 
-    def send(self, frame: object) -> None:
-        """Write a frame, however long the engine takes to read it."""
-        data = pack(frame)
+    def send(self, *frames: object) -> None:
+        """Write frames, however long the engine takes to read them."""
+        data = b"".join(map(pack, frames))
         with self._sending:
             self._sock.sendall(data)
 

@@ -19,6 +19,8 @@ import orjson
 from pydantic import PydanticUserError
 
 from longshore import apps
+from longshore.app_metrics.changes import CHANGES
+from longshore.app_metrics.declared import DECLARED
 from longshore.errors import AppError
 from longshore.handlers import Handler
 from longshore.slot import child, generators, threads
@@ -85,7 +87,9 @@ def main() -> None:
         send_chunked(sock, {"failed": error.message})
         return
     generators.find()
-    send_chunked(sock, {"handlers": handlers, "threads": threads.started_at_import()})
+    # Taken, because what is counted here would be counted again by each slot.
+    metrics = {"declared": list(DECLARED.by_name.values()), "counted": CHANGES.take()}
+    send_chunked(sock, {"handlers": handlers, "threads": threads.started_at_import(), "metrics": metrics})
     if any(inspect.iscoroutinefunction(handler.function) for handler in found.handlers.values()):
         importlib.import_module("asyncio")  # once here, and not in every slot
     gc.collect()

@@ -160,6 +160,10 @@ class ServicePort(Protocol):
         """Metric families of the engine: ``{name, type, help, samples: [[name, labels, value, exemplar?]]}``."""
         ...
 
+    def add_counts(self, changes: Sequence[object]) -> None:
+        """Add what metrics of applications counted in this process (``app_metrics.changes``); shown by ``metrics``."""
+        ...
+
 
 class AttemptPort(ServicePort, Protocol):
     """What the attempts API of a worker asks for; documents are those of ``job.attempts``."""

@@ -1,5 +1,6 @@
 """What every engine answers about itself, whatever it stores: the client's half, and of its output."""
 
+import os
 from collections.abc import Mapping, Sequence
 from typing import cast
 
@@ -40,6 +41,9 @@ class EngineService:
 
     def metrics(self) -> list[Mapping[str, object]]:
         return cast("list[Mapping[str, object]]", self._engine.call("metrics", again=True))
+
+    def add_counts(self, changes: Sequence[object]) -> None:
+        self._engine.call("add_counts", source=f"api {os.getpid()}", changes=changes)
 
     def _doc(self, op: str, *, wait: float = 0.0, again: bool = False, **params: object) -> Doc:
         return cast("Doc", self._engine.call(op, wait=wait, again=again, **params))

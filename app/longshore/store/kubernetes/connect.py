@@ -1,8 +1,11 @@
 """The store of a cluster put together, from the settings."""
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 
+from longshore.app_metrics.declared import DECLARED
+from longshore.app_metrics.totals import Totals
 from longshore.handlers import Handler
 from longshore.settings import Settings
 from longshore.store.kubernetes import sweep
@@ -46,13 +49,22 @@ def connect(settings: Settings, handlers: Mapping[str, Handler]) -> tuple[Kubern
     results = open_results(settings.results_dir)
     if results is not None:
         sweep.start(client, results, "" if settings.all_namespaces else own)
+    app_metrics = Totals(settings.metric_series, _metric_full)
+    app_metrics.declare(DECLARED.by_name.values())
     tls = ClientTls(settings.tls_dir) if settings.tls_dir is not None else None
     kept = Kept(results, settings.max_result_bytes)
     cluster = Cluster(
-        client=client, watch=watch, history=history, measures=measures, handlers=handlers, own_namespace=own,
+        client=client, watch=watch, history=history, measures=measures, app_metrics=app_metrics, handlers=handlers, own_namespace=own,
         logs=Logs(client, own, settings.worker_tokens_file, kept, tls), kept=kept, all_namespaces=settings.all_namespaces,
         leader=Leader(
             client, settings.operator_namespace or own, settings.operator_lease, settings.operator_token_file, tls
         ),
     )  # fmt: skip
     return KubernetesStore(cluster), Reviews(client, settings.token_audiences)
+
+
+def _metric_full(name: str) -> None:
+    logging.getLogger("longshore.api").warning(
+        "metric %s has more sets of label values than metric_series allows; further ones are dropped and counted",
+        name,
+    )

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
+from longshore.app_metrics.totals import Totals
 from longshore.errors import Conflict, InvalidRequest, NotFound, PreconditionFailed, StoreUnavailable
 from longshore.handlers import Handler
 from longshore.job.items import UNKEPT, IndexSet, array_size
@@ -40,6 +41,7 @@ class Cluster:
     watch: JobWatch
     history: History
     measures: Measures
+    app_metrics: Totals
     logs: Logs
     kept: Kept
     leader: Leader
@@ -278,7 +280,10 @@ class KubernetesStore(NoOutbox):
         measures, watch = self._cluster.measures, self._cluster.watch
         measures.watch_connected.set(watch.connected)
         measures.waiting.set(watch.followers())
-        return measures.families()
+        return [*measures.families(), *self._cluster.app_metrics.families()]
+
+    def add_counts(self, changes: Sequence[object]) -> None:
+        self._cluster.app_metrics.apply("api", changes)
 
 
 @contextmanager

@@ -1,0 +1,93 @@
+"""What the things that applications use cost in a handler: ``python -m bench.applications``, part of ``make bench``."""
+
+import os
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from real_pool import RealPool
+
+ROUNDS = 7
+TIMES = 50_000
+APP = """
+import time
+from longshore import Counter, Histogram, handler
+
+plain = Counter("bench_plain", "Without labels.")
+labelled = Counter("bench_labelled", "With a label.", ["kind"])
+seconds = Histogram("bench_took", "A histogram.")
+
+
+def each(call, times):
+    began = time.thread_time()
+    for _ in range(times):
+        call()
+    return (time.thread_time() - began) / times * 1e6
+
+
+@handler
+def counts(times: int) -> dict[str, float]:
+    return {
+        "an empty call": each(lambda: None, times),
+        "counter.inc()": each(lambda: plain.inc(), times),
+        "counter.labels(…).inc()": each(lambda: labelled.labels("a").inc(), times),
+        "histogram.observe(…)": each(lambda: seconds.observe(0.2), times),
+    }
+
+
+@handler
+def counts_once() -> None:
+    labelled.labels("a").inc()
+
+
+@handler
+def counts_nothing() -> None: ...
+"""
+
+
+def told(name: str, values: list[float], unit: str) -> None:
+    """A line: median and range."""
+    print(f"  {name:<58} {statistics.median(values):>12,.2f} {unit}  ({min(values):,.2f} to {max(values):,.2f})")
+
+
+def metric_figures(run: Callable[..., Any]) -> None:
+    """A counter in a handler costs 5 µs at most (design: figures of applications)."""
+    print("\nMetrics of applications, inside a handler (processor time)")
+    rounds = [run("counts", times=TIMES) for _ in range(ROUNDS)]
+    for name in rounds[0]:
+        told(name, [one[name] for one in rounds], "µs")
+
+    both: dict[str, list[float]] = {"counts_nothing": [], "counts_once": []}
+    for _ in range(ROUNDS):
+        for name, values in both.items():
+            began = time.perf_counter()
+            for _ in range(300):
+                run(name)
+            values.append((time.perf_counter() - began) / 300 * 1e6)
+    told("a round trip of a slot, of a job that counts nothing", both["counts_nothing"], "µs")
+    told("a round trip of a slot, of a job that counts once", both["counts_once"], "µs")
+
+
+def main() -> None:
+    """All of them."""
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "bench_app.py").write_text(APP)
+        os.environ["PYTHONPATH"] = os.pathsep.join([folder, os.environ.get("PYTHONPATH", "")])
+        pool = RealPool(apps=("bench_app",), count=1)
+
+        def run(handler: str, **args: object) -> Any:
+            return orjson.loads(pool.run(handler, orjson.dumps(args)).result or b"null")
+
+        try:
+            metric_figures(run)
+        finally:
+            pool.end()
+
+
+if __name__ == "__main__":
+    main()
