@@ -22,6 +22,7 @@ from longshore_operator.tasks import spawn
 debug = DebugLog("dispatch")
 
 LONG_SECONDS = 2.0  # what still runs then gets a Running status; shorter jobs do not pay for one
+UNANSWERED_SECONDS = 1.0  # what was offered may be on its way for so long after nobody waits for the answer any more
 FULL_SECONDS = 0.2  # a worker that said "full" is asked again after its next word, or so late
 CLOCK_SECONDS = 30.0  # while a job waits for a time of day, the clock is looked at so often: somebody may set it
 
@@ -69,7 +70,7 @@ class Dispatcher:
         while free and (picked := self._desk.pick(now, busy, lambda job: self._choose(job, free))) is not None:
             job, worker = picked
             with one_object("job", job.namespace, job.name, refuse=partial(self._refuse, job)):
-                batches.setdefault(worker, []).append(self._place(job, worker, now, clock))
+                batches.setdefault(worker, []).append(self._place(job, worker, now))
                 free[worker] -= 1
                 if not free[worker]:
                     del free[worker]
@@ -88,10 +89,9 @@ class Dispatcher:
         able = [worker for worker in free if worker.pod.serves(*job.key) and worker.runs(job.handler)]
         return max(able, key=lambda worker: free[worker], default=None)
 
-    def _place(self, job: Job, worker: Worker, now: float, clock: float) -> tuple[Job, Attempt, Offer]:
+    def _place(self, job: Job, worker: Worker, now: float) -> tuple[Job, Attempt, Offer]:
         index = job.array.next_index(now) if job.array is not None else None
         attempt = Attempt(job.attempts + 1, index, now)
-        attempt.offered_at = clock
         offer = _offer(job, attempt, self._timeout(job, worker))
         job.attempts = attempt.number
         self._desk.begin(job, attempt, worker, now)
@@ -116,7 +116,9 @@ class Dispatcher:
             # It may have them or not. Its feed will say, or its pod will be found dead.
             detail = readable(error) if isinstance(error, ValidationError) else str(error)
             self._log("offer_unanswered", level="warning", worker=worker.pod.name, detail=detail)
-            worker.full_until = time.monotonic() + 1.0
+            worker.full_until = time.monotonic() + UNANSWERED_SECONDS
+            for _, attempt, _ in placed:
+                attempt.due_at = worker.full_until
             if isinstance(error, WorkerUnreachable) and error.refused:  # nobody was there to take them
                 self._take_back(placed)
         else:
@@ -142,7 +144,7 @@ class Dispatcher:
                 debug("attempt_offered", job=job.name, namespace=job.namespace, attempt=attempt.number,
                       index=attempt.index, worker=worker.pod.name, answer=said.result)  # fmt: skip
             if said.result in (Taken.ACCEPTED, Taken.KNOWN):
-                attempt.confirmed_at = clock
+                attempt.confirmed_at = attempt.due_at = clock
                 with one_object("job", job.namespace, job.name):
                     self._began(job, attempt)
             elif job.running.get(attempt.index) is attempt:

@@ -1,5 +1,6 @@
 """A job as the operator holds it: what was asked for, what has been decided, what runs."""
 
+import math
 import re
 from contextlib import suppress
 from datetime import datetime
@@ -28,9 +29,9 @@ class Attempt:
 
     __slots__ = (
         "confirmed_at",
+        "due_at",
         "index",
         "number",
-        "offered_at",
         "over",
         "stale",
         "started_at",
@@ -44,8 +45,9 @@ class Attempt:
         self.worker = self.worker_name = ""
         """Uid and name of its worker's pod; empty while nobody is known to have it (after a restart of the operator)."""
         self.started_at = now
-        self.offered_at = 0.0
-        """Monotonic time at which the worker was last asked to take it, and did not say no."""
+        self.due_at = math.inf
+        """Monotonic time: what its worker tells when it is asked later shows it, or its end; infinite while the answer to the offer
+        is awaited."""
         self.confirmed_at = 0.0
         """Monotonic time since which the worker is known to have it; 0 while its answer is awaited or was lost."""
         self.stopping = False

@@ -7,8 +7,10 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
+import aiohttp
 import kopf
 
 from longshore_operator.contain import named, one_object
@@ -19,6 +21,7 @@ from longshore_operator.recover import POOL
 
 Edge = Callable[[str | None, Json], None]
 
+BEGINNING = 8  # requests that begin at a time
 JOBS, QUEUES, SCHEDULES, PODS, DEPLOYMENTS = "jobs", "queues", "schedules", "pods", "deployments"
 
 
@@ -54,6 +57,19 @@ class _NoProgress(kopf.ProgressStorage):
         return essence
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Session(kopf.AiohttpSession):
+    """Two are equal when they have the same token: by that kopf knows credentials that were refused before."""
+
+    token: str | None
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Session) and other.token == self.token
+
+    def __hash__(self) -> int:
+        return hash(self.token)
+
+
 class Watches:
     """Every watch of the operator. ``edge(kind)`` is called for each event, in the loop, and only takes note."""
 
@@ -66,6 +82,7 @@ class Watches:
         """Monotonic time of the last event of each kind."""
         self.missed_at: dict[str, float] = {}
         """Monotonic time at which a list showed what no event had, for kinds of which nothing has come since."""
+        self._beginning = asyncio.Semaphore(BEGINNING)
 
     async def run(self, ready: asyncio.Event) -> None:
         """Until a watch breaks beyond repair; ``ready`` is set when all of them have begun."""
@@ -107,7 +124,8 @@ class Watches:
         settings.queueing.idle_timeout = 0.5
         settings.networking.error_backoffs = (0.1, 0.3, 1, 2, 2, 5, 5)
         settings.networking.connect_timeout = 5
-        settings.networking.request_timeout = 20
+        # The time in which requests wait to begin counts too.
+        settings.networking.request_timeout = 20 + 0.1 * len(self._edges) * len(self._namespaces)
         settings.watching.connect_timeout = 5
         settings.watching.server_timeout = 300
         settings.watching.client_timeout = 330
@@ -128,14 +146,24 @@ class Watches:
         settings.persistence.diffbase_storage = _NoDiff()
         settings.persistence.progress_storage = _NoProgress()
 
-    def _login(self, **_: Any) -> kopf.ConnectionInfo:
+    async def _login(self, **_: Any) -> kopf.AiohttpSession:
         config = self._config
         # kopf asks when the API server took its token no longer, and gives up on one that it has tried before.
         config.refresh()
-        return kopf.ConnectionInfo(
-            server=config.server, ca_path=config.ca_path, insecure=config.insecure or None, token=config.bearer(),
-            ca_data=config.ca_data.encode() if config.ca_data else None,
-            certificate_path=config.certificate[0] if config.certificate else None,
-            private_key_path=config.certificate[1] if config.certificate else None,
-            default_namespace=config.namespace,
+        token = config.bearer()
+        session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=0, ssl=config.ssl_context()), middlewares=(self._begin,),
+            headers={"Authorization": f"Bearer {token}"} if token else {},
         )  # fmt: skip
+        return _Session(server=config.server, default_namespace=config.namespace, aiohttp_session=session, token=token)
+
+    async def _begin(
+        self, request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
+    ) -> aiohttp.ClientResponse:
+        """Let few requests begin at a time: up to the answer's head, so a watch that has begun counts no more.
+
+        Five watches for each namespace, which all shake hands and list at once, keep two cores so busy that none of them is done
+        in time, and all of them try again.
+        """
+        async with self._beginning:
+            return await handler(request)

@@ -225,7 +225,7 @@ class Workers:
         assert held is not None
         if not held.worker:
             self._desk.place(job, held, worker)
-            held.confirmed_at = time.monotonic()
+            held.confirmed_at = held.due_at = time.monotonic()
         return held
 
     def _compare(self, worker: Worker, feed: Feed, asked_at: float) -> None:
@@ -238,10 +238,10 @@ class Workers:
         for key, (job, attempt) in list(worker.held.items()):
             if key in runs:
                 attempt.confirmed_at = attempt.confirmed_at or clock
+                attempt.due_at = min(attempt.due_at, clock)
                 if job.cancel and not attempt.stopping:
                     self.stop(job, attempt)
-            elif (attempt.confirmed_at or attempt.offered_at) < asked_at - (0 if attempt.confirmed_at else 1):
-                # It was there, or was offered long ago, and has neither ended nor runs.
+            elif attempt.due_at < asked_at:  # it was there, or should be, and has neither ended nor runs
                 self._recorder.attempt_lost(job, attempt, "its worker does not know it")
 
     def _unexpected(self, worker: Worker, uid: str, index: int | None, number: int) -> None:
@@ -254,7 +254,7 @@ class Workers:
 
     def _adopt(self, worker: Worker, job: Job, number: int, index: int | None) -> Attempt:
         attempt = Attempt(number, index, self._now())
-        attempt.confirmed_at = time.monotonic()
+        attempt.confirmed_at = attempt.due_at = time.monotonic()
         if job.array is None:  # attempts of a predecessor that died before it wrote them down were lost with it
             job.disruptions += max(0, number - job.attempts - 1)
         job.attempts = max(job.attempts, number)

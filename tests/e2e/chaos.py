@@ -41,6 +41,8 @@ class Chaos:
         self._busy: set[str] = set()
         """Workers with long jobs, when somebody looked last."""
         self.sent = self.waves = 0
+        self._dying: list[tuple[Kill, set[int]]] = []
+        """Kills of shims, and the processes that containerd has yet to end for that."""
         self.kills: list[Kill] = []
         self.sizes: list[int] = [0]
         self.busy_removed = 0.0
@@ -80,7 +82,11 @@ class Chaos:
         return found
 
     def look(self) -> None:
-        """Remember how many workers are asked for, and whether the operator leads again."""
+        """Remember how many workers are asked for, whether the operator leads again, and what became of killed shims' pods."""
+        for kill, pids in self._dying:
+            if not any(Path(f"/proc/{pid}").exists() for pid in pids):
+                kill.gone = time.time()
+        self._dying = [one for one in self._dying if one[0].gone is None]
         name = self._release.deployment("worker")
         path = f"/apis/apps/v1/namespaces/{self._release.namespace}/deployments/{name}"
         size = int(patiently(lambda: self._release.plane.must("GET", path))["spec"]["replicas"])
@@ -155,12 +161,13 @@ class Chaos:
         pod = self._victim("worker" if kind == "shim" else kind)
         if pod is None:
             return kind in ("worker", "shim")  # there is none while there is nothing to do
-        pids = self._release.pids(pod)
+        pids = own = self._release.pids(pod)
         if kind == "shim":
-            pids = {above for pid in pids if is_shim(above := parent(pid))}
+            pids = {above for pid in own if is_shim(above := parent(pid))}
         at = time.time()
         if send(pids, signal.SIGKILL):
             self.kills.append(Kill(kind, pod["metadata"]["name"], at))
+            self._dying += [(self.kills[-1], own)] * (kind == "shim")
         return True
 
     def _victim(self, component: str) -> Object | None:

@@ -28,6 +28,8 @@ class Kill:
     at: float = field(default_factory=time.time)
     back: float | None = None
     """When it did its work again, for those of which that was seen."""
+    gone: float | None = None
+    """When the processes that it ends by way of others were gone: containerd ends those of a killed shim, in its time."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,7 @@ def _cut(job: str, entry: Json, history: Sequence[Json], kills: Sequence[Kill]) 
     hits = [
         kill
         for kill in kills
-        if kill.pod == entry.get("worker") and begin - 1 <= (kill.back or kill.at) and kill.at <= end
+        if kill.pod == entry.get("worker") and begin - 1 <= (kill.back or kill.gone or kill.at) and kill.at <= end
     ]
     if not hits or entry["outcome"] != "lost":
         return Cut(job, "")

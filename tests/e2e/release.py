@@ -139,6 +139,16 @@ class Release:
             parts.append(self.kubectl("logs", query, "--tail=15", "--all-containers", check=False))
         return "\n".join(parts)
 
+    def losses(self) -> list[str]:
+        """What the operator and its predecessor logged of workers that it lost, drained or took, and of the sizes of pools."""
+        words = ("worker_", "attempt_", "pool_", "shrink_", "drain_", "undrain_", "leader_", "busy_")
+        found: list[str] = []
+        for pod in self.pods("operator"):
+            for more in ((), ("--previous",)):
+                text = self.kubectl("logs", pod["metadata"]["name"], "--tail=-1", *more, check=False)
+                found += [line for line in text.splitlines() if any(f'"{word}' in line for word in words)]
+        return sorted(found)
+
     def _must(self, *args: str, values: Mapping[str, Any] | None = None) -> None:
         done = self.helm(*args, values=values)
         assert done.returncode == 0, f"helm {' '.join(args)}: {done.stdout}{done.stderr}\n{self.story()}"

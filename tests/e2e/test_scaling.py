@@ -81,9 +81,12 @@ def test_a_pool_at_zero_grows_for_500_jobs_and_returns_without_interrupting_one(
         return None if any(job["status"]["phase"] in ("Pending", "Running") for job in found) else found
 
     jobs = eventually(over, seconds=180, what="the end of all jobs")
-    assert {("Succeeded", 1, 0, 0): JOBS} == Counter(
+    ends = Counter(
         tuple(job["status"].get(key, 0) for key in ("phase", "attempts", "disruptions", "retries")) for job in jobs
     )
+    assert {("Succeeded", 1, 0, 0): JOBS} == ends, "\n".join([
+        *(str(job["status"]["history"]) for job in jobs if job["status"].get("disruptions")), *release.losses(),
+    ])  # fmt: skip
     assert len({job["status"]["worker"] for job in jobs}) >= 4, "it did not grow"
     eventually(lambda: replicas(release) == 0 and not release.pods("worker"), seconds=90, what="a pool at zero again")
 

@@ -39,7 +39,7 @@ def test_a_crowd_over_many_namespaces_is_run_once_each(rig: Rig) -> None:
     rig.worker("wide", apps=APPS, slots=8)
     rig.plane.must("PATCH", f"/api/v1/namespaces/{rig.namespace}/pods/wide",
                    {"metadata": {"annotations": {"longshore.dev/serves-namespaces": ",".join(served)}}})  # fmt: skip
-    operator = rig.operator(namespaces=",".join([rig.namespace, *served]))
+    operator = rig.operator(namespaces=",".join([rig.namespace, *served]), pool_namespaces=f"{rig.namespace}=*")
     operator._environment["KUBECONFIG"] = str(rig.plane.admin)
     operator.kill()
     operator.start()

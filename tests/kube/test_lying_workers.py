@@ -209,6 +209,21 @@ def test_what_is_given_up_before_it_arrived_is_stopped_then(rig: Rig, liar: Liar
     rig.until(lambda: len(liar.stops) > before, "the second wish to stop it", 5)
 
 
+def test_an_attempt_whose_offer_is_answered_late_is_not_lost(rig: Rig, liar: Liar) -> None:
+    """A worker that gets little processor says what it runs, again and again, before it takes what it was offered."""
+    lead(rig)
+    liar.takes.clear()
+    liar.say(handlers=["echo"], cursor=f"{BOOT}:2")
+    uid = rig.submit("job")["metadata"]["uid"]
+    rig.until(lambda: liar.offers, "the offer")
+    polls, since = liar.polls, time.monotonic()
+    rig.until(lambda: time.monotonic() - since > 2 and liar.polls > polls + 2, "words that do not name it")
+    liar.takes.set()
+    liar.ends(uid, 1)
+
+    check(rig, "job", "succeeded")
+
+
 def test_a_status_that_somebody_else_wrote_stands(rig: Rig) -> None:
     lead(rig)
     rig.submit("job")

@@ -31,6 +31,12 @@ CUT = make_job(("a", 100, 104, "lost"), ("b", 107, 110, "succeeded"))
         pytest.param([Kill("worker", "b", 102)], Cut("job", ""), id="another pod was killed"),
         pytest.param([Kill("worker", "a", 98)], Cut("job", ""), id="it was killed before"),
         pytest.param([Kill("node", "a", 98, 120)], Cut("job", "node", 4, 7), id="it was sent to a frozen worker"),
+        pytest.param(
+            [Kill("shim", "a", 90, gone=101)],
+            Cut("job", "shim", 4, 7),
+            id="its processes were ended some time after its shim",
+        ),
+        pytest.param([Kill("shim", "a", 90, gone=98)], Cut("job", ""), id="its processes were ended before"),
         pytest.param([Kill("worker", "a", 105)], Cut("job", ""), id="it was killed later"),
         pytest.param([], Cut("job", ""), id="nothing was killed"),
         pytest.param([Kill("shim", "a", 101), Kill("worker", "a", 103)], Cut("job", "shim", 3, 6), id="the first one"),

@@ -66,9 +66,10 @@ def test_an_answer_is_no_larger_than_a_page_and_never_empty_for_that() -> None:
     feed.ended(key(5), {"n": 5}, 2 * PAGE_BYTES)
     pages, at = [], -1
     while at < feed.seq:
-        entries, cursor = feed.after(at)
+        entries, cursor, left = feed.after(at)
         pages.append([entry["n"] for entry in entries])
         at = feed.position(cursor)
+        assert [key(n) for n in range(len([n for page in pages for n in page]), 6)] == left
 
     assert [0, 1, 2, 3, 4, 5] == [n for page in pages for n in page]
     assert 6 == len(pages)

@@ -70,18 +70,19 @@ class Feed:
                 self._outcomes.discard(key)
                 self.held_bytes -= size
 
-    def after(self, seq: int) -> tuple[list[dict[str, object]], str]:
-        """Entries beyond ``seq``, as many as fit a page, and the cursor behind them."""
+    def after(self, seq: int) -> tuple[list[dict[str, object]], str, list[AttemptKey]]:
+        """Entries beyond ``seq``, as many as fit a page, the cursor behind them, and the attempts whose outcomes come after it."""
         found: list[dict[str, object]] = []
         taken = 0
         for number, (_, entry, size) in self._entries.items():
             if number <= seq:
                 continue
             if found and taken + size > PAGE_BYTES:
-                return found, f"{self._boot}:{found[-1]['seq']}"
+                left = [key for at, (key, _, _) in self._entries.items() if at >= number and key in self._outcomes]
+                return found, f"{self._boot}:{found[-1]['seq']}", left
             taken += size
             found.append({"seq": number, **entry})
-        return found, f"{self._boot}:{self.seq}"
+        return found, f"{self._boot}:{self.seq}", []
 
 
 class KeptLogs:

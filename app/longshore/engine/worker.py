@@ -232,7 +232,7 @@ class WorkerEngine(SlotHost):
 
     def news(self, position: int) -> Doc:
         """The answer to a poll from there: a ``job.attempts.Feed``."""
-        entries, cursor = self.feed.after(position)
+        entries, cursor, untold = self.feed.after(position)
         if self.journal.debugging:
             self.journal("feed_answered", level="debug", after=position, cursor=cursor, entries=len(entries),
                          free=self.free_slots(), unacknowledged=self.feed.outcomes)  # fmt: skip
@@ -240,7 +240,8 @@ class WorkerEngine(SlotHost):
             "version": VERSION, "release": __version__, "worker": self.worker, "boot": self.boot, "cursor": cursor,
             "entries": entries, "slots": {"total": self.pool.size, "free": self.free_slots()},
             "draining": self.draining,
-            "running": [*map(_running, self.pool.running()), *map(_name, self._kept())],
+            # Whoever reads this takes an attempt that is in neither list for lost.
+            "running": [*map(_running, self.pool.running()), *map(_name, self._kept()), *map(_name, untold)],
             "commands": self.settings.commands,
         }  # fmt: skip
         if self.ready and (position < self._handlers_seq or position < 0):
