@@ -1,9 +1,9 @@
 """Background jobs in warm processes. This is the surface for applications; it is small on purpose.
 
 ``handler`` registers a function, ``Context`` is what it learns of its job, ``health_check`` registers a check,
-``on_slot_start`` and ``on_slot_stop`` what a slot does first and last, ``JobCancelled`` is what cancelling raises inside
-a handler, ``Retry`` describes a back-off, ``app_settings`` reads settings of the application's own, ``Counter``,
-``Gauge`` and ``Histogram`` are metrics.
+``on_template_start``, ``on_slot_start``, ``on_slot_stop``, ``on_api_start`` and ``on_api_stop`` what a process does first
+and last, ``JobCancelled`` is what cancelling raises inside a handler, ``Retry`` describes a back-off, ``app_settings``
+reads settings of the application's own, ``Counter``, ``Gauge`` and ``Histogram`` are metrics.
 
 A name is imported when it is asked for: processes that hold no application, such as gunicorn's arbiter, do without
 pydantic and what else comes with them, ten megabytes each.
@@ -17,8 +17,9 @@ from longshore.version import __version__
 if TYPE_CHECKING:
     from longshore.app_metrics.metrics import Counter, Gauge, Histogram
     from longshore.application_settings import app_settings
-    from longshore.handlers import Context, JobCancelled, handler, on_slot_start, on_slot_stop
+    from longshore.handlers import Context, JobCancelled, handler
     from longshore.health_checks import health_check
+    from longshore.hooks import on_api_start, on_api_stop, on_slot_start, on_slot_stop, on_template_start
     from longshore.job.spec import Retry
 
 __all__ = [
@@ -32,8 +33,11 @@ __all__ = [
     "app_settings",
     "handler",
     "health_check",
+    "on_api_start",
+    "on_api_stop",
     "on_slot_start",
     "on_slot_stop",
+    "on_template_start",
 ]
 
 _HOMES = {
@@ -43,6 +47,11 @@ _HOMES = {
     "Retry": "longshore.job.spec",
     "app_settings": "longshore.application_settings",
     "health_check": "longshore.health_checks",
+    "on_api_start": "longshore.hooks",
+    "on_api_stop": "longshore.hooks",
+    "on_slot_start": "longshore.hooks",
+    "on_slot_stop": "longshore.hooks",
+    "on_template_start": "longshore.hooks",
 }
 
 

@@ -30,7 +30,6 @@ from longshore.job.wording import sentence
 Runner = Literal["slot", "process"]
 Function = Callable[..., Any]
 F = TypeVar("F", bound=Function)
-SlotHook = Callable[[], object]
 
 _name: TypeAdapter[str] = TypeAdapter(HandlerName)
 
@@ -162,12 +161,6 @@ def _awaited(result: typing.Awaitable[object]) -> object:
 REGISTRY: dict[str, Handler] = {}
 """Handlers of the applications that this process has imported, by name."""
 
-SLOT_STARTS: list[SlotHook] = []
-"""What the applications of this process want to be done when a slot begins, in this order."""
-
-SLOT_STOPS: list[SlotHook] = []
-"""What they want to be done when it ends, in reverse."""
-
 
 @overload
 def handler(function: F, /) -> F: ...
@@ -224,24 +217,6 @@ def _checked(name: str, spec: dict[str, object]) -> Mapping[str, object]:
         field = ".".join(map(str, first["loc"]))
         raise ValueError(f"handler {name!r}: {field}: {sentence(first['type'], first['msg'])}") from None
     return spec
-
-
-def on_slot_start(function: SlotHook) -> SlotHook:
-    """Register what each slot does before its first job: open connections, start clients. Raising ends the slot."""
-    return _hook(SLOT_STARTS, function)
-
-
-def on_slot_stop(function: SlotHook) -> SlotHook:
-    """Register what a slot does after its last job, before ``atexit``; not when it crashes or is killed."""
-    return _hook(SLOT_STOPS, function)
-
-
-def _hook(hooks: list[SlotHook], function: SlotHook) -> SlotHook:
-    if inspect.iscoroutinefunction(function):
-        raise ValueError(f"{function.__qualname__} is async: a slot has no event loop between jobs; use asyncio.run")
-    if function not in hooks:
-        hooks.append(function)
-    return function
 
 
 def _describe(name: str, function: Function, defaults: Defaults, runner: Runner) -> Handler:

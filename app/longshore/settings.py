@@ -46,6 +46,8 @@ class Settings(BaseModel):
     """Importable modules that bring handlers, routes and health checks."""
     strict: bool = False
     """Whether applications that start threads when they are imported are refused; their threads are not in the slots."""
+    hook_seconds: Annotated[float, Field(gt=0, le=3600, allow_inf_nan=False)] = 30.0
+    """Time that start hooks of applications have, all of a process together; one that takes longer stops the start."""
     synchronous: Literal["full", "normal"] = "full"
     """full: an accepted job survives a power cut; normal: it survives a crash of the service only, and costs no fsync."""
     max_pending: Annotated[int, Field(ge=1)] = 1_000_000

@@ -34,6 +34,12 @@ def test_a_handler_has_the_settings_of_the_file(shop: Service) -> None:
     assert "not there" == ship(shop, "de")
 
 
+def test_what_the_template_reads_is_in_its_slots(shop: Service) -> None:
+    client = shop.client()
+    job = client.submit({"handler": "price", "args": {"of": "book"}}, wait=20)
+    assert 12 == client.result(job["id"])
+
+
 def ship(shop: Service, country: str) -> object:
     """What the handler of the page returns."""
     client = shop.client()

@@ -73,7 +73,7 @@ threads = _settings.api_threads
 worker_connections = _settings.max_connections + threads
 backlog = 1024
 sendfile = False  # it would wait for the caller in the thread; files here are small
-timeout = 60
+timeout = max(60, int(_settings.hook_seconds) + 30)  # nothing is heard of a worker while its start hooks run
 graceful_timeout = 10
 keepalive = 75  # longer than the 60 s at which proxies give up, so that they close first
 worker_tmp_dir = "/dev/shm"  # the heartbeat must not wait for a disk
@@ -141,6 +141,14 @@ def _switch_log_of_worker(number: int, _frame: "FrameType | None") -> None:
     lines.set_level(_log_level())
 
 
+def worker_exit(server: object, worker: object) -> None:
+    """In the worker, after its last request."""
+    from longshore import hooks
+
+    if "on_api_start" in hooks.STARTED:
+        hooks.stop("on_api_stop", hooks.API_STOPS, hooks.STOP_SECONDS)
+
+
 def _report(text: str) -> None:
     """Tell the engine, where there is one."""
     if "report" in _boot:
@@ -154,9 +162,8 @@ def worker_abort(worker: object) -> None:
 
 def application() -> "Flask":
     """The application over the engine's socket and database, or over a cluster."""
-    from longshore import apps
+    from longshore import apps, hooks
     from longshore.api import lines
-    from longshore.api.app import create_app, create_worker
     from longshore.app_metrics.changes import CHANGES
     from longshore.errors import AppError
     from longshore.settings import Settings
@@ -171,17 +178,9 @@ def application() -> "Flask":
         loaded = apps.load(settings.apps)
         if _boot.get("role") != "api":
             CHANGES.take()  # what counted while it was imported: the template has told the engine of the same
-        if _boot.get("role") == "worker":
-            from longshore.store.worker import WorkerAttempts
-
-            attempts = WorkerAttempts(_boot["rpc"])
-            return _reporting(create_worker(attempts, settings, loaded), attempts)
-        if _boot.get("role") == "api":
-            return _of_cluster(settings, loaded)
-        from longshore.store.local import LocalStore
-
-        store = LocalStore(_boot["rpc"], _boot["db"])
-        return _reporting(create_app(store, settings, loaded), store)
+        app = _application(settings, loaded)
+        hooks.start("on_api_start", hooks.API_STARTS, settings.hook_seconds)
+        return app
     except AppError as error:
         if "report" not in _boot:
             raise AppImportError(error.message) from None  # gunicorn prints the message alone, and ends
@@ -189,6 +188,22 @@ def application() -> "Flask":
         # The engine says why, once. gunicorn would print this traceback and one of its own before it ended.
         os.killpg(os.getpgrp(), signal.SIGKILL)
         raise
+
+
+def _application(settings: "Settings", loaded: "Apps") -> "Flask":
+    from longshore.api.app import create_app, create_worker
+
+    if _boot.get("role") == "worker":
+        from longshore.store.worker import WorkerAttempts
+
+        attempts = WorkerAttempts(_boot["rpc"])
+        return _reporting(create_worker(attempts, settings, loaded), attempts)
+    if _boot.get("role") == "api":
+        return _of_cluster(settings, loaded)
+    from longshore.store.local import LocalStore
+
+    store = LocalStore(_boot["rpc"], _boot["db"])
+    return _reporting(create_app(store, settings, loaded), store)
 
 
 def _reporting(app: "Flask", engine: "EngineService") -> "Flask":

@@ -261,7 +261,8 @@ def _of_attempt(key: AttemptKey) -> dict[str, object]:
 
 def _slot_settings(settings: Settings) -> SlotSettings:
     return SlotSettings(
-        count=settings.slot_count, apps=settings.apps, strict=settings.strict, token_seconds=settings.token_seconds,
+        count=settings.slot_count, apps=settings.apps, strict=settings.strict,
+        hook_seconds=settings.hook_seconds, token_seconds=settings.token_seconds,
         grace_seconds=settings.grace_seconds, max_jobs=settings.slot_max_jobs,
         max_age_seconds=settings.slot_max_age_seconds, max_growth_bytes=settings.slot_max_growth_bytes,
         log_head_bytes=settings.log_head_bytes, log_ring_bytes=settings.log_ring_bytes,

@@ -24,7 +24,7 @@ from longshore.job.status import Outcome, Reason
 MEMORY_SAMPLE_SECONDS = 0.2
 SWEEP_SECONDS = 0.01
 STILLBORN_SECONDS = 0.5
-START_SECONDS = 60.0  # for what applications do when a slot begins
+START_SECONDS = 30.0  # for a slot to begin, beside its hooks
 END_SECONDS = 1.0  # for what they do when the slot of a stopped job ends: a cancel waits for it
 AT_ONCE_SECONDS = 0.1  # a job that failed so early may have failed because of its slot
 FAILURES = 5  # jobs in a row; then the slot is replaced
@@ -37,6 +37,7 @@ class SlotSettings:
     count: int = 2
     apps: Sequence[str] = ()
     strict: bool = False
+    hook_seconds: float = 30.0
     token_seconds: float = 0.2
     grace_seconds: float = 5.0
     max_jobs: int = 1000
@@ -69,8 +70,9 @@ class SlotPool:
                  known: Callable[[], Iterable[int]] = tuple) -> None:  # fmt: skip
         self._loop, self._settings, self._listener = loop, settings, listener
         self._known, self._log = known, log
-        self._template = Template(loop, settings.apps, strict=settings.strict, on_ready=self._template_ready,
-                                  on_failed=listener.pool_failed, log=log)  # fmt: skip
+        self._template = Template(
+            loop, settings.apps, strict=settings.strict, hook_seconds=settings.hook_seconds,
+            on_ready=self._template_ready, on_failed=listener.pool_failed, log=log)  # fmt: skip
         self._places = [Place(n, loop, self._said, self._output, self._broken) for n in range(settings.count)]
         self._busy: dict[AttemptKey, Place] = {}
         self._dying: dict[int, Process] = {}
@@ -234,10 +236,11 @@ class SlotPool:
             return
         pidfd = place.process.pidfd
         self._loop.watch(pidfd, READ, lambda _events: self._exited(place))
-        place.at("start", START_SECONDS, lambda: self._never_ready(place))
+        limit = START_SECONDS + self._settings.hook_seconds
+        place.at("start", limit, lambda: self._never_ready(place, limit))
 
-    def _never_ready(self, place: Place) -> None:
-        self._log("slot_start_failed", level="error", detail=f"it was not ready after {START_SECONDS:g} seconds")
+    def _never_ready(self, place: Place, limit: float) -> None:
+        self._log("slot_start_failed", level="error", detail=f"it was not ready after {limit:g} seconds")
         place.signal(signal.SIGKILL)
 
     def _became_ready(self, place: Place, rss: int) -> None:

@@ -27,12 +27,13 @@ class Template:
         apps: Sequence[str],
         *,
         strict: bool = False,
+        hook_seconds: float = 30.0,
         on_ready: Callable[[Hello], None],
         on_failed: Callable[[AppError], None],
         log: Callable[..., None],
     ) -> None:
         self._loop, self._apps, self._log = loop, list(apps), log
-        self._strict = strict
+        self._strict, self._hook_seconds = strict, hook_seconds
         self._on_ready, self._on_failed = on_ready, on_failed
         self._child: subprocess.Popen[bytes] | None = None
         self._sock: socket.socket | None = None
@@ -53,7 +54,8 @@ class Template:
             return
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         ours.setblocking(False)
-        config = orjson.dumps({"apps": self._apps, "engine": os.getpid()}).decode()
+        mine = {"apps": self._apps, "engine": os.getpid(), "hook_seconds": self._hook_seconds}
+        config = orjson.dumps(mine).decode()
         self._child = subprocess.Popen(
             [sys.executable, "-m", "longshore.slot.template", str(theirs.fileno()), config],
             stdin=subprocess.DEVNULL,
@@ -65,7 +67,7 @@ class Template:
         self._sock, self._started = ours, time.monotonic()
         self._hello.clear()
         self._loop.watch(ours.fileno(), READ, self._read)
-        self._loop.after(HANGING_SECONDS, lambda sock=ours: self._hangs(sock))  # type: ignore[misc]  # a default binds now
+        self._loop.after(HANGING_SECONDS + self._hook_seconds, lambda sock=ours: self._hangs(sock))  # type: ignore[misc]  # a default binds now
 
     def spawn(self, control: int, output: int) -> bool:
         """Fork a slot with these descriptors, which stay open here; False when there is no template now."""
@@ -79,7 +81,9 @@ class Template:
 
     def _hangs(self, sock: socket.socket) -> None:
         if self._sock is sock and not self.ready:
-            self._failed(f"importing {', '.join(self._apps)} took longer than {HANGING_SECONDS:g} seconds")
+            self._failed(
+                f"importing {', '.join(self._apps)} took longer than {HANGING_SECONDS + self._hook_seconds:g} seconds"
+            )
             self._died()
 
     def _read(self, _events: int) -> None:

@@ -16,8 +16,9 @@ from typing import NoReturn
 
 from pydantic import ValidationError
 
+from longshore import hooks
 from longshore.app_metrics.changes import CHANGES, frames
-from longshore.handlers import REGISTRY, SLOT_STARTS, SLOT_STOPS, Context, JobCancelled
+from longshore.handlers import REGISTRY, Context, JobCancelled
 from longshore.job.status import Reason
 from longshore.slot import command, ends, generators
 from longshore.slot.frames import MAX_TRACEBACK, Frame, Taint, Wire
@@ -32,14 +33,13 @@ _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
 _PAGE = resource.getpagesize()
 
 
-def main(control: int, output: int, engine: int) -> NoReturn:
+def main(control: int, output: int, engine: int, hook_seconds: float) -> NoReturn:
     """Become a slot and serve until the engine closes the socket."""
     _settle(control, output, engine)
     wire = Wire(socket.socket(fileno=CONTROL))
     CHANGES.send_by(lambda changes: wire.send(*frames(changes)))
     try:
-        for begin in SLOT_STARTS:
-            begin()
+        hooks.start("on_slot_start", hooks.SLOT_STARTS, hook_seconds)
         slot = Slot(wire)
     except BaseException:
         wire.send({"failed": ends.text(traceback.format_exc()[-MAX_TRACEBACK:])})
@@ -53,7 +53,7 @@ def _end() -> NoReturn:
     null = os.open(os.devnull, os.O_WRONLY)
     for descriptor in (1, 2):  # nobody reads there any more
         os.dup2(null, descriptor)
-    for finish in reversed(SLOT_STOPS):
+    for finish in reversed(hooks.SLOT_STOPS):
         try:
             finish()
         except BaseException:

@@ -1,7 +1,7 @@
 """The template: a process that has imported the applications, never starts a thread, and forks slots.
 
 ``python -m longshore.slot.template FD CONFIG``: FD is a SEQPACKET socket to the engine, CONFIG a JSON object
-``{"apps": [...], "engine": pid}``. It says hello with the handlers (or with why it could not import them) and then
+``{"apps": [...], "engine": pid, "hook_seconds": float}``. It says hello with the handlers (or with why it could not import them) and then
 forks a slot for every packet that brings the slot's control socket and output pipe.
 """
 
@@ -18,7 +18,7 @@ import traceback
 import orjson
 from pydantic import PydanticUserError
 
-from longshore import apps
+from longshore import apps, hooks
 from longshore.app_metrics.changes import CHANGES
 from longshore.app_metrics.declared import DECLARED
 from longshore.errors import AppError
@@ -52,14 +52,14 @@ def send_chunked(sock: socket.socket, message: object) -> None:
     sock.send(b"." + parts[-1])
 
 
-def spawn(control: int, output: int, engine: int) -> None:
+def spawn(control: int, output: int, engine: int, hook_seconds: float) -> None:
     """Fork a slot that becomes a child of the engine: the process in between says its pid and leaves."""
     between = os.fork()
     if between == 0:
         try:
             slot = os.fork()
             if slot == 0:
-                child.main(control, output, engine)
+                child.main(control, output, engine, hook_seconds)
             # Said before the slot can become the engine's child, so that the engine knows it when it does.
             os.write(control, pack({"hello": slot}))
             os._exit(0)
@@ -82,6 +82,7 @@ def main() -> None:
     try:
         with generators.watched():
             found = apps.load(config["apps"])
+            hooks.start("on_template_start", hooks.TEMPLATE_STARTS, config["hook_seconds"])
         handlers = describe(found)
     except AppError as error:
         send_chunked(sock, {"failed": error.message})
@@ -99,7 +100,7 @@ def main() -> None:
         if len(fds) != 2:
             return
         control, output = fds
-        spawn(control, output, config["engine"])
+        spawn(control, output, config["engine"], config["hook_seconds"])
 
 
 if __name__ == "__main__":
