@@ -192,7 +192,7 @@ def context(ctx: Context) -> dict[str, object]:
     """Tell what the context knows."""
     return {
         "attempt": ctx.attempt, "index": ctx.index, "job": ctx.job, "key": ctx.idempotency_key,
-        "traceparent": ctx.traceparent, "remaining": ctx.remaining_seconds, "same": Context.current() is ctx,
+        "traceparent": ctx.traceparent, "tracestate": ctx.tracestate, "remaining": ctx.remaining_seconds, "same": Context.current() is ctx,
     }  # fmt: skip
 
 

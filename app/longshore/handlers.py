@@ -43,7 +43,7 @@ class Context:
 
     def __init__(
         self, job: str, *, uid: str = "", attempt: int = 1, index: int | None = None, deadline: float | None = None,
-        idempotency_key: str = "", traceparent: str = "", report: Callable[[float, str], None] | None = None,
+        idempotency_key: str = "", traceparent: str = "", tracestate: str = "", report: Callable[[float, str], None] | None = None,
         poll: Callable[[], bool] | None = None,
     ) -> None:  # fmt: skip
         self.job = job
@@ -59,7 +59,8 @@ class Context:
         self.idempotency_key = idempotency_key or uid
         """Equal for all attempts of this job (or item): hand it to whatever must not happen twice."""
         self.traceparent = traceparent
-        """W3C trace context of the submitter, or empty."""
+        self.tracestate = tracestate
+        """W3C trace context of the submitter, or empty: hand both on with requests that belong to its trace."""
         self.log = logging.getLogger("longshore.job")
         """A logger whose lines land in the job's own output."""
         self._report, self._poll, self._cancelled = report, poll, False

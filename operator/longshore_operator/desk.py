@@ -42,6 +42,8 @@ class Worker:
     """None until it has told, which may be long after it is heard: it imports them first."""
     defaults: dict[str, HandlerDefaults] = field(default_factory=dict)
     commands: bool = False
+    accepts: frozenset[str] = frozenset()
+    """Later fields of an attempt that it takes."""
     draining: bool = False
     due_at: float = 0.0
     """Monotonic time by which it should have answered the first question that it has not; 0 while nothing is asked."""

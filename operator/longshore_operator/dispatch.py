@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from functools import partial
 
 from pydantic import ValidationError
@@ -92,7 +92,7 @@ class Dispatcher:
     def _place(self, job: Job, worker: Worker, now: float) -> tuple[Job, Attempt, Offer]:
         index = job.array.next_index(now) if job.array is not None else None
         attempt = Attempt(job.attempts + 1, index, now)
-        offer = _offer(job, attempt, self._timeout(job, worker))
+        offer = _offer(job, attempt, self._timeout(job, worker), worker.accepts)
         job.attempts = attempt.number
         self._desk.begin(job, attempt, worker, now)
         return job, attempt, offer
@@ -201,7 +201,7 @@ def cut(placed: Placed) -> Iterator[Placed]:
         yield part
 
 
-def _offer(job: Job, attempt: Attempt, default_timeout: float | None) -> Offer:
+def _offer(job: Job, attempt: Attempt, default_timeout: float | None, accepts: Collection[str]) -> Offer:
     spec = job.spec()
     index = attempt.index
     given: dict[str, object] = {
@@ -216,6 +216,8 @@ def _offer(job: Job, attempt: Attempt, default_timeout: float | None) -> Offer:
         given |= {"handler": spec.handler, "args": dict(spec.args if index is None else item_args(spec, index))}
     optional = {
         "timeout_seconds": spec.timeout_seconds or default_timeout, "traceparent": job.traceparent or None,
+        # A worker of the release before refuses a field that it does not know.
+        "tracestate": (job.tracestate or None) if "tracestate" in accepts else None,
         "memory_bytes": spec.resources.memory_bytes if spec.resources else None,
     }  # fmt: skip
     given |= {name: value for name, value in optional.items() if value is not None}

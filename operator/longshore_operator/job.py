@@ -1,7 +1,6 @@
 """A job as the operator holds it: what was asked for, what has been decided, what runs."""
 
 import math
-import re
 from contextlib import suppress
 from datetime import datetime
 from typing import Any
@@ -9,7 +8,7 @@ from typing import Any
 import orjson
 from pydantic import ValidationError
 
-from longshore.job import attempts
+from longshore.job import trace_context
 from longshore.job.items import ArrayState
 from longshore.job.lifecycle import Course, conditions
 from longshore.job.spec import JobSpec, parse_spec, rfc3339_at
@@ -22,6 +21,7 @@ MAX_GRACE_SECONDS = 3600.0  # as a worker takes it
 TTL = "ttlSecondsAfterFinished"
 GRACE = "longshore.dev/cancel-grace-seconds"  # annotation that the api sets with a cancel
 TRACEPARENT = "longshore.dev/traceparent"  # annotation that the api sets
+TRACESTATE = "longshore.dev/tracestate"  # the same
 
 
 class Attempt:
@@ -64,7 +64,7 @@ class Job:
         "array", "attempts", "budgets", "cancel", "concurrency_key", "created_at", "disruptions", "error", "fairness_key",
         "finished_at", "grace", "handler", "history", "invalid", "labels", "log_tail", "message", "name", "namespace", "not_before", "numbers", "phase",
         "priority", "queue", "ready_at", "reason", "redrive", "redrives", "restored", "result", "result_ref", "retries", "running", "saved", "seen",
-        "spec_json", "start_after", "start_deadline", "started_at", "suspend", "traceparent", "uid", "unconfirmed", "version", "worker",
+        "spec_json", "start_after", "start_deadline", "started_at", "suspend", "traceparent", "tracestate", "uid", "unconfirmed", "version", "worker",
     )  # fmt: skip
 
     def __init__(self, resource: Json) -> None:
@@ -73,9 +73,10 @@ class Job:
         self.namespace, self.name, self.uid = str(meta["namespace"]), str(meta["name"]), str(meta["uid"])
         self.created_at = seconds(meta["creationTimestamp"]) or 0.0
         self.labels: dict[str, str] = meta.get("labels") or {}
-        traceparent = str((meta.get("annotations") or {}).get(TRACEPARENT, ""))
+        annotations = meta.get("annotations") or {}
         # Anybody may write an annotation, and a worker refuses every attempt of a request with a wrong one.
-        self.traceparent = traceparent if re.fullmatch(attempts.TRACEPARENT, traceparent) else ""
+        self.traceparent = trace_context.traceparent(str(annotations.get(TRACEPARENT, "")))
+        self.tracestate = trace_context.tracestate(str(annotations.get(TRACESTATE, "")), self.traceparent)
         self.grace = grace(meta)
         # A copy of its own size: orjson's buffer is larger, and waiting jobs are many.
         self.spec_json = bytes(memoryview(orjson.dumps(spec)))

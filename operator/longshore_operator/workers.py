@@ -184,7 +184,7 @@ class Workers:
         worker.unborn = False
         worker.boot, worker.due_at, worker.refusals, worker.heard_at = feed.boot, 0.0, 0, self._now()
         worker.slots, worker.draining, worker.commands = feed.slots.total, feed.draining, feed.commands
-        worker.full_until = 0.0
+        worker.full_until, worker.accepts = 0.0, frozenset(feed.accepts)
         if feed.handlers is not None:
             worker.handlers, worker.defaults = frozenset(feed.handlers), dict(feed.handler_defaults or {})
         if first or feed.handlers is not None:

@@ -728,3 +728,25 @@ def test_tokens_open_as_much_as_their_role(start_service: Callable[..., Service]
     assert table == {key: status(*key) for key in table}
     file.write_text(f"read other {digest('other')}\n")
     assert (401, 200) == (status("admin", "GET", "/v1/jobs"), status("other", "GET", "/v1/jobs"))
+
+
+def test_the_trace_context_of_a_submit_reaches_the_handler_and_survives_a_start(
+    start_service: Callable[..., Service],
+) -> None:
+    service = start_service()
+    trace = {"traceparent": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", "tracestate": "a=1 , b=2"}
+    later = service.request("POST", "/v1/jobs", {"handler": "context", "name": "later", "suspend": True}, headers=trace)
+    job = {"handler": "context"}
+    told = [
+        service.request("POST", "/v1/jobs", job, headers={**headers, "Prefer": "wait=30"}).json()["status"]["result"]
+        for headers in (trace, trace | {"traceparent": "zz"}, trace | {"tracestate": "a=1,a=2"}, {})
+    ]
+    service.stop()
+    service.start()
+    service.request("POST", "/v1/jobs/later:resume")
+    after = service.client().wait("later")
+
+    assert 202 == later.status
+    context = [(one["traceparent"], one["tracestate"]) for one in told]
+    assert [(trace["traceparent"], "a=1,b=2"), ("", ""), (trace["traceparent"], ""), ("", "")] == context
+    assert "a=1,b=2" == after["status"]["result"]["tracestate"]

@@ -41,7 +41,7 @@ def api(cluster: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Iter
 def test_a_submit_is_a_resource(api: ApiService) -> None:
     trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
     answer = api.ask("POST", "/v1/jobs", {"handler": "echo", "args": {"x": 1}, "labels": {"team": "a"}},
-                     headers={"traceparent": trace})  # fmt: skip
+                     headers={"traceparent": trace, "tracestate": "a=1 , b=2"})  # fmt: skip
     job = answer.json()
     found = api.resource(job["id"])
 
@@ -52,6 +52,7 @@ def test_a_submit_is_a_resource(api: ApiService) -> None:
     assert {"team": "a"} == found["metadata"]["labels"]
     notes = found["metadata"]["annotations"]
     assert (trace, "api") == (notes["longshore.dev/traceparent"], notes["longshore.dev/source"])
+    assert "a=1,b=2" == notes["longshore.dev/tracestate"]
     assert (found["metadata"]["uid"], api.namespace, "Pending") == (
         job["uid"], job["namespace"], job["status"]["phase"],
     )  # fmt: skip

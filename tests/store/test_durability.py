@@ -1,5 +1,6 @@
 """What survives: fsyncs counted, processes killed, disks full, files damaged."""
 
+import contextlib
 import os
 import random
 import signal
@@ -332,3 +333,16 @@ def test_escaped_names_of_mounts_are_read() -> None:
     mounts = "22 1 8:1 / / rw - ext4 /dev/a rw\n30 22 0:5 / /srv/my\\040share rw shared:5 - cifs //host/x rw\n"
 
     assert "cifs" == mount_type(Path("/srv/my share/data"), mounts)
+
+
+def test_a_database_of_the_release_before_gets_the_column_of_tracestate(tmp_path: Path) -> None:
+    with contextlib.closing(sqlite3.connect(tmp_path / "old.db")) as db:
+        migrate(db, MIGRATIONS[:3])
+        db.execute(
+            "INSERT INTO jobs (uid, id, spec, queue, handler, priority, created_at, labels, fingerprint, traceparent, source, array)"
+            " VALUES ('u', 'old', x'7b7d', 'default', 'h', 0, 1.0, '{}', '', '', 'api', 0)"
+        )
+        db.commit()
+        migrate(db)
+
+        assert [("old", "")] == db.execute("SELECT id, tracestate FROM jobs").fetchall()

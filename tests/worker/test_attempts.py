@@ -16,7 +16,8 @@ from worker_service import LONG, Worker
 
 def test_an_attempt_runs_and_its_outcome_comes_through_the_feed(worker: Worker) -> None:
     trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
-    attempt = worker.attempt("context", number=3, index=5, idempotencyKey="abc", traceparent=trace, timeoutSeconds=60)
+    attempt = worker.attempt("context", number=3, index=5, idempotencyKey="abc", traceparent=trace,
+                             tracestate="vendor=1", timeoutSeconds=60)  # fmt: skip
     answer = worker.ask("POST", "/v1/attempts", {"version": 1, "attempts": [attempt]}).json()
     ended = worker.outcome(attempt)
 
@@ -26,8 +27,16 @@ def test_an_attempt_runs_and_its_outcome_comes_through_the_feed(worker: Worker) 
     assert ended.started_at <= ended.finished_at
     assert isinstance(ended.result, dict)
     assert ended.result["remaining"] <= 60
-    told = {name: ended.result[name] for name in ("attempt", "index", "job", "key", "traceparent")}
-    assert told == {"attempt": 3, "index": 5, "job": "a-job", "key": "abc", "traceparent": trace}
+    told = {name: ended.result[name] for name in ("attempt", "index", "job", "key", "traceparent", "tracestate")}
+    assert told == {
+        "attempt": 3,
+        "index": 5,
+        "job": "a-job",
+        "key": "abc",
+        "traceparent": trace,
+        "tracestate": "vendor=1",
+    }
+    assert "tracestate" in worker.poll().accepts
 
 
 def test_nulls_in_arguments_and_results_arrive(worker: Worker) -> None:

@@ -41,7 +41,7 @@ def submit() -> Response:
     parse.known_parameters()
     raw, data = parse.body()
     one, annotations, at = parse.submission(raw, data, store().namespace)
-    new = parse.new_job(one, traceparent=parse.traceparent(), source=_source(), now=parse.now(), at=at,
+    new = parse.new_job(one, trace=parse.trace(), source=_source(), now=parse.now(), at=at,
                         annotations=annotations)  # fmt: skip
     with budget().wait(parse.preferred_wait()) as wait:
         (answer,) = store().submit([new], key=idempotency_key(data), wait=wait)
@@ -68,9 +68,9 @@ def _submit_batch(limit: BodyLimit) -> Response:
     _, data = parse.body(limit)
     submissions, _ = parse.batch(data)
     parse.check_order(submissions)
-    trace, source, now = parse.traceparent(), _source(), parse.now()
+    trace, source, now = parse.trace(), _source(), parse.now()
     news = [
-        parse.new_job(one, traceparent=trace, source=source, now=now, at=f"/jobs/{index}", batch=True)
+        parse.new_job(one, trace=trace, source=source, now=now, at=f"/jobs/{index}", batch=True)
         for index, one in enumerate(submissions)
     ]
     answers = store().submit(news, key=idempotency_key(data))

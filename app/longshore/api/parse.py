@@ -19,7 +19,7 @@ from longshore.api.body_limits import ONE, BodyLimit
 from longshore.api.problems import NotJson, WrongType, invalid, pointer
 from longshore.errors import InvalidRequest, UnknownHandler
 from longshore.handlers import Handler
-from longshore.job import preconditions
+from longshore.job import preconditions, trace_context
 from longshore.job.dependencies import cycle
 from longshore.job.idempotency import fingerprint, name_from_time
 from longshore.job.nesting import SHOWN_DEPTH, cut, shallow
@@ -39,7 +39,6 @@ _OF_A_CLUSTER = {
 }
 _YAML = ("application/yaml", "application/x-yaml", "text/yaml")
 _JSON = ("application/json", "application/merge-patch+json")
-_TRACEPARENT = re.compile(r"^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$")
 # One preference of a list, without its parameters: what stands before the first ``;``. Quoted text may hold both signs.
 _PREFERENCE = re.compile(r'((?:[^,;"]|"(?:[^"\\]|\\.)*"?)+)(?:;(?:[^,"]|"(?:[^"\\]|\\.)*"?)*)?')
 _NAMESPACE = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
@@ -149,7 +148,7 @@ def _labelled(job: object, shared: dict[str, Any]) -> object:
     return {**job, "labels": {**job.get("labels", {}), **shared}}
 
 
-def new_job(job: Submission, *, traceparent: str, source: str, now: float, at: str = "",
+def new_job(job: Submission, *, trace: tuple[str, str], source: str, now: float, at: str = "",
             annotations: Mapping[str, str] | None = None, batch: bool = False) -> NewJob:  # fmt: skip
     """On its way into the store; raises UnknownHandler, InvalidRequest for its arguments."""
     check_handler(job, at)
@@ -160,7 +159,7 @@ def new_job(job: Submission, *, traceparent: str, source: str, now: float, at: s
     digest = fingerprint("POST", "/v1/jobs", [orjson.loads(spec), job.labels]) if named else ""
     spec = _with_defaults(job, spec)
     id = job.name or name_from_time(now, int.from_bytes(os.urandom(10)))
-    return NewJob(id, named, spec, digest, job.labels, traceparent, source, annotations or {}, job.after, batch, at)
+    return NewJob(id, named, spec, digest, job.labels, *trace, source, annotations or {}, job.after, batch, at)
 
 
 def _with_defaults(job: Submission, spec: bytes) -> bytes:
@@ -326,10 +325,10 @@ def precondition() -> Precondition:
     return preconditions.read(request.headers.get("If-Match"), request.headers.get("If-None-Match"))
 
 
-def traceparent() -> str:
-    """The caller's W3C trace context, if it is one."""
-    text = request.headers.get("traceparent", "")
-    return text if _TRACEPARENT.fullmatch(text) else ""
+def trace() -> tuple[str, str]:
+    """The caller's W3C trace context: traceparent and tracestate, each empty unless it is one."""
+    parent = trace_context.traceparent(request.headers.get("traceparent", ""))
+    return parent, trace_context.tracestate(request.headers.get("tracestate", ""), parent)
 
 
 def basic_password(header: str) -> str:

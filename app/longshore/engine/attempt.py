@@ -37,6 +37,7 @@ class Attempt:
     idempotency_key: str = ""
     """Stable over the attempts of one job (or item)."""
     traceparent: str = ""
+    tracestate: str = ""
     namespace: str = "default"
 
 
@@ -72,6 +73,8 @@ def run_frame(attempt: Attempt, nonce: str) -> dict[str, object]:
         "max_result": attempt.max_result_bytes, "key": attempt.idempotency_key, "traceparent": attempt.traceparent,
         "nonce": nonce,
     }  # fmt: skip
+    if attempt.tracestate:
+        frame["tracestate"] = attempt.tracestate
     if attempt.command:
         frame |= {"command": attempt.command, "env": attempt.env}
     return frame

@@ -77,12 +77,12 @@ def _compact(data: bytes) -> bytes:
 
 
 def new_row(job: list[object], now: float) -> JobRow:
-    """The row of a job that comes in, as the api sends it: id, named, spec, fingerprint, labels, traceparent, source."""
-    id, _named, spec, fingerprint, labels, traceparent, source = job
+    """The row of a job that comes in, as the api sends it: id, named, spec, fingerprint, labels, traceparent, source, tracestate."""
+    id, _named, spec, fingerprint, labels, traceparent, source, tracestate = job
     fields = cast("Spec", spec)
     return JobRow(
         uid=new_uid(), id=str(id), spec=_compact(orjson.dumps(fields)), queue=str(fields.get("queue") or "default"),
         handler=str(fields.get("handler") or ""), priority=cast("int", fields.get("priority") or 0), created_at=now,
         labels=cast("dict[str, str]", labels or {}), fingerprint=str(fingerprint), traceparent=str(traceparent),
-        source=str(source), array="items" in fields or "count" in fields,
+        source=str(source), array="items" in fields or "count" in fields, tracestate=str(tracestate),
     )  # fmt: skip

@@ -140,6 +140,7 @@ class WorkerEngine(SlotHost):
             memory_bytes=cast("int | None", offer.get("memoryBytes")),
             max_result_bytes=self.settings.max_result_bytes,
             idempotency_key=str(offer.get("idempotencyKey") or ""), traceparent=str(offer.get("traceparent") or ""),
+            tracestate=str(offer.get("tracestate") or ""),
         )  # fmt: skip
 
     def acknowledge(self, position: int) -> None:
@@ -242,7 +243,7 @@ class WorkerEngine(SlotHost):
             "draining": self.draining,
             # Whoever reads this takes an attempt that is in neither list for lost.
             "running": [*map(_running, self.pool.running()), *map(_name, self._kept()), *map(_name, untold)],
-            "commands": self.settings.commands,
+            "commands": self.settings.commands, "accepts": ["tracestate"],
         }  # fmt: skip
         if self.ready and (position < self._handlers_seq or position < 0):
             whole["handlers"] = sorted(self.handlers)

@@ -29,6 +29,7 @@ from longshore.job.spec import (
     small_json,
 )
 from longshore.job.status import JobError, Outcome, Progress
+from longshore.job.trace_context import MAX_LENGTH
 
 VERSION = 1
 MAX_ATTEMPTS = 100  # of one POST
@@ -89,6 +90,8 @@ class Offer(Frozen):
     """Equal in all attempts of one job (or item); handed to the handler."""
     traceparent: Annotated[str, Field(pattern=TRACEPARENT)] = ""
     """W3C trace context; handed to the handler."""
+    tracestate: Annotated[str, Field(max_length=MAX_LENGTH, pattern=r"^[ -~]*$")] = ""
+    """The other half of the trace context; for workers alone that say that they accept it."""
     runner: Literal["slot", "process", "command"] | None = None
     """A warm slot or a process of its own; without one what the handler asks for. Of a command only `command`."""
 
@@ -247,6 +250,8 @@ class Feed(Answer):
     """What those of the handlers want that want something; comes with `handlers`."""
     commands: bool = False
     """Whether command jobs are taken."""
+    accepts: tuple[str, ...] = ()
+    """Fields of an attempt that came after the first release of this version, and that this worker takes."""
     running: tuple[RunningAttempt, ...]
     """What runs now."""
 

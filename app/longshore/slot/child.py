@@ -150,6 +150,7 @@ class Slot:
             str(job["job"]), uid=str(job["uid"]), attempt=int(str(job["number"])), index=job.get("index"),  # type: ignore[arg-type]  # an int or None
             deadline=started + timeout if isinstance(timeout, float | int) else None,
             idempotency_key=str(job.get("key", "")), traceparent=str(job.get("traceparent", "")),
+            tracestate=str(job.get("tracestate", "")),
             report=self._reporter(str(job["nonce"])), poll=self._poll,
         )  # fmt: skip
         done = self._call(str(job["handler"]), job["args"], context, int(str(job["max_result"])))  # type: ignore[arg-type]  # a JSON object

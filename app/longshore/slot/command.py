@@ -23,6 +23,8 @@ def environment(job: Mapping[str, object], inherited: Mapping[str, str]) -> dict
         found["LONGSHORE_ITEM_INDEX"] = str(job["index"])
     if job.get("traceparent"):
         found["TRACEPARENT"] = str(job["traceparent"])
+    if job.get("tracestate"):
+        found["TRACESTATE"] = str(job["tracestate"])
     return found | cast("dict[str, str]", job.get("env") or {})
 
 

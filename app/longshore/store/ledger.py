@@ -27,6 +27,7 @@ class JobRow(NamedTuple):
     traceparent: str
     source: str
     array: bool
+    tracestate: str = ""
 
 
 class Standing(NamedTuple):

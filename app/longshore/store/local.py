@@ -33,7 +33,7 @@ class LocalStore(EngineService):
         body = orjson.dumps({
             "op": "submit", "v": VERSION, "wait": wait, "key": _key(key), "batch": jobs[0].batch,
             "jobs": [[job.id, job.named, orjson.Fragment(job.spec), job.fingerprint, job.labels or None,
-                      job.traceparent, job.source] for job in jobs],
+                      job.traceparent, job.source, job.tracestate] for job in jobs],
         })  # fmt: skip
         # Sent again only under a key: without one a lost answer may not be taken for a lost request.
         answer = self._engine.call_raw(body, wait=wait, again=key is not None)

@@ -39,7 +39,8 @@ class NewJob:
     """Digest of the request; only named jobs need it (the same name with another one is a conflict)."""
     labels: Mapping[str, str] = field(default_factory=dict)
     traceparent: str = ""
-    """W3C trace context of the submitter."""
+    tracestate: str = ""
+    """W3C trace context of the submitter, both of them (``job.trace_context``)."""
     source: str = "api"
     """Which door: api, cli, webhook, schedule."""
     annotations: Mapping[str, str] = field(default_factory=dict)

@@ -10,8 +10,8 @@ from longshore.job.attempts import Offer, TakenResults
 from longshore_operator import recover
 from longshore_operator.attempts_client import AttemptsClient, WorkerRefused
 from longshore_operator.desk import Desk, Worker
-from longshore_operator.dispatch import MAX_REQUEST_BYTES, Dispatcher
-from longshore_operator.job import Job
+from longshore_operator.dispatch import MAX_REQUEST_BYTES, Dispatcher, _offer
+from longshore_operator.job import Attempt, Job
 from trusted import NO_TOKENS
 
 SLOTS = 40
@@ -107,3 +107,19 @@ def test_a_packed_answer_of_a_worker_is_not_unpacked() -> None:
             await client.close()
 
     asyncio.run(ask())
+
+
+@pytest.mark.parametrize(("accepts", "told"), [((), ""), (("tracestate",), "a=1")])
+def test_a_tracestate_is_told_to_workers_alone_that_say_that_they_know_it(accepts: Sequence[str], told: str) -> None:
+    notes = {"longshore.dev/tracestate": "a=1", "longshore.dev/traceparent": f"00-{'a' * 32}-{'b' * 16}-01"}
+    meta = {
+        "namespace": "n",
+        "name": "j",
+        "uid": "u",
+        "creationTimestamp": "2026-11-28T00:00:00Z",
+        "annotations": notes,
+    }
+    offer = _offer(Job({"metadata": meta, "spec": {"handler": "echo"}}), Attempt(1, None, 0.0), None, accepts)
+
+    assert told == offer.tracestate
+    assert (told != "") == ("tracestate" in offer.model_dump(mode="json", exclude_unset=True, by_alias=True))

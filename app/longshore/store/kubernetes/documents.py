@@ -16,6 +16,7 @@ from longshore.store.port import JobDoc, Key, NewJob
 FINGERPRINT = "longshore.dev/fingerprint"
 SOURCE = "longshore.dev/source"
 TRACEPARENT = "longshore.dev/traceparent"
+TRACESTATE = "longshore.dev/tracestate"
 GRACE = "longshore.dev/cancel-grace-seconds"
 REDRIVE_KEY = "longshore.dev/redrive-key"
 _TERMINAL = frozenset(phase.value for phase in TERMINAL)
@@ -36,7 +37,8 @@ class Order:
 
     def resource(self) -> dict[str, object]:
         """The Job to create; the specification goes through as the bytes that it came in."""
-        optional = {SOURCE: self.new.source, FINGERPRINT: self.fingerprint, TRACEPARENT: self.new.traceparent}
+        optional = {SOURCE: self.new.source, FINGERPRINT: self.fingerprint, TRACEPARENT: self.new.traceparent,
+                    TRACESTATE: self.new.tracestate}  # fmt: skip
         ours = {name: text for name, text in optional.items() if text}
         metadata = {"name": self.name, "labels": self.new.labels, "annotations": {**self.new.annotations, **ours}}
         return {"apiVersion": API_VERSION, "kind": KIND, "metadata": metadata, "spec": orjson.Fragment(self.new.spec)}

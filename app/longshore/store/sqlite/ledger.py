@@ -329,9 +329,9 @@ def _idx(idx: int | None) -> int:
 
 def stored_job(row: tuple[Any, ...]) -> StoredJob:
     """A row of ``statements.JOB_COLUMNS`` as the value it stands for."""
-    job = JobRow._make((*row[:7], orjson.loads(row[7]), *row[8:11], bool(row[11])))
-    standing = Standing._make((*row[14:-3], bool(row[-3]), bool(row[-2]), row[-1]))
-    return StoredJob(job, row[12], row[13], standing)
+    job = JobRow._make((*row[:7], orjson.loads(row[7]), *row[8:11], bool(row[11]), row[12]))
+    standing = Standing._make((*row[15:-3], bool(row[-3]), bool(row[-2]), row[-1]))
+    return StoredJob(job, row[13], row[14], standing)
 
 
 def attempt_rows(db: sqlite3.Connection, uid: str, last: int) -> list[AttemptRow]:

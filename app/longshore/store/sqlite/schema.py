@@ -135,7 +135,9 @@ CREATE TABLE told (
 CREATE INDEX told_unsettled ON told (id) WHERE state IN ('Refused', 'GivenUp');
 """
 
-MIGRATIONS: tuple[str, ...] = (_V1, _V2, _V3)
+_V4 = "ALTER TABLE jobs ADD COLUMN tracestate TEXT NOT NULL DEFAULT '';"
+
+MIGRATIONS: tuple[str, ...] = (_V1, _V2, _V3, _V4)
 """Each brings the file from its position to the next; never edited once released."""
 
 

@@ -9,11 +9,11 @@ _SET = ", ".join(f"{name} = coalesce(?, items)" if name == "items" else f"{name}
 
 JOB_COLUMNS = (
     "uid, id, spec, queue, handler, priority, created_at, labels, fingerprint, traceparent, source, array, "
-    "attempts, rev, " + ", ".join(_STANDING)
+    "tracestate, attempts, rev, " + ", ".join(_STANDING)
 )
 
 INSERT_JOB = """INSERT INTO jobs (uid, id, spec, queue, handler, priority, created_at, labels, fingerprint, traceparent,
-  source, array) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+  source, array, tracestate) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
 INSERT_LABEL = "INSERT INTO labels (key, value, seq) SELECT ?, ?, seq FROM jobs WHERE uid = ?"
 INSERT_KEY = "INSERT OR REPLACE INTO keys (key, fingerprint, ids, at) VALUES (?, ?, ?, ?)"
 INSERT_EVENT = "INSERT OR REPLACE INTO events (seq, uid, id, type, at, data) VALUES (?, ?, ?, ?, ?, ?)"
