@@ -81,7 +81,7 @@ class Operator:
                          stir=self._stir, log=self.journal)  # fmt: skip
         self.queues = Queues(self.desk, self.client, now=time.time, stir=self._stir, log=self.journal)
         self.webhooks = Webhooks(self.client, secrets_dir=settings.secrets_dir,
-                                 allow_local=settings.webhook_allow_local, log=self.journal)  # fmt: skip
+                                 allow_local=settings.webhook_allow_local, ours=self._has, log=self.journal)  # fmt: skip
         self.collector = Collector(self.client, namespaces=settings.lists, retention_seconds=settings.retention_seconds,
                                    ours=self.ownership.ours,
                                    rate_per_second=DELETES_PER_SECOND, finished=self.webhooks.ended)  # fmt: skip
@@ -92,7 +92,7 @@ class Operator:
         self.ownership.parts = (self.jobs, self.schedules, self.queues, self.pools, self.workers)
         self.watches = Watches(self.config, settings.namespaces, edges, SELECTOR, settings.exclude_namespaces)
         asked = Callbacks(metrics=self.metrics.render, silences=self._silences, unsynced=self._unsynced,
-                          explain=self._explain, pool=self.pools.report, workers=self._workers, queues=self._queues,
+                          explain=self._explain, pool=self.pools.report, retry_webhook=self.webhooks.retry, workers=self._workers, queues=self._queues,
                           elsewhere=lambda: None if self.dispatcher.on else self.elector.holder() if self.elector else "")  # fmt: skip
         self.health = HealthServer(settings.host, settings.port, asked, token_file=settings.token_file,
                                    namespace=own, tls=listening)  # fmt: skip
@@ -267,6 +267,9 @@ class Operator:
             self.workers.resource_seen(resource)
 
     # -- wires -----------------------------------------------------------------------------------------------
+
+    def _has(self, namespace: str) -> bool:
+        return namespace not in self.settings.exclude_namespaces and self.ownership.ours(namespace)
 
     def _stir(self) -> None:
         self.dispatcher.stir()

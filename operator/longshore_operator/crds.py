@@ -46,6 +46,7 @@ def job_crd() -> dict[str, Any]:
         _column("Reason", ".status.reason", wide=True),
         _column("Started", ".status.startedAt", "date", wide=True),
         _column("Finished", ".status.finishedAt", "date", wide=True),
+        _column("Webhook", ".status.conditions[?(@.type=='WebhookDelivered')].reason", wide=True),
         _age(),
     ]
     schema = _resource("A job: one unit of work, run in a warm worker.", spec, status, required=["spec"])

@@ -54,6 +54,8 @@ class Callbacks:
     """Of a namespace and a name."""
     pool: Callable[[str, str], Awaitable[Json | None]]
     """The same of a pool."""
+    retry_webhook: Callable[[str, str], Awaitable[bool]]
+    """The same: try the delivery about a job again now; False when none waits or was given up."""
     workers: Callable[[], Awaitable[Json]]
     queues: Callable[[], Awaitable[Json]]
     elsewhere: Callable[[], str | None]
@@ -96,6 +98,7 @@ class HealthServer:
             web.get("/v1/explain/{namespace}/{name}", self._explain),
             web.get("/v1/pools/{namespace}/{name}", self._pool),
             web.get("/v1/pools/{namespace}/{name}/load", self._load),
+            web.post("/v1/webhooks/{namespace}/{name}/retry", self._retry_webhook),
             web.get("/v1/workers", self._workers), web.get("/v1/queues", self._queues),
         ])  # fmt: skip
         self._runner = web.AppRunner(
@@ -174,6 +177,13 @@ class HealthServer:
         namespace, name = request.match_info["namespace"], request.match_info["name"]
         found = await self._ask.pool(namespace, name)
         return _json(found) if found is not None else _problem(404, "not-found", f"no Deployment in {namespace} has the label longshore.dev/pool={name}")  # fmt: skip
+
+    async def _retry_webhook(self, request: web.Request) -> web.Response:
+        self._admit(request)
+        namespace, name = request.match_info["namespace"], request.match_info["name"]
+        if await self._ask.retry_webhook(namespace, name):
+            return _json({"retried": True})
+        return _problem(404, "not-found", f"no webhook about job {namespace}/{name} waits or was given up")
 
     async def _load(self, request: web.Request) -> web.Response:
         """What an autoscaler asks: no more than ``/metrics`` says, so without a token. 503 of an operator that does not lead."""

@@ -54,6 +54,8 @@ class _Hook:
     """Reason of the condition that the job has already."""
     place: int | None = None
     """Where in the list of conditions that stands."""
+    detail: str = ""
+    """Message of that condition."""
 
     @property
     def message(self) -> str:
@@ -64,11 +66,15 @@ class Webhooks:
     """Of the leader. ``secrets_dir`` has a folder for each namespace, and in it a file for each ``secretRef``."""
 
     def __init__(self, client: KubeClient, *, secrets_dir: Path | None, allow_local: bool,
-                 log: Callable[..., None]) -> None:  # fmt: skip
+                 ours: Callable[[str], bool], log: Callable[..., None]) -> None:  # fmt: skip
+        """``ours``: whether a namespace is this operator's; of another's nothing is sent."""
         self._client, self._secrets_dir, self._allow_local, self._log = client, secrets_dir, allow_local, log
+        self._ours = ours
         self._pending: set[str] = set()
         self._places = asyncio.Semaphore(webhook.MAX_IN_FLIGHT)
         self._receivers: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
+        self._pauses: dict[str, asyncio.Event] = {}
+        """Deliveries that wait for their next try, by message; each is set to try at once."""
 
     def __len__(self) -> int:
         """How many are not settled."""
@@ -83,6 +89,37 @@ class Webhooks:
             return
         self._pending.add(hook.message)
         spawn(self._tell(hook))
+
+    async def retry(self, namespace: str, name: str) -> bool:
+        """Try the delivery about a job again now, also one that was given up; False when there is none.
+
+        Raises KubeError and KubeUnavailable. That it is tried again is on record first, so that the next leader goes on.
+        """
+        if not self._ours(namespace):
+            return False
+        try:
+            job = await self._client.request("GET", path_of("jobs", namespace, name))
+        except KubeError as error:
+            if error.status in (403, 404):  # a namespace that this operator does not have, or no such job
+                return False
+            raise
+        hook = _hook(job, settled_too=True)
+        if hook is None:
+            return False
+        if (pause := self._pauses.get(hook.message)) is not None:
+            pause.set()
+        elif hook.message not in self._pending:
+            self._pending.add(hook.message)
+            hook = await self._reopened(hook)
+            spawn(self._tell(hook))
+        return True
+
+    async def _reopened(self, hook: _Hook) -> _Hook:
+        try:
+            return await self._settle(hook, RETRYING, hook.detail) if hook.told else hook
+        except BaseException:
+            self._pending.discard(hook.message)
+            raise
 
     async def _tell(self, hook: _Hook) -> None:
         """Whatever happens here is this one delivery's own trouble; the next sweep finds the job again."""
@@ -106,10 +143,20 @@ class Webhooks:
             if attempts == 1:
                 self._log("webhook_failed", level="warning", job=hook.name, namespace=hook.namespace, detail=detail)
                 hook = await self._settle(hook, RETRYING, detail)
-            await asyncio.sleep(pause)
+            await self._pause(hook, pause)
         if result is not Delivered.DELIVERED:
             self._log("webhook_given_up", level="warning", job=hook.name, namespace=hook.namespace, detail=detail)
         await self._settle(hook, REASONS.get(result, GIVEN_UP), detail)
+
+    async def _pause(self, hook: _Hook, seconds: float) -> None:
+        """Until the next try: so many seconds, or less when somebody asks for it."""
+        now = self._pauses[hook.message] = asyncio.Event()
+        try:
+            await asyncio.wait_for(now.wait(), seconds)
+        except TimeoutError:
+            pass  # nobody asked
+        finally:
+            del self._pauses[hook.message]
 
     async def _try(self, hook: _Hook) -> tuple[Delivered, str, float]:
         """What came of it, in words too, and for how many seconds the receiver asked to be left alone."""
@@ -196,13 +243,15 @@ def _place(job: Json) -> int | None:
     return next((place for place, condition in enumerate(conditions) if condition["type"] == CONDITION), None)
 
 
-def _hook(job: Json) -> _Hook | None:
+def _hook(job: Json, *, settled_too: bool = False) -> _Hook | None:
+    """What has to be told of the end of a job, or None; ``settled_too``: also what was refused or given up."""
     spec, status, meta = job["spec"].get("webhook"), job.get("status") or {}, job["metadata"]
     if spec is None or status.get("phase") not in (spec.get("on") or TERMINAL):
         return None
     place = _place(job)
-    told = str(status["conditions"][place]["reason"]) if place is not None else ""
-    if told not in ("", RETRYING):
+    condition = status["conditions"][place] if place is not None else {}
+    told = str(condition.get("reason", ""))
+    if condition.get("status") == "True" or (told not in ("", RETRYING) and not settled_too):
         return None
     about = {"id": meta["name"], "namespace": meta["namespace"], "uid": meta["uid"], "labels": meta.get("labels") or {}}
     data = about | {"reason": "", "message": "", "result": None} | {k: status[k] for k in COPIED if k in status}
@@ -210,4 +259,5 @@ def _hook(job: Json) -> _Hook | None:
         data["resultOmitted"] = True
     body = webhook.body(status["phase"], status.get("finishedAt") or rfc3339_at(time.time()), data)
     return _Hook(meta["namespace"], meta["name"], meta["uid"], status["phase"], int(status.get("redrives", 0)),
-                 str(spec["url"]), spec.get("secretRef") or "", body, told, place)  # fmt: skip
+                 str(spec["url"]), spec.get("secretRef") or "", body, told, place,
+                 str(condition.get("message", "")))  # fmt: skip

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from kube.api_service import ApiService, account
 from kube.control_plane import ControlPlane
 from kube.operators import Rig, writes_of
 from kube.shared_rig import APPS, shared_rig
@@ -27,7 +28,8 @@ def rig(control_plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -
         (folder / "secrets" / "outside").write_text(base64.b64encode(KEY).decode())
         (folder / "results").mkdir()
         rig.worker(apps=APPS, results_dir=folder / "results")
-        rig.leader(webhook_allow_local=True, secrets_dir=folder / "secrets")
+        (folder / "word").write_text("word\n")
+        rig.leader(webhook_allow_local=True, secrets_dir=folder / "secrets", token_file=folder / "word")
         yield rig
 
 
@@ -178,6 +180,49 @@ def test_gone_ends_it_at_once(rig: Rig, receiver: Receiver) -> None:
     rig.submit("unwanted", webhook={"url": receiver.url})
 
     assert ("False", "Refused", "HTTP 410") == tuple(told(rig, "unwanted")[n] for n in ("status", "reason", "message"))
+
+
+def test_deliveries_are_listed_and_tried_again_by_the_api_under_the_callers_rights(rig: Rig, tmp_path: Path) -> None:
+    gone, ill = Receiver(410, 204), Receiver(500, 500, 204)
+    api = ApiService(tmp_path / "api", rig.plane, rig.namespace, operator_token_file=tmp_path.parent / "word",
+                     operator_namespace=rig.namespace)  # fmt: skip
+    (tmp_path.parent / "word").write_text("word\n")
+    look = [{"apiGroups": ["longshore.dev"], "resources": ["jobs"], "verbs": ["get", "list"]}]
+    account(rig.plane, rig.namespace, "looks", look)
+    looks = rig.plane.token(rig.namespace, "looks")
+    try:
+        api.start()
+        rig.submit("again-refused", webhook={"url": gone.url})
+        rig.submit("again-waits", webhook={"url": ill.url})
+        assert "Refused" == told(rig, "again-refused")["reason"]
+        assert "Retrying" == told(rig, "again-waits", first=True)["reason"]
+
+        listed = api.ask("GET", "/v1/webhooks?limit=1&after=again", token=looks).json()
+        assert [("again-refused", "Refused", "HTTP 410", gone.url)] == [
+            tuple(one[name] for name in ("job", "state", "lastError", "url")) for one in listed["items"]
+        ]
+        more = api.ask("GET", f"/v1/webhooks?after={listed['nextAfter']}").json()
+        assert ("again-waits", "Retrying", "HTTP 500") == tuple(
+            more["items"][0][name] for name in ("job", "state", "lastError")
+        )
+
+        wanted = {"jobs": ["again-refused", "again-waits"]}
+        assert 403 == api.ask("POST", "/v1/webhooks:retry", wanted, token=looks).status
+        assert 1 == len(gone.got)
+        assert (202, {"count": 2}) == ((said := api.ask("POST", "/v1/webhooks:retry", wanted)).status, said.json())
+        rig.until(lambda: len(gone.got) == 2, "another try")
+        again = {"jobs": ["again-waits"]}
+        rig.until(lambda: api.ask("POST", "/v1/webhooks:retry", again).status == 404, "the end of its tries")
+        assert 202 == api.ask("POST", "/v1/webhooks:retry", {"all": True}).status
+
+        assert ["Delivered"] * 2 == [told(rig, name)["reason"] for name in wanted["jobs"]]
+        assert 1 == len({headers["webhook-id"] for headers, _, _ in gone.got})
+        assert 404 == api.ask("POST", "/v1/webhooks:retry", {"jobs": ["again-refused"]}).status
+        assert 404 == api.ask("POST", "/v1/webhooks:retry", {"jobs": ["no-such-job"]}).status
+    finally:
+        api.end()
+        gone.close()
+        ill.close()
 
 
 @pytest.mark.parametrize("secret", ["missing", "outside"])

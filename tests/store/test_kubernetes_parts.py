@@ -122,15 +122,3 @@ def test_a_failed_job_on_its_way_round_again_has_not_ended() -> None:
     assert ended(job("Failed", redrive=1, redrives=1))
     assert not ended(job("Failed", redrive=2, redrives=1))
     assert ended(job("Succeeded", redrive=2))
-
-
-def test_a_cluster_says_where_its_webhooks_are_told() -> None:
-    from longshore.errors import Conflict
-    from longshore.store.kubernetes.store import KubernetesStore
-    from longshore.store.kubernetes.webhooks import NoOutbox
-
-    assert issubclass(KubernetesStore, NoOutbox)
-    with pytest.raises(Conflict, match="condition WebhookDelivered of each Job"):
-        NoOutbox().deliveries()
-    with pytest.raises(Conflict, match="is sent anew when its job is redriven"):
-        NoOutbox().retry_deliveries(None)

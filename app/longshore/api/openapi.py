@@ -202,7 +202,7 @@ def _service() -> Json:
         },
         "/v1/queues/{name}:pause": verb("pauseQueue", "Start no more jobs of the queue.", queue, QUEUE, MATCH, NOT_MATCH, problems=(404, 412)),
         "/v1/queues/{name}:resume": verb("resumeQueue", "Go on.", queue, QUEUE, MATCH, NOT_MATCH, problems=(404, 412)),
-        "/v1/webhooks": get("listWebhooks", "Webhooks that wait to be delivered or were given up, by id.", content(ref("DeliveryPage")),
+        "/v1/webhooks": get("listWebhooks", "Webhooks that wait to be delivered or were given up: by id, in a cluster by the name of the job.", content(ref("DeliveryPage")),
             problems=(409, 422), parameters=(parameter("after", {**TEXT, "maxLength": 300}, "nextAfter of the page before."),
                                              parameter("limit", LIMIT, "How many; at most 1,000."))),
         "/v1/webhooks:retry": {"post": operation("service", "retryWebhooks", "Try webhooks again now.", {

@@ -235,8 +235,8 @@ class Delivery(TypedDict):
     """url is where it is sent."""
     state: Literal["Pending", "Retrying", "Refused", "GivenUp"]
     """state is `Pending` before the first try and `Retrying` after a failed one; the other two are tried no more."""
-    attempts: int
-    """attempts is how many tries have failed."""
+    attempts: NotRequired[int]
+    """attempts is how many tries have failed; absent in a cluster, where nobody keeps it."""
     last_error: str
     """lastError is what the last try said; empty before the first."""
     next_at: NotRequired[AwareDatetime]

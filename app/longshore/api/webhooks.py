@@ -19,15 +19,15 @@ MAX_AFTER = 300
 
 @bp.get("/v1/webhooks")
 def deliveries() -> Response:
-    """One page of deliveries that are not made, by id."""
+    """One page of deliveries that are not made: by id, in a cluster by the name of the job."""
     parse.known_parameters("after", "limit")
     after = request.args.get("after", "")
     if len(after) > MAX_AFTER:
         raise InvalidRequest("after: is no nextAfter of a page", errors=[
             {"parameter": "after", "detail": "is no nextAfter of a page"}])  # fmt: skip
     limit = parse.number("limit", 100, low=1, high=parse.MAX_PAGE) or 100
-    found = store().deliveries(after=after, limit=limit)
-    return reply({"items": found, "nextAfter": found[-1]["id"] if len(found) == limit else ""})
+    found, following = store().deliveries(after=after, limit=limit)
+    return reply({"items": found, "nextAfter": following})
 
 
 @bp.post("/v1/webhooks:retry")

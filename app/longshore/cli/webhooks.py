@@ -12,7 +12,7 @@ MOST = 1000
 
 @click.group()
 def webhooks() -> None:
-    """Show webhooks that are not delivered, and try them again (on one machine; a cluster says how)."""
+    """Show webhooks that are not delivered, and try them again."""
 
 
 @webhooks.command(name="list")
@@ -28,7 +28,7 @@ def list_deliveries(output: str) -> None:
         (
             one.get("job", "(removed)"),
             one["state"],
-            one["attempts"],
+            one.get("attempts", ""),
             one.get("nextAt", ""),
             one["lastError"],
             one["url"],

@@ -86,8 +86,9 @@ class LocalStore(EngineService):
             "events", wait=wait, again=True, id=job, after=after, limit=limit, progress=progress)  # fmt: skip
         return [Event(*item) for item in cast("list[list[object]]", answer)]  # type: ignore[arg-type]  # rows of Event's own fields
 
-    def deliveries(self, *, after: str = "", limit: int = 100) -> list[dict[str, object]]:
-        return self._reader.deliveries(after=after, limit=limit)
+    def deliveries(self, *, after: str = "", limit: int = 100) -> tuple[list[dict[str, object]], str]:
+        found = self._reader.deliveries(after=after, limit=limit)
+        return found, str(found[-1]["id"]) if len(found) == limit else ""
 
     def retry_deliveries(self, jobs: Sequence[str] | None) -> int:
         return cast("int", self._engine.call("retry_deliveries", again=True, jobs=jobs))

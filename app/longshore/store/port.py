@@ -277,12 +277,12 @@ class JobStore(ServicePort, Protocol):
         """
         ...
 
-    def deliveries(self, *, after: str = "", limit: int = 100) -> list[dict[str, object]]:
-        """Webhooks that wait or were given up, by id, beyond the id ``after``; raises Conflict where others keep them."""
+    def deliveries(self, *, after: str = "", limit: int = 100) -> tuple[list[dict[str, object]], str]:
+        """One page of webhooks that wait or were given up, and the ``after`` of the next page, empty after the last one."""
         ...
 
     def retry_deliveries(self, jobs: Sequence[str] | None) -> int:
-        """Try the webhooks of jobs again now, of all for None; how many. Raises NotFound when one has none, Conflict."""
+        """Try the webhooks of jobs again now, of all for None; how many. Raises NotFound when one has none."""
         ...
 
     def explain(self, id: str) -> dict[str, object]:

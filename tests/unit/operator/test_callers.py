@@ -30,10 +30,14 @@ async def nothing(*_names: str) -> dict[str, Any]:
     return {}
 
 
+async def no_webhook(_namespace: str, _name: str) -> bool:
+    return False
+
+
 def callbacks() -> Callbacks:
     return Callbacks(
         metrics=lambda: b"# " + b"x" * 3_000_000, silences=dict, unsynced=set, explain=nothing, pool=nothing,
-        workers=nothing, queues=nothing, elsewhere=lambda: None,
+        retry_webhook=no_webhook, workers=nothing, queues=nothing, elsewhere=lambda: None,
     )  # fmt: skip
 
 

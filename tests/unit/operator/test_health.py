@@ -33,12 +33,15 @@ class Operator:
     def callbacks(self) -> Callbacks:
         return Callbacks(
             metrics=lambda: b"longshore_operator_leader 1.0\n", silences=lambda: self.silences,
-            unsynced=lambda: self.unsynced, explain=self.explain, pool=self.pool,
+            unsynced=lambda: self.unsynced, explain=self.explain, pool=self.pool, retry_webhook=self.retry_webhook,
             workers=self.workers, queues=self.queues, elsewhere=lambda: self.leader,
         )  # fmt: skip
 
     async def explain(self, namespace: str, name: str) -> Json | None:
         return {"why": f"{namespace}/{name} waits"} if name == "job" else None
+
+    async def retry_webhook(self, namespace: str, name: str) -> bool:
+        return (namespace, name) == ("ns", "job")
 
     async def pool(self, namespace: str, name: str) -> Json | None:
         if name not in ("default", "cold"):
@@ -63,6 +66,11 @@ class Client:
 
     def __init__(self, session: aiohttp.ClientSession, port: int) -> None:
         self._session, self._base = session, f"http://127.0.0.1:{port}"
+
+    async def post(self, path: str, authorization: str = "") -> int:
+        """Status of a POST without a body."""
+        async with self._session.post(self._base + path, headers={"Authorization": authorization}) as answer:
+            return answer.status
 
     async def get(self, path: str, authorization: str | None = None) -> tuple[int, Any, Any]:
         """Status, body (parsed when it is JSON) and headers."""
@@ -111,6 +119,23 @@ def test_not_alive_when_the_event_loop_is_late() -> None:
                     await asyncio.sleep(0.05)
 
             await asyncio.wait_for(back(), 20)
+
+    run(test())
+
+
+def test_a_webhook_is_tried_again_for_the_api_alone_and_by_the_leader(tmp_path: Path) -> None:
+    tokens = tmp_path / "tokens"
+    tokens.write_text("secret\n")
+
+    async def test() -> None:
+        operator = Operator()
+        async with serving(operator, token_file=tokens) as client:
+            assert 401 == await client.post("/v1/webhooks/ns/job/retry", "Bearer other")
+            assert 200 == await client.post("/v1/webhooks/ns/job/retry", "Bearer secret")
+            assert 404 == await client.post("/v1/webhooks/ns/none/retry", "Bearer secret")
+            assert 405 == (await client.get("/v1/webhooks/ns/job/retry", "Bearer secret"))[0]
+            operator.leader = "another"
+            assert 503 == await client.post("/v1/webhooks/ns/job/retry", "Bearer secret")
 
     run(test())
 

@@ -27,12 +27,16 @@ class Leader:
         self._namespace, self._token_file = namespace, token_file
         self._pool = PeerPool(plain_pool, 4, tls, operator_name(namespace))
 
-    def ask(self, path: str) -> Json:
-        """What the leader answers; raises NotFound for its 404 and StoreUnavailable when it cannot be asked."""
+    def ask(self, path: str, *, change: bool = False) -> Json:
+        """What the leader answers; raises NotFound for its 404 and StoreUnavailable when it cannot be asked.
+
+        ``change``: the question asks for something to be done, so it is a POST.
+        """
         headers, address = self._token(), self._address()
         timeout = urllib3.Timeout(connect=CONNECT_SECONDS, read=ANSWER_SECONDS)
         try:
-            answer = self._pool.get(address, path, headers=headers, timeout=timeout)
+            send = self._pool.post if change else self._pool.get
+            answer = send(address, path, headers=headers, timeout=timeout)
         except HTTPError as error:
             raise _unasked(f"its leader at {address} does not answer ({type(error).__name__})") from error
         if answer.status == 404:

@@ -44,6 +44,15 @@ class PeerPool:
             "GET", f"{scheme}://{address}{path}", fields=fields, headers=headers, timeout=timeout, retries=False
         )
 
+    def post(
+        self, address: str, path: str, *, headers: Mapping[str, str], timeout: urllib3.Timeout
+    ) -> urllib3.BaseHTTPResponse:
+        """The same for a POST without a body."""
+        scheme = "http" if self._tls is None else "https"
+        return self._current().request(
+            "POST", f"{scheme}://{address}{path}", headers=headers, timeout=timeout, retries=False
+        )
+
     def _current(self) -> urllib3.PoolManager:
         if self._tls is not None and (context := self._tls.context()) is not self._context:
             # Two threads may both make one: the one that is not kept ends with its request.

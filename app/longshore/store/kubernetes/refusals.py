@@ -1,6 +1,7 @@
 """What an API server refuses, as the project's own errors; what it names as fields, as JSON pointers."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from longshore.errors import (
@@ -10,9 +11,11 @@ from longshore.errors import (
     InvalidRequest,
     LongshoreError,
     NotFound,
+    PreconditionFailed,
     QuotaExceeded,
     StoreUnavailable,
 )
+from longshore.job.preconditions import Precondition
 
 RETRY_SECONDS = 1
 Status = Mapping[str, Any]
@@ -99,3 +102,14 @@ def pointer(field: str) -> str:
         rest = rest.removeprefix(".")
         parts.append(key.replace("~", "~0").replace("/", "~1"))
     return "/".join(parts)
+
+
+@contextmanager
+def overtaken(only: Precondition, what: str) -> Iterator[None]:
+    """A write that somebody else overtook is a precondition that failed, where the caller has set one."""
+    try:
+        yield
+    except Changed:
+        if not only.of_a_state:
+            raise
+        raise PreconditionFailed(f"{what} has changed since; read it again") from None

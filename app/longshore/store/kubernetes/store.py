@@ -1,12 +1,11 @@
 """``JobStore`` over the API server: a job is accepted when etcd has it, and every verb is one write."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from longshore.app_metrics.totals import Totals
-from longshore.errors import Conflict, InvalidRequest, NotFound, PreconditionFailed, StoreUnavailable
+from longshore.errors import Conflict, InvalidRequest, NotFound, StoreUnavailable
 from longshore.handlers import Handler
 from longshore.job.items import UNKEPT, IndexSet, array_size
 from longshore.job.output import check_asked
@@ -23,10 +22,10 @@ from longshore.store.kubernetes.logs import Logs
 from longshore.store.kubernetes.measures import Measures
 from longshore.store.kubernetes.queues import Queues
 from longshore.store.kubernetes.redrive import Redriver, against_others
-from longshore.store.kubernetes.refusals import Changed
+from longshore.store.kubernetes.refusals import overtaken
 from longshore.store.kubernetes.submit import Submitter
 from longshore.store.kubernetes.watch import Changes, JobWatch, Told
-from longshore.store.kubernetes.webhooks import NoOutbox
+from longshore.store.kubernetes.webhooks import Webhooks
 from longshore.store.port import Event, JobDoc, Key, LogChunk, NewJob, Page, Query, Submitted
 from longshore.version import __version__
 
@@ -50,7 +49,7 @@ class Cluster:
     all_namespaces: bool
 
 
-class KubernetesStore(NoOutbox):
+class KubernetesStore(Webhooks):
     """The jobs of one namespace."""
 
     backend = "kubernetes"
@@ -62,6 +61,7 @@ class KubernetesStore(NoOutbox):
         self._jobs = longshore("jobs", self.namespace)
         self._queues = Queues(self._client, self.namespace)
         self._submitter = Submitter(self._client, self._jobs, self._queues)
+        Webhooks.__init__(self, self._client, self._jobs, cluster.leader, self.namespace)
 
     def in_namespace(self, namespace: str) -> "KubernetesStore":
         """The same for another namespace; raises InvalidRequest when this service has its own alone."""
@@ -186,7 +186,7 @@ class KubernetesStore(NoOutbox):
         patch = {"metadata": {**version, **(note or {})}, "spec": spec}
         if documents.ended(job):
             raise Conflict(f"job {id} has ended ({job['status']['phase']}) and cannot be {verb}")
-        with _overtaken(only, f"job {id}"):
+        with overtaken(only, f"job {id}"):
             return documents.job_doc(self._client.patch(self._jobs.named(id), patch))
 
     def redrive(
@@ -284,17 +284,6 @@ class KubernetesStore(NoOutbox):
 
     def add_counts(self, changes: Sequence[object]) -> None:
         self._cluster.app_metrics.apply("api", changes)
-
-
-@contextmanager
-def _overtaken(only: Precondition, what: str) -> Iterator[None]:
-    """A write that somebody else overtook is a precondition that failed, where the caller has set one."""
-    try:
-        yield
-    except Changed:
-        if not only.of_a_state:
-            raise
-        raise PreconditionFailed(f"{what} has changed since; read it again") from None
 
 
 def _waits(job: documents.Resource) -> bool:
