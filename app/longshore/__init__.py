@@ -3,7 +3,7 @@
 ``handler`` registers a function, ``Context`` is what it learns of its job, ``health_check`` registers a check,
 ``on_template_start``, ``on_slot_start``, ``on_slot_stop``, ``on_api_start`` and ``on_api_stop`` what a process does first
 and last, ``JobCancelled`` is what cancelling raises inside a handler, ``Retry`` describes a back-off, ``app_settings``
-reads settings of the application's own, ``Counter``, ``Gauge`` and ``Histogram`` are metrics.
+reads settings of the application's own, ``Counter``, ``Gauge`` and ``Histogram`` are metrics, ``current_longshore`` is a client for jobs of their own.
 
 A name is imported when it is asked for: processes that hold no application, such as gunicorn's arbiter, do without
 pydantic and what else comes with them, ten megabytes each.
@@ -17,6 +17,7 @@ from longshore.version import __version__
 if TYPE_CHECKING:
     from longshore.app_metrics.metrics import Counter, Gauge, Histogram
     from longshore.application_settings import app_settings
+    from longshore.current import current_longshore
     from longshore.handlers import Context, JobCancelled, handler
     from longshore.health_checks import health_check
     from longshore.hooks import on_api_start, on_api_stop, on_slot_start, on_slot_stop, on_template_start
@@ -31,6 +32,7 @@ __all__ = [
     "Retry",
     "__version__",
     "app_settings",
+    "current_longshore",
     "handler",
     "health_check",
     "on_api_start",
@@ -46,6 +48,7 @@ _HOMES = {
     "Histogram": "longshore.app_metrics.metrics",
     "Retry": "longshore.job.spec",
     "app_settings": "longshore.application_settings",
+    "current_longshore": "longshore.current",
     "health_check": "longshore.health_checks",
     "on_api_start": "longshore.hooks",
     "on_api_stop": "longshore.hooks",

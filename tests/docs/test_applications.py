@@ -45,3 +45,9 @@ def ship(shop: Service, country: str) -> object:
     client = shop.client()
     job = client.submit({"handler": "ship", "args": {"country": country}}, wait=20)
     return client.result(job["id"])
+
+
+def test_a_view_submits_a_job_whose_handler_submits_another(shop: Service) -> None:
+    id = shop.request("POST", "/orders/nl").json()["order"]
+
+    assert {"done": "bike to nl"} == shop.request("GET", f"/orders/{id}").json()

@@ -85,7 +85,7 @@ def _ours(error: LongshoreError) -> Response:
         headers["WWW-Authenticate"] = 'Bearer realm="longshore"'
     if error.status in (429, 503):
         headers.setdefault("Retry-After", "1")
-    errors = error.errors if isinstance(error, InvalidRequest) else ()
+    errors: Sequence[Mapping[str, str]] = getattr(error, "errors", ())  # those of an invalid request have some
     return problem(error.status, error.code, error.message, errors=errors, headers=headers)
 
 

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from longshore import tls
+from longshore.current_url import JOBS_URL
 from longshore.engine.host import SlotHost
 from longshore.engine.journal import Journal
 from longshore.engine.loop import READ, Loop
@@ -51,10 +52,18 @@ class Parent:
         self.rpc = RpcServer(self.loop, socket_path, engine.commands.serve)
         self.probes = Probes(self.loop, self._probe_socket, engine.probe)
         whole = {"rpc": str(socket_path), "settings": self.settings.dump(), **boot}
+        os.environ[JOBS_URL] = self._jobs_url()
         self.web = Web(self.loop, self._api_socket, whole, engine.cannot_start, self.journal)
 
     def _children(self) -> list[int]:
         return [*([self.web.pid] if self.web.pid else []), *self._new_code.pids()]
+
+    def _jobs_url(self) -> str:
+        """Where handlers of this service submit jobs of their own."""
+        host, port = self._api_socket.getsockname()[:2]
+        if host in ("0.0.0.0", "::"):
+            return f"{self.url.partition('://')[0]}://localhost:{port}"
+        return self.url
 
     @property
     def url(self) -> str:

@@ -23,6 +23,9 @@ class Worker(Parent):
         self.engine = WorkerEngine(self.loop, settings, self.journal, self._children, results)
         self._attach(self.engine, Path(self._folder.name) / "engine.sock", {"role": "worker"})
 
+    def _jobs_url(self) -> str:
+        return self.settings.api_url
+
     def _announce(self) -> None:
         self.journal("listening", url=self.url, boot=self.engine.boot)
 
