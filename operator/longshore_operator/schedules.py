@@ -14,10 +14,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from longshore.job.schedule import ConcurrencyPolicy, ScheduleSpec
+from longshore.job import schedule_rules as rules
+from longshore.job.schedule import ScheduleSpec
 from longshore.job.spec import rfc3339
 from longshore.job.status import TERMINAL
-from longshore_operator import ticks
 from longshore_operator.contain import named, one_object
 from longshore_operator.errors import KubeError, KubeUnavailable
 from longshore_operator.kube.client import MERGE_PATCH, Json, KubeClient, path_of
@@ -110,16 +110,16 @@ class Schedules:
 
     def job_seen(self, job: Json) -> None:
         """A job is there; those of no schedule are passed over."""
-        if ticks.phase_of(job) in TERMINAL:
+        if rules.phase_of(job) in TERMINAL:
             self.job_gone(job)
-        elif owner := ticks.owner_of(job):
+        elif owner := rules.owner_of(job):
             entry = self._entries.get(owner)
             active = entry.active if entry is not None else self._orphans.setdefault(owner, {})
             active[job["metadata"]["uid"]] = job["metadata"]["name"]
 
     def job_gone(self, job: Json) -> None:
         """A job has ended, left the watch or was deleted."""
-        owner, uid = ticks.owner_of(job), job["metadata"]["uid"]
+        owner, uid = rules.owner_of(job), job["metadata"]["uid"]
         if (entry := self._entries.get(owner)) is not None:
             known = entry.active.pop(uid, None) is not None
             if entry.ended is not None:
@@ -158,8 +158,8 @@ class Schedules:
                 if broken:
                     entry.look_at = self._now() + REFUSED_AGAIN
                     with one_object("schedule", *named(entry.schedule)):
-                        problem = ticks.Problem(ticks.INVALID, broken[0])
-                        await self._write(entry, ticks.condition(entry.schedule, None, problem, None, self._now()))
+                        problem = rules.Problem(rules.INVALID, broken[0])
+                        await self._write(entry, rules.condition(entry.schedule, None, problem, None, self._now()))
             except KubeUnavailable as error:
                 entry.look_at = self._now() + max(timedelta(seconds=error.retry_after), AGAIN)
                 log.warning("%s waits: %s", entry.name, error, extra={"action": "schedule_unavailable"})
@@ -169,32 +169,31 @@ class Schedules:
 
     async def _pass(self, entry: _Entry) -> None:
         now, entry.look_at, schedule = self._now(), NEVER, entry.schedule
-        parsed = ticks.parse(schedule)
-        if isinstance(parsed, ticks.Problem):
-            await self._write(entry, ticks.condition(schedule, None, parsed, None, now))
+        parsed = rules.parse(schedule)
+        if isinstance(parsed, rules.Problem):
+            await self._write(entry, rules.condition(schedule, None, parsed, None, now))
             return
         success = await self._tidied(entry, parsed)
-        decision, problem = ticks.due(parsed, max(ticks.settled(schedule, parsed, now), entry.done), now), None
+        decision, problem = rules.due(parsed, max(rules.settled(schedule, parsed, now), entry.done), now), None
         entry.look_at = decision.next or NEVER
         if decision.run is not None:
             try:
                 await self._fire(entry, parsed, decision.run)
             except KubeError as error:
-                problem = ticks.Problem(ticks.REFUSED, f"no job for {rfc3339(decision.run)}: {error}")
+                problem = rules.Problem(rules.REFUSED, f"no job for {rfc3339(decision.run)}: {error}")
                 entry.look_at = min(entry.look_at, now + REFUSED_AGAIN)
-        await self._write(entry, ticks.condition(schedule, parsed, problem, decision, now), success)
+        await self._write(entry, rules.condition(schedule, parsed, problem, decision, now), success)
 
     async def _fire(self, entry: _Entry, spec: ScheduleSpec, tick: datetime) -> None:
         """Create the job of a tick, or leave it out."""
-        job = ticks.job_of(entry.schedule, tick)
+        job = rules.job_of(entry.schedule, tick)
         name, namespace = job["metadata"]["name"], job["metadata"]["namespace"]
-        if spec.concurrency_policy is ConcurrencyPolicy.FORBID and await self._forbidden(entry, name, tick):
+        if await self._skipped(entry, spec, name, tick):
             entry.done = tick
             log.info("%s leaves %s out", entry.name, tick, extra={"action": "tick_left_out"})
             return
-        if spec.concurrency_policy is ConcurrencyPolicy.REPLACE:
-            for uid, other in _others(entry, name):
-                await self._cancel(namespace, other, uid)
+        for uid in rules.replaced(spec, _others(entry, name)):
+            await self._cancel(namespace, entry.active[uid], uid)
         entry.ended = set()
         try:
             made = await self._client.request("POST", path_of("jobs", namespace), job, kind="create")
@@ -209,13 +208,12 @@ class Schedules:
         entry.done = entry.ran = tick
         log.info("%s created %s", entry.name, name, extra={"action": "tick_ran", "job": name})
 
-    async def _forbidden(self, entry: _Entry, name: str, tick: datetime) -> bool:
-        """Whether another job runs, or ran when the tick passed while nobody looked."""
-        late = self._now() - tick > ticks.GRACE
-        if not late and not _others(entry, name):
+    async def _skipped(self, entry: _Entry, spec: ScheduleSpec, name: str, tick: datetime) -> bool:
+        now = self._now()
+        if not rules.must_look(spec, _others(entry, name), tick, now):
             return False
         jobs = await self._jobs(entry)  # a job whose end the watch has missed must not stop the schedule for good
-        return bool(_others(entry, name)) or (late and ticks.overlaps(jobs, tick))
+        return rules.skips(spec, _others(entry, name), jobs, tick, now)
 
     async def _cancel(self, namespace: str, name: str, uid: str) -> None:
         path, body = path_of("jobs", namespace, name), {"metadata": {"uid": uid}, "spec": {"cancel": True}}
@@ -229,19 +227,19 @@ class Schedules:
         """The last success; None when nothing has changed. Ended jobs beyond the limits are deleted."""
         status, metadata = entry.schedule.get("status") or {}, entry.schedule["metadata"]
         gone = {job["uid"] for job in status.get("active") or ()} - set(entry.active)
-        same_limits = ticks.condition_of(entry.schedule).get("observedGeneration") == metadata.get("generation", 0)
+        same_limits = rules.condition_of(entry.schedule).get("observedGeneration") == metadata.get("generation", 0)
         if same_limits and not gone and not entry.tidy:
             return None
         try:
             jobs = await self._jobs(entry)
-            for job in ticks.surplus(spec, jobs):
+            for job in rules.surplus(spec, jobs):
                 await self._delete(job)
         except KubeError as error:
             # Old jobs are no reason to leave out a new one.
             log.error("%s keeps old jobs: %s", entry.name, error, extra={"action": "history_refused"})
             return None
         entry.tidy = False
-        return ticks.last_success(jobs)
+        return rules.last_success(jobs)
 
     async def _delete(self, job: Json) -> None:
         metadata = job["metadata"]
@@ -257,10 +255,10 @@ class Schedules:
     async def _jobs(self, entry: _Entry) -> Sequence[Json]:
         """Its jobs, ended or not; those that ended unseen are no longer active."""
         metadata, before = entry.schedule["metadata"], set(entry.active)
-        path, selector = path_of("jobs", metadata["namespace"]), f"{ticks.LABEL}={ticks.label_of(metadata['name'])}"
+        path, selector = path_of("jobs", metadata["namespace"]), f"{rules.LABEL}={rules.label_of(metadata['name'])}"
         pages = self._client.pages(path, label_selector=selector)
-        jobs = [job async for page in pages for job in page["items"] if ticks.owner_of(job) == metadata["uid"]]
-        for uid in before - {job["metadata"]["uid"] for job in jobs if ticks.phase_of(job) not in TERMINAL}:
+        jobs = [job async for page in pages for job in page["items"] if rules.owner_of(job) == metadata["uid"]]
+        for uid in before - {job["metadata"]["uid"] for job in jobs if rules.phase_of(job) not in TERMINAL}:
             entry.active.pop(uid, None)
         return jobs
 
@@ -268,7 +266,7 @@ class Schedules:
         """The status, when it says something new."""
         schedule = entry.schedule
         old = schedule.get("status") or {}
-        new = ticks.status_of(old, ready, entry.active, entry.ran, success)
+        new = rules.status_of(old, ready, entry.active, entry.ran, success)
         if new == old and not entry.unwritten:
             return
         # Kept here at once: should the write fail, the next pass goes on from it and writes it again.
@@ -305,9 +303,9 @@ class Schedules:
             self._woken.set()
 
 
-def _others(entry: _Entry, name: str) -> list[tuple[str, str]]:
-    """Active jobs but the one of this name."""
-    return [(uid, other) for uid, other in entry.active.items() if other != name]
+def _others(entry: _Entry, name: str) -> list[str]:
+    """Uids of its active jobs, but for the one of this name."""
+    return [uid for uid, other in entry.active.items() if other != name]
 
 
 def _version(schedule: Json) -> int:

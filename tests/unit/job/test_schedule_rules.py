@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from longshore_operator.ticks import (
+from longshore.job.schedule_rules import (
     MANY,
     Problem,
     condition,

@@ -1,7 +1,9 @@
-"""What a Schedule asks for at a moment. Pure: resources as JSON and the time in, a decision out.
+"""Decides what a Schedule asks for at a moment, for both hosts: the operator and the engine of ``longshore serve``.
 
-What must outlast the operator is kept in the schedule's status: ``lastScheduleTime``, and in the ``Ready`` condition the timetable and
-when it came into force. So times that passed during a suspension, or that belong to another cron field, are not made up for.
+The functions are pure: a schedule and its jobs come in as JSON in the shape of the resources, with the time; a decision goes out. The
+hosts read, create, cancel and write. What must outlast a host is kept in the schedule's status: ``lastScheduleTime``, and in the
+``Ready`` condition the timetable and when it came into force. Therefore times that passed during a suspension, or that belong to
+another cron field, are not made up for.
 """
 
 import hashlib
@@ -14,7 +16,7 @@ import orjson
 from pydantic import ValidationError
 
 from longshore.job.cron import Cron, job_name
-from longshore.job.schedule import MAX_ACTIVE, SCHEDULE_KIND, ScheduleSpec, zone
+from longshore.job.schedule import MAX_ACTIVE, SCHEDULE_KIND, ConcurrencyPolicy, ScheduleSpec, zone
 from longshore.job.spec import API_VERSION, KIND, rfc3339
 from longshore.job.status import TERMINAL, Phase
 from longshore.job.wording import sentence
@@ -25,14 +27,15 @@ LABEL: Final = "longshore.dev/schedule"
 TICK_ANNOTATION: Final = "longshore.dev/scheduled-for"
 MAX_LABEL: Final = 63
 MANY: Final = 100  # missed times are counted up to here
-GRACE: Final = timedelta(seconds=1)  # the operator itself is never later than that; a deadline of 0 means "not later"
+GRACE: Final = timedelta(seconds=1)  # a host itself is never later than that; a deadline of 0 means "not later"
 
-SCHEDULED, MISSED, SUSPENDED, INVALID, REFUSED = (
+SCHEDULED, MISSED, SUSPENDED, INVALID, REFUSED, UNKNOWN_HANDLER = (
     "Scheduled",
     "MissedTicks",
     "Suspended",
     "InvalidSchedule",
     "JobRefused",
+    "UnknownHandler",
 )
 
 
@@ -78,6 +81,40 @@ def due(spec: ScheduleSpec, since: datetime, now: datetime) -> Ticks:
     if deadline is not None and now - passed.latest > timedelta(seconds=deadline) + GRACE:
         return Ticks(None, passed.count, following)
     return Ticks(passed.latest, passed.count - 1, following)
+
+
+def must_look(spec: ScheduleSpec, others: Sequence[str], tick: datetime, now: datetime) -> bool:
+    """Whether ``skips`` needs the jobs of the schedule: only then are they read.
+
+    ``others`` are its active jobs, but for the one of the tick.
+    """
+    forbids = spec.concurrency_policy is ConcurrencyPolicy.FORBID
+    return forbids and (bool(others) or now - tick > GRACE)
+
+
+def skips(spec: ScheduleSpec, others: Sequence[str], jobs: Iterable[Json], tick: datetime, now: datetime) -> bool:
+    """Whether Forbid leaves the tick out: another job runs, or ran when the tick passed while no host looked."""
+    if spec.concurrency_policy is not ConcurrencyPolicy.FORBID:
+        return False
+    return bool(others) or (now - tick > GRACE and overlaps(jobs, tick))
+
+
+def replaced(spec: ScheduleSpec, others: Sequence[str]) -> Sequence[str]:
+    """Which of its active jobs are cancelled before the next one is created."""
+    return others if spec.concurrency_policy is ConcurrencyPolicy.REPLACE else ()
+
+
+def upcoming(spec: ScheduleSpec, now: datetime, count: int) -> list[datetime]:
+    """The next times of the schedule, at most ``count``; none while it is suspended."""
+    found: list[datetime] = []
+    if spec.suspend:
+        return found
+    cron, place = Cron.parse(spec.cron), zone(spec.time_zone)
+    following = cron.after(now, place)
+    while following is not None and len(found) < count:
+        found.append(following)
+        following = cron.after(following, place)
+    return found
 
 
 def timetable(spec: ScheduleSpec) -> str:
