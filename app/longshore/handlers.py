@@ -22,7 +22,7 @@ from typing import Annotated, Any, Literal, TypeVar, overload
 import orjson
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, create_model
 
-from longshore import json_form
+from longshore import json_form, timetables
 from longshore.job.limits import Defaults
 from longshore.job.spec import HandlerName, JobSpec, Retry
 from longshore.job.wording import sentence
@@ -111,6 +111,8 @@ class Handler:
     runner: Runner = "slot"
     spec: Mapping[str, object] = field(default_factory=dict)
     """Fields of the specification, by their outside names, that a job gets when it is submitted without them."""
+    timetable: tuple[str, str] | None = None
+    """When jobs of it are created by the clock: a cron field and a time zone."""
 
     def bind(self, args: Mapping[str, object]) -> dict[str, object]:
         """Arguments as the function gets them; raises ``pydantic.ValidationError``."""
@@ -143,6 +145,7 @@ class Handler:
             "args": self.schema(), "timeoutSeconds": self.defaults.timeout_seconds,
             "maxRetries": self.defaults.max_retries,
             "retry": retry.model_dump(mode="json", exclude_unset=True) if retry else None, **self.spec,
+            **({"schedule": self.timetable[0], "timeZone": self.timetable[1]} if self.timetable else {}),
         }  # fmt: skip
 
     def schema(self) -> dict[str, object]:
@@ -170,12 +173,14 @@ def handler(
     *, name: str = ..., timeout_seconds: float | None = ..., max_retries: int | None = ..., retry: Retry | None = ...,
     runner: Runner = ..., queue: str | None = ..., priority: int | None = ..., memory: str | None = ...,
     fairness_key: str | None = ..., concurrency_key: str | None = ..., ttl_seconds: float | None = ...,
+    schedule: str | None = ..., time_zone: str = ...,
 ) -> Callable[[F], F]: ...  # fmt: skip
 def handler(
     function: F | None = None, /, *, name: str = "", timeout_seconds: float | None = None,
     max_retries: int | None = None, retry: Retry | None = None, runner: Runner = "slot", queue: str | None = None,
     priority: int | None = None, memory: str | None = None, fairness_key: str | None = None,
-    concurrency_key: str | None = None, ttl_seconds: float | None = None,
+    concurrency_key: str | None = None, ttl_seconds: float | None = None, schedule: str | None = None,
+    time_zone: str = "UTC",
 ) -> F | Callable[[F], F]:  # fmt: skip
     """Register a plain or ``async`` function as a handler; it stays callable as it is.
 
@@ -183,8 +188,9 @@ def handler(
     for each). The rest are defaults for jobs that say nothing themselves: ``timeout_seconds``, ``max_retries`` and ``retry``
     hold for every job, by whatever door it came; ``queue``, ``priority``, ``memory`` (such as "512Mi"),
     ``fairness_key``, ``concurrency_key`` and ``ttl_seconds`` (from its end until a job is removed) are put into the job when a
-    service that knows the handler takes it. Raises ValueError for a name that is taken or no handler name, and for a default
-    that no job could have.
+    service that knows the handler takes it. With ``schedule``, a cron field such as "0 3 * * *", `longshore serve` creates a job
+    of it by the clock of ``time_zone``. Raises ValueError for a name that is taken or no handler name, for a default that no job
+    could have, and for a schedule that cannot be kept.
     """
 
     spec = {
@@ -198,6 +204,10 @@ def handler(
         found = replace(
             found, spec=_checked(found.name, {key: value for key, value in spec.items() if value is not None})
         )
+        if schedule is not None:
+            others = [other.name for other in REGISTRY.values() if other.timetable and other.name != found.name]
+            timetables.check(found.name, found.arguments, schedule, time_zone, others)
+            found = replace(found, timetable=(schedule, time_zone))
         taken = REGISTRY.get(found.name)
         if taken is not None and (taken.module, taken.function.__qualname__) != (found.module, function.__qualname__):
             raise ValueError(f"handler {found.name!r} is defined in {taken.module} and again in {found.module}")

@@ -17,7 +17,19 @@ from longshore import settings_file
 from longshore.errors import SettingsError
 from longshore.job.limits import QueuePolicy
 from longshore.job.wording import sentence
-from longshore.settings_values import Bytes, Data, File, Networks, Port, Prefix, Queues, Seconds, Words, is_loopback
+from longshore.settings_values import (
+    Bytes,
+    Data,
+    File,
+    Networks,
+    Port,
+    Prefix,
+    Queues,
+    Schedules,
+    Seconds,
+    Words,
+    is_loopback,
+)
 
 PREFIX = "LONGSHORE_"
 # Variables of ours that are no settings of the service: the client's, and what the engine hands to its children.
@@ -149,6 +161,9 @@ class Settings(BaseModel):
     queues: Queues = Field(default_factory=dict)
     """Queues and their policies, as tables [queues.NAME]; `default` is always there."""
 
+    schedules: Schedules = Field(default_factory=dict)
+    """Of `longshore serve`: jobs by the clock, as tables [schedules.NAME] with the fields of a Schedule."""
+
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
         if self.wait_threads >= self.api_threads:
@@ -264,5 +279,5 @@ def _explain(error: dict[str, object], sources: Mapping[str, str]) -> str:
     name = location[0]
     allowed = get_args(Settings.model_fields[name].annotation) if name in Settings.model_fields else ()
     choices = f" (one of: {', '.join(allowed)})" if allowed and all(isinstance(a, str) for a in allowed) else ""
-    value = "" if name == "queues" else f", not {error.get('input')!r}"
+    value = "" if name in ("queues", "schedules") else f", not {error.get('input')!r}"
     return f"{'.'.join(location)} (from {sources.get(name, 'an argument')}): {message}{value}{choices}"

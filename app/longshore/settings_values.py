@@ -1,4 +1,4 @@
-"""How the values of settings are read: sizes with units, words in a list, paths, networks, tables of queues."""
+"""How the values of settings are read: sizes with units, words in a list, paths, networks, tables of queues and of schedules."""
 
 import ipaddress
 import os
@@ -7,15 +7,19 @@ from pathlib import Path
 from typing import Annotated
 
 import orjson
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
 
 from longshore.job.limits import QueuePolicy
 from longshore.job.numerals import whole
+from longshore.job.patterns import DNS_SUBDOMAIN, matches
+from longshore.job.schedule import ScheduleSpec
+from longshore.job.wording import sentence
 
 _UNITS = {"": 1, "B": 1, "k": 10**3, "M": 10**6, "G": 10**9, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30,
           "KB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}  # fmt: skip
 
 
+MAX_SCHEDULE_NAME = 253
 _LOOPBACK_NAMES = ("localhost", "ip6-localhost")
 
 
@@ -70,6 +74,44 @@ def _queues(value: object) -> object:
     }  # fmt: skip
 
 
+_AS_WRITTEN = frozenset({"args", "env", "labels", "items"})  # their keys are whoever's who wrote them
+
+
+def _tidy_schedule(value: object) -> object:
+    """The same for a schedule, whose job has tables of its own in it."""
+    if isinstance(value, list):
+        return [_tidy_schedule(inner) for inner in value]
+    if isinstance(value, dict):
+        return {_camel(key): inner if key in _AS_WRITTEN else _tidy_schedule(inner) for key, inner in value.items()}
+    return value
+
+
+def _schedules(value: object) -> object:
+    if not isinstance(value, dict):
+        return value
+    return {_schedule_name(name): _schedule(name, table) for name, table in value.items()}
+
+
+def _schedule_name(name: str) -> str:
+    if len(name) > MAX_SCHEDULE_NAME or not matches(DNS_SUBDOMAIN, name):
+        raise ValueError(f"{name[:100]!r} is no name of a schedule: write lower-case letters, digits, '-' and '.'")
+    return name
+
+
+def _schedule(name: str, table: object) -> ScheduleSpec:
+    if isinstance(table, ScheduleSpec):
+        return table
+    try:
+        raw = orjson.dumps(_tidy_schedule(table))  # times of TOML become text, as JSON has them
+        return ScheduleSpec.model_validate_json(raw, by_alias=True, by_name=False)
+    except TypeError as error:
+        raise ValueError(f"{name}: {error}") from None
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        where = ".".join(map(str, (name, *first["loc"])))
+        raise ValueError(f"{where}: {sentence(first['type'], first['msg'])}") from None
+
+
 def _networks(value: tuple[str, ...]) -> tuple[str, ...]:
     for text in value:
         try:
@@ -94,3 +136,4 @@ Data = Annotated[Path, BeforeValidator(_path)]
 Networks = Annotated[Words, AfterValidator(_networks)]
 Prefix = Annotated[str, AfterValidator(_prefix)]
 Queues = Annotated[dict[str, QueuePolicy], BeforeValidator(_queues)]
+Schedules = Annotated[dict[str, ScheduleSpec], BeforeValidator(_schedules)]

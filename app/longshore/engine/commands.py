@@ -5,19 +5,18 @@ turn when it has something to write.
 """
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 import orjson
 
 from longshore.engine.attempt import AttemptKey
 from longshore.engine.live import Live
 from longshore.engine.operations import Doc
-from longshore.engine.queue_commands import QueueCommands
 from longshore.engine.rpc import Peer, Request
+from longshore.engine.schedule_commands import ScheduleCommands
 from longshore.errors import (
     Conflict,
     Gone,
-    KeyReused,
     LongshoreError,
     NotFound,
 )
@@ -31,16 +30,9 @@ from longshore.job.status import Outcome, Phase, Reason
 from longshore.store.document import asks_to_be_told, document
 from longshore.store.ledger import KeyRow, StoredJob
 
-if TYPE_CHECKING:
-    from longshore.engine.engine import Engine
 
-
-class Commands(QueueCommands):
+class Commands(ScheduleCommands):
     """The operations of a service that keeps its own jobs."""
-
-    def __init__(self, engine: "Engine") -> None:
-        super().__init__(engine)
-        self._pending_keys: dict[str, KeyRow] = {}
 
     def _refused(self, request: Request, error: LongshoreError) -> None:
         if request.get("op") == "submit":
@@ -76,24 +68,6 @@ class Commands(QueueCommands):
             self._engine.waiters.park(("end", live.uid), peer, wait, peer_reply)
         else:
             peer.reply([[id, created, self._doc(id)]])
-
-    def _known_key(self, request: Request) -> KeyRow | list[str] | None:
-        """The row of a key that was used for the same request before, or the key to keep, or None."""
-        key = cast("list[str] | None", request.get("key"))
-        if key is None:
-            return None
-        row = self._pending_keys.get(key[0]) or self._engine.ledger.key(key[0])
-        if row is None:
-            return key
-        if row.fingerprint != key[1]:
-            raise KeyReused
-        return row
-
-    def _keep(self, key: list[str], ids: tuple[str, ...]) -> None:
-        row = KeyRow(key[0], key[1], ids, self._engine.now())
-        self._engine.turn.batch.keys.append(row)
-        self._pending_keys[row.key] = row
-        self._engine.turn.then(lambda _error: self._pending_keys.clear())  # from here on the ledger knows, or nobody
 
     # -- one job ---------------------------------------------------------------------------------------------
 
@@ -164,9 +138,13 @@ class Commands(QueueCommands):
 
     def _op_cancel(self, peer: Peer, request: Request) -> None:
         grace = cast("float | None", request.get("grace"))
-        self._act(peer, request, lambda id: self._cancel(self._live(id, "cancelled"), grace))
+        self._act(peer, request, lambda id: self.cancel(self._live(id, "cancelled"), grace))
 
-    def _cancel(self, live: Live, grace: float | None) -> None:
+    def cancel(self, live: Live, grace: float | None = None) -> None:
+        """Ask a job that has not ended to end, with this turn's commit; what runs of it is stopped after that.
+
+        ``grace`` is the time between SIGTERM and SIGKILL in seconds, None: the service's.
+        """
         engine, now = self._engine, self._engine.now()
         standing = live.standing._replace(cancel=True)
         if not live.running:

@@ -23,10 +23,12 @@ from longshore.engine.policies import Policies
 from longshore.engine.record import Recorder
 from longshore.engine.reload import Answer
 from longshore.engine.retention import Retention
+from longshore.engine.schedules import Schedules
 from longshore.engine.turn import Refused, Turn
 from longshore.engine.webhooks import Outbox
 from longshore.errors import Conflict, NotFound, StoreUnavailable
 from longshore.job.limits import QueuePolicy
+from longshore.job.schedule_rules import MADE_BY_SCHEDULE
 from longshore.job.status import Phase, Reason, disrupted
 from longshore.job.waiting import Held
 from longshore.job.webhook import Delivered, DeliveryState, state_after
@@ -53,7 +55,7 @@ class Engine(SlotHost):
         self.ledger = ledger
         self.overrides = {name: orjson.loads(body) for name, body in ledger.queues().items()}
         self.board = Board(self._policies_of_queues(), self.now())
-        self.board.runnable = self._runnable
+        self.board.runnable = self.runnable
         self.turn = Turn(
             ledger, self, lambda seconds: self.metrics.series(self.metrics.store, "commit").observe(seconds)
         )
@@ -84,6 +86,7 @@ class Engine(SlotHost):
         self._wake: Timer | None = None
         self._wake_at = 0.0
         self.retention = Retention(loop, self.turn, ledger, journal)
+        self.schedules = Schedules(self)
 
     def _policies_of_queues(self) -> dict[str, QueuePolicy]:
         policies = self.settings.queue_policies()
@@ -93,7 +96,8 @@ class Engine(SlotHost):
                 policies[name] = QueuePolicy.model_validate_json(orjson.dumps(whole), by_alias=True, by_name=False)
         return policies
 
-    def _runnable(self, handler: str) -> bool:
+    def runnable(self, handler: str) -> bool:
+        """Whether jobs of the handler run here; of an empty one: whether commands do."""
         return handler in self.policies.handlers if handler else self.settings.commands
 
     # -- the loop --------------------------------------------------------------------------------------------
@@ -103,6 +107,7 @@ class Engine(SlotHost):
         now = self.now()
         lost = self.intake.restore(list(self.ledger.live()), self.ledger.rev, now)
         self.outbox.add(self.ledger.deliveries())
+        self.schedules.restore()
         self.turn.urgent()
         self.turn.settle(quiet=True)
         self.retention.start()
@@ -190,6 +195,8 @@ class Engine(SlotHost):
         for live in ended:
             self.metrics.series(self.metrics.ended, live.standing.phase).inc()
             self.intake.forget(live)
+            if live.row.source == MADE_BY_SCHEDULE:
+                self.schedules.ended(live)
         for live in ended:
             if ("end", live.uid) in self.waiters:
                 self.just_ended[live.uid] = (live.stored(), self._attempts(live, batch))
@@ -219,6 +226,7 @@ class Engine(SlotHost):
         """What follows by itself from what is kept, and was taken back, follows now."""
         if not self.turn.failing:
             self.intake.again.look(self.now())
+            self.schedules.wake()
 
     # -- what the pool calls ---------------------------------------------------------------------------------
 
@@ -227,6 +235,7 @@ class Engine(SlotHost):
         self.policies.know(handlers)
         super().pool_ready(handlers)
         self.board.requeue_held(Held.HANDLER, self.now())
+        self.schedules.declare(handlers)
 
     def progress(self, key: AttemptKey) -> None:
         """A job said how far it is: kept in memory, told to followers, never written."""
@@ -313,6 +322,7 @@ class Engine(SlotHost):
         """Take no new jobs and start none; running ones go on."""
         super().drain(on=on)
         self.intake.closed = self.draining
+        self.schedules.wake()
 
     def _settled(self) -> bool:
         return not self.turn.unsettled

@@ -1,4 +1,4 @@
-"""What the api may ask of queues, and how a write is answered: after its commit, or with its failure."""
+"""What the api may ask of queues, and how a write is answered: once under its key, after its commit, or with its failure."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, cast
@@ -8,10 +8,11 @@ from pydantic import ValidationError
 
 from longshore.engine.operations import Doc, Operations
 from longshore.engine.rpc import Peer, Request
-from longshore.errors import InvalidRequest, NotFound, StoreUnavailable
+from longshore.errors import InvalidRequest, KeyReused, NotFound, StoreUnavailable
 from longshore.job import preconditions
 from longshore.job.limits import QueuePolicy
 from longshore.job.wording import sentence
+from longshore.store.ledger import KeyRow
 
 if TYPE_CHECKING:
     from longshore.engine.engine import Engine
@@ -23,6 +24,7 @@ class QueueCommands(Operations):
     def __init__(self, engine: "Engine") -> None:
         super().__init__(engine)
         self._engine = engine
+        self._pending_keys: dict[str, KeyRow] = {}
 
     def _op_queues(self, peer: Peer, _request: Request) -> None:
         peer.reply([self._queue(name) for name in sorted(self._engine.board.lines)])
@@ -87,3 +89,21 @@ class QueueCommands(Operations):
                 self._guarded(peer, answer)
 
         self._engine.turn.then(then)
+
+    def _known_key(self, request: Request) -> KeyRow | list[str] | None:
+        """The row of a key that was used for the same request before, or the key to keep, or None."""
+        key = cast("list[str] | None", request.get("key"))
+        if key is None:
+            return None
+        row = self._pending_keys.get(key[0]) or self._engine.ledger.key(key[0])
+        if row is None:
+            return key
+        if row.fingerprint != key[1]:
+            raise KeyReused
+        return row
+
+    def _keep(self, key: list[str], ids: tuple[str, ...]) -> None:
+        row = KeyRow(key[0], key[1], ids, self._engine.now())
+        self._engine.turn.batch.keys.append(row)
+        self._pending_keys[row.key] = row
+        self._engine.turn.then(lambda _error: self._pending_keys.clear())  # from here on the ledger knows, or nobody

@@ -14,6 +14,7 @@ import hashlib
 from bisect import bisect_left
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta, tzinfo
+from functools import lru_cache
 from typing import Final
 
 from longshore.job.numerals import whole
@@ -112,6 +113,10 @@ class Cron:
     @classmethod
     def parse(cls, text: str) -> "Cron":
         """Read five fields or a macro such as ``@hourly``; raises ValueError that names the field."""
+        return _parsed(text)
+
+    @classmethod
+    def _read(cls, text: str) -> "Cron":
         words = MACROS.get(text.strip().lower(), text).split()
         if len(words) != len(_FIELDS):
             raise ValueError(
@@ -195,6 +200,11 @@ class Cron:
             else:
                 high = middle
         return low
+
+
+@lru_cache(maxsize=1024)  # a value of the text alone, and thousands of schedules have few different texts
+def _parsed(text: str) -> Cron:
+    return Cron._read(text)
 
 
 def job_name(schedule: str, tick: datetime) -> str:

@@ -4,7 +4,7 @@ The api reads the headers; the store compares them with what it is about to chan
 nobody can be between the look and the write.
 
 An entity tag of ours is one or two words joined by ``-``. For a job: the beginning of its uid, and its revision. For a queue:
-a digest of the policy, and one of everything else (its depth, say). A change of a policy is conditional on the first word
+a digest of the policy, and one of everything else (its depth, say). For a schedule, the same of its specification. A change of a policy is conditional on the first word
 alone, because a policy is what two people overwrite for each other, and a busy queue's depth never stays the same.
 """
 
@@ -121,6 +121,16 @@ def queue_tag(queue: Mapping[str, object]) -> str:
 def policy_tag(queue: Mapping[str, object]) -> str:
     """The first word of ``queue_tag``."""
     return _digest([queue["policy"], queue.get("overridden")])
+
+
+def schedule_tag(schedule: Mapping[str, object]) -> str:
+    """Of a schedule's document: two words, of which the first changes with what was asked for alone."""
+    return f"{schedule_state_tag(schedule)}-{_digest(schedule)}"
+
+
+def schedule_state_tag(schedule: Mapping[str, object]) -> str:
+    """The first word of ``schedule_tag``."""
+    return _digest([schedule["uid"], schedule["labels"], schedule["spec"]])
 
 
 def _digest(value: object) -> str:

@@ -41,6 +41,14 @@ class ConcurrencyPolicy(StrEnum):
     REPLACE = "Replace"  # the old ones are cancelled, the new one is created
 
 
+class ScheduleOrigin(StrEnum):
+    """Who declares a schedule."""
+
+    REQUEST = "request"  # whoever sent it over HTTP or applied the resource
+    FILE = "file"  # `[schedules]` of the settings file
+    HANDLER = "handler"  # `@handler(schedule=...)`
+
+
 class JobTemplate(Frozen):
     """What each created job looks like."""
 

@@ -7,6 +7,7 @@ another cron field, are not made up for.
 """
 
 import hashlib
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -24,6 +25,9 @@ from longshore.job.wording import sentence
 Json = dict[str, Any]
 
 LABEL: Final = "longshore.dev/schedule"
+MADE_BY_SCHEDULE: Final = (
+    "schedule"  # the ``source`` of such a job on one machine, where its fingerprint is the schedule's uid
+)
 TICK_ANNOTATION: Final = "longshore.dev/scheduled-for"
 MAX_LABEL: Final = 63
 MANY: Final = 100  # missed times are counted up to here
@@ -173,6 +177,11 @@ def label_of(schedule_name: str) -> str:
     if len(schedule_name) <= MAX_LABEL:
         return schedule_name
     return f"{schedule_name[: MAX_LABEL - 11].rstrip('-.')}-{hashlib.sha256(schedule_name.encode()).hexdigest()[:10]}"
+
+
+def name_of(handler: str) -> str:
+    """The name of the schedule that a handler of that name declares: in lower case, with `-` for what no name may have."""
+    return re.sub(r"[^a-z0-9.]+", "-", handler.lower()).strip("-.")
 
 
 def job_of(schedule: Json, tick: datetime) -> Json:

@@ -169,6 +169,30 @@ class ToldRow(NamedTuple):
     revision: int = 0  # grows with each change; the store counts
 
 
+class ScheduleRow(NamedTuple):
+    """A schedule as it is kept."""
+
+    name: str
+    uid: str
+    origin: str  # who declares it: a ScheduleOrigin
+    labels: bytes  # JSON object
+    spec: bytes  # camelCase JSON
+    status: bytes  # JSON of job.schedule.ScheduleStatus without the active jobs, which are known by themselves
+    created_at: float
+    generation: int  # grows with each change of the specification
+    paused: bool | None = None  # of a declared one, in place of its spec.suspend; None: as that says
+
+
+class ScheduledJob(NamedTuple):
+    """What a schedule has to know of one of its jobs."""
+
+    uid: str
+    id: str
+    phase: str
+    created_at: float
+    finished_at: float | None
+
+
 @dataclass(slots=True)
 class Batch:
     """What one loop turn wants to be true; applied whole, in this order, or not at all."""
@@ -185,6 +209,7 @@ class Batch:
     told: list[ToldRow] = field(default_factory=list)
     removed: list[tuple[str, str, float]] = field(default_factory=list)  # uid, id, when: leaves a tombstone
     queues: list[tuple[str, bytes]] = field(default_factory=list)  # name, JSON of the run-time overrides
+    schedules: list[tuple[str, ScheduleRow | None]] = field(default_factory=list)  # by name, None: it is deleted
 
     def __bool__(self) -> bool:
         return any(getattr(self, name) for name in self.__slots__)
@@ -292,6 +317,11 @@ class Ledger(Protocol):
         ...
 
     def queues(self) -> dict[str, bytes]: ...
+    def schedules(self) -> list[ScheduleRow]: ...
+    def scheduled(self, label: str, uid: str) -> list[ScheduledJob]:
+        """Jobs that the schedule of that uid has made and that are kept; ``label`` is their label's value."""
+        ...
+
     def expired(self, now: float, *, limit: int = 500) -> list[tuple[str, str]]:
         """(uid, id) of ended jobs past their time, or beyond the number or the bytes that are kept: the work of one round.
 

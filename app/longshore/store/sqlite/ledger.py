@@ -29,6 +29,7 @@ from longshore.store.sqlite import statements as sql
 from longshore.store.sqlite.files import Lock, refuse_foreign, refuse_network
 from longshore.store.sqlite.opening import open_database
 from longshore.store.sqlite.retention import Retention, unwritable
+from longshore.store.sqlite.schedules import ScheduleReader, put_schedules
 from longshore.store.sqlite.schema import APPLICATION_ID
 from longshore.store.sqlite.tally import Tally
 
@@ -48,7 +49,7 @@ class _Each(Protocol):
 Refused = set[tuple[str, int | None, int]]
 
 
-class SqliteLedger(Retention):
+class SqliteLedger(Retention, ScheduleReader):
     """``store.ledger.Ledger`` over a file. Raises StoreCorrupt, StoreLocked, StoreUnsupported when it cannot open it."""
 
     def __init__(self, path: Path, *, synchronous: str = "full", retention_jobs: int = 100_000,
@@ -140,6 +141,7 @@ class SqliteLedger(Retention):
             if rows:
                 many(name, rows)
         self._settle(batch)
+        put_schedules(self._db, batch.schedules)
         if batch.removed:
             self._remove([uid for uid, _, _ in batch.removed])
             many(sql.INSERT_TOMBSTONE, [(id, uid, at, uid) for uid, id, at in batch.removed])

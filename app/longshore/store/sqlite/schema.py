@@ -137,7 +137,21 @@ CREATE INDEX told_unsettled ON told (id) WHERE state IN ('Refused', 'GivenUp');
 
 _V4 = "ALTER TABLE jobs ADD COLUMN tracestate TEXT NOT NULL DEFAULT '';"
 
-MIGRATIONS: tuple[str, ...] = (_V1, _V2, _V3, _V4)
+_V5 = """
+CREATE TABLE schedules (
+  name TEXT PRIMARY KEY,
+  uid TEXT NOT NULL,
+  origin TEXT NOT NULL,
+  labels BLOB NOT NULL,
+  spec BLOB NOT NULL,
+  status BLOB NOT NULL,
+  created_at REAL NOT NULL,
+  generation INTEGER NOT NULL,
+  paused INTEGER
+) STRICT;
+"""
+
+MIGRATIONS: tuple[str, ...] = (_V1, _V2, _V3, _V4, _V5)
 """Each brings the file from its position to the next; never edited once released."""
 
 

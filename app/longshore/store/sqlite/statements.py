@@ -43,6 +43,13 @@ PUT_ITEM = """INSERT OR REPLACE INTO items (uid, idx, state, attempts, retries, 
 PUT_DELIVERY = """INSERT OR REPLACE INTO outbox (id, uid, url, secret_ref, body, attempts, next_at, last_error)
   VALUES (?, ?, ?, ?, ?, ?, ?, ?)"""
 PUT_QUEUE = "INSERT OR REPLACE INTO queues (name, overrides) VALUES (?, ?)"
+_SCHEDULE = "name, uid, origin, labels, spec, status, created_at, generation, paused"
+PUT_SCHEDULE = f"INSERT OR REPLACE INTO schedules ({_SCHEDULE}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+DELETE_SCHEDULE = "DELETE FROM schedules WHERE name = ?"
+SELECT_SCHEDULES = f"SELECT {_SCHEDULE} FROM schedules ORDER BY name"
+# By the label, which has an index; who made the job stands in its fingerprint, which nobody can choose.
+SELECT_SCHEDULED = """SELECT jobs.uid, id, phase, created_at, finished_at FROM labels JOIN jobs USING (seq)
+  WHERE key = ? AND value = ? AND source = ? AND fingerprint = ?"""
 _TOLD = "uid, id, state, attempts, at, detail, url, secret_ref, body, revision"
 # Of a job that was removed meanwhile nothing is kept.
 PUT_TOLD = f"""INSERT INTO told ({_TOLD}) SELECT ?, ?, ?, ?, ?, ?, ?, ?, ?, 1
