@@ -54,6 +54,8 @@ def test_what_has_a_namespace_takes_one(shared_service: Service) -> None:
         for path, methods in openapi.document()["paths"].items()
         if any(one["name"] == "namespace" for one in methods.get("get", {}).get("parameters", ()))
     }
+    schedule = {"cron": "@yearly", "jobTemplate": {"spec": {"handler": "echo"}}}
+    shared_service.request("PUT", "/v1/schedules/default", schedule)
     job = shared_service.request("POST", "/v1/jobs", {"handler": "echo"}, headers={"Prefer": "wait=5"}).json()["id"]
 
     assert {"/v1/jobs", "/v1/jobs/{id}", "/v1/jobs/{id}/logs", "/v1/events", "/v1/queues/{name}"} <= taking

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from flask import Blueprint, Flask, Response, request
 from werkzeug.routing import BaseConverter
 
-from longshore.api import attempts, docs, jobs, metrics, problems, queues, service, streams, webhooks
+from longshore.api import attempts, docs, jobs, metrics, problems, queues, schedules, service, streams, webhooks
 from longshore.api.checks import Checks
 from longshore.api.compression import Compressed
 from longshore.api.connections.refusals import ALLOWED
@@ -24,7 +24,19 @@ from longshore.store.port import AttemptPort, JobStore
 POLLS = 2
 RESERVED = ("/v1", "/livez", "/readyz", "/healthz", "/metrics", "/openapi.json", "/docs", "/problems")
 RESERVED_NAMES = frozenset(
-    {"attempts", "docs", "jobs", "longshore_webhooks", "metrics", "queues", "service", "streams", "ui", "worker_docs"}
+    {
+        "attempts",
+        "docs",
+        "jobs",
+        "longshore_webhooks",
+        "metrics",
+        "queues",
+        "schedules",
+        "service",
+        "streams",
+        "ui",
+        "worker_docs",
+    }
 )
 
 
@@ -77,7 +89,9 @@ def create_app(store: JobStore, settings: Settings, apps: Apps, guard: Guard | N
     parts = Parts(
         store, settings, apps, Budget(settings.wait_threads), Budget(0), Readiness(store), Checks(apps.health_checks)
     )
-    app = _application(parts, guard or Guard(settings), (jobs.bp, streams.bp, queues.bp, webhooks.bp, docs.bp))
+    app = _application(
+        parts, guard or Guard(settings), (jobs.bp, streams.bp, queues.bp, schedules.bp, webhooks.bp, docs.bp)
+    )
     if settings.docs:
         app.register_blueprint(docs.ui)
     _add_apps(app, apps)

@@ -12,6 +12,7 @@ from longshore.api.waiting import Budget
 from longshore.apps import Apps
 from longshore.settings import Settings
 from longshore.store.port import AttemptPort, JobStore, ServicePort
+from longshore.store.schedule_port import ScheduleStore
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,11 @@ def store() -> JobStore:
     """
     found = cast("JobStore", parts().store)
     return found.in_namespace(parse.namespace()) if request.query_string else found
+
+
+def schedules() -> ScheduleStore:
+    """The same store, for its schedules."""
+    return cast("ScheduleStore", store())
 
 
 def attempts() -> AttemptPort:

@@ -61,6 +61,7 @@ JOB_BODY = {**content({"anyOf": [ref("Submission"), ref("Manifest")]}, example={
 TAGS: list[Json] = [
     {"name": "jobs", "description": "Submit, look at and change jobs."},
     {"name": "events", "description": "Follow what happens to jobs."},
+    {"name": "schedules", "description": "Jobs by the clock."},
     {"name": "service", "description": "The service itself: handlers, queues, workers, health, metrics."},
 ]
 
@@ -235,7 +236,7 @@ def _service() -> Json:
 def _in_namespaces(paths: Json) -> Json:
     """Everything about jobs, events and queues can be asked of another namespace, where the service has it."""
     for path, operations in paths.items():
-        if path.startswith(("/v1/jobs", "/v1/events", "/v1/queues", "/v1/webhooks")):
+        if path.startswith(("/v1/jobs", "/v1/events", "/v1/queues", "/v1/schedules", "/v1/webhooks")):
             for one in operations.values():
                 one["parameters"] = [*one.get("parameters", ()), NAMESPACE]
                 one["responses"].setdefault("422", _problem(422))
@@ -244,6 +245,8 @@ def _in_namespaces(paths: Json) -> Json:
 
 def document() -> Json:
     """The whole document."""
+    from longshore.api import openapi_schedules  # it is put together from the pieces of this module
+
     return {
         "openapi": "3.1.0",
         "info": {
@@ -253,7 +256,7 @@ def document() -> Json:
         "servers": [{"url": "/"}],
         "tags": TAGS,
         "security": [{"token": []}, {}],
-        "paths": _in_namespaces({**_jobs(), **_service()}),
+        "paths": _in_namespaces({**_jobs(), **openapi_schedules.paths(), **_service()}),
         "components": {"schemas": schemas(), "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}}},
     }  # fmt: skip
 

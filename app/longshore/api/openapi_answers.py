@@ -11,7 +11,8 @@ from pydantic import AwareDatetime, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 from typing_extensions import TypedDict  # pydantic asks for this one on Python 3.11
 
-from longshore.job.spec import Retry
+from longshore.job.schedule import ScheduleOrigin, ScheduleSpec, ScheduleStatus
+from longshore.job.spec import Labels, Retry
 from longshore.job.status import JobError, Phase
 
 CONFIG = ConfigDict(alias_generator=to_camel, use_attribute_docstrings=True)
@@ -44,6 +45,10 @@ class HandlerInfo(TypedDict):
     max_retries: int | None
     """maxRetries is how many retries a job gets unless it says otherwise; null for the queue's."""
     retry: Annotated[Retry | None, Field(description="retry is the back-off unless the job says otherwise.")]
+    schedule: NotRequired[str]
+    """schedule is the cron field by which `longshore serve` creates jobs of it; absent without one."""
+    time_zone: NotRequired[str]
+    """timeZone is the time zone of the schedule."""
 
 
 class RunningAttempt(TypedDict):
@@ -243,4 +248,28 @@ class Delivery(TypedDict):
     """nextAt is when it is tried again; absent when it is not."""
 
 
-ANSWERS = (Links, HandlerInfo, WorkerInfo, ServiceStatus, Liveness, Health, Item, Delivery)
+class Schedule(TypedDict):
+    """A schedule, and how it stands."""
+
+    __pydantic_config__ = CONFIG  # type: ignore[misc]  # pydantic's own way to configure a TypedDict
+    name: str
+    """name is what its jobs are named after."""
+    uid: str
+    """uid is never used twice, where a name may be."""
+    namespace: str
+    """namespace is `default` on one machine."""
+    labels: Labels
+    """labels are those of the schedule, not of its jobs."""
+    created_at: AwareDatetime
+    """createdAt is when the schedule was made."""
+    origin: ScheduleOrigin
+    """origin is who declares it: `request`, or `file` and `handler`, whose schedules cannot be changed here."""
+    spec: ScheduleSpec
+    """spec is what was asked for."""
+    status: NotRequired[ScheduleStatus]
+    """status is what the schedule has done."""
+    next_times: list[AwareDatetime]
+    """nextTimes are the next times that a job is created for; empty while it is suspended."""
+
+
+ANSWERS = (Schedule, Links, HandlerInfo, WorkerInfo, ServiceStatus, Liveness, Health, Item, Delivery)

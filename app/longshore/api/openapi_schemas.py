@@ -18,6 +18,7 @@ from longshore.api.openapi_pools import PoolInfo
 from longshore.job.explain import Explanation
 from longshore.job.limits import QueuePolicy
 from longshore.job.queue_changes import QueueChanges
+from longshore.job.schedule import ScheduleManifest, ScheduleReplacement, ScheduleSubmission
 from longshore.job.spec import JobSpec, Manifest, Submission
 from longshore.job.status import JobStatus, Phase
 
@@ -30,6 +31,9 @@ _MODELS: tuple[type[BaseModel], ...] = (
     QueuePolicy,
     QueueChanges,
     Explanation,
+    ScheduleSubmission,
+    ScheduleReplacement,
+    ScheduleManifest,
 )
 Json = dict[str, Any]
 
@@ -220,12 +224,14 @@ def schemas() -> Json:
         "DeliveryPage": listing(ref("Delivery"), nextAfter=TEXT),
         "DeliveryCount": {"type": "object", "required": ["count"], "properties": {"count": COUNT}},
         "HandlerList": listing(ref("HandlerInfo")),
+        "SchedulePage": listing(ref("Schedule"), nextCursor=TEXT),
         "QueueList": listing(ref("Queue")),
         "WorkerList": listing(ref("WorkerInfo")),
         "Batch": listing(created, count=COUNT),
         "Events": listing(ref("Event"), next=COUNT),
     }
     pages["JobPage"]["required"].append("nextCursor")
+    pages["SchedulePage"]["required"].append("nextCursor")
     pages["Events"]["required"].append("next")
     pages["DeliveryPage"]["required"].append("nextAfter")
     explanation = _explained(found["Explanation"])

@@ -26,16 +26,16 @@ from longshore.job.nesting import SHOWN_DEPTH, cut, shallow
 from longshore.job.numerals import decimal as plain_decimal
 from longshore.job.numerals import signed, whole
 from longshore.job.preconditions import Precondition
-from longshore.job.spec import Manifest, Submission
+from longshore.job.spec import JobSpec, Manifest, Submission
 from longshore.store.port import NewJob
 
 MAX_BATCH = 1000
 MAX_WAIT_SECONDS = 30.0
 MAX_PAGE = 1000
 # Kinds of resources that are no jobs, and what stands for them where there is no cluster.
-_OF_A_CLUSTER = {
+_OTHER_KINDS = {
     "Queue": "Where the service runs on one machine, [queues.NAME] in its settings makes a queue, and `longshore queues set` changes it.",
-    "Schedule": "Where the service runs on one machine, cron or a systemd timer with `longshore submit` does it.",
+    "Schedule": "`POST /v1/schedules` and `longshore submit -f` take a Schedule.",
 }
 _YAML = ("application/yaml", "application/x-yaml", "text/yaml")
 _JSON = ("application/json", "application/merge-patch+json")
@@ -109,15 +109,20 @@ def submission(raw: bytes, data: Any, namespace: str) -> tuple[Submission, Mappi
     if "apiVersion" not in fields and "kind" not in fields:
         return model(Submission, raw), {}, ""
     kind = fields.get("kind")
-    if isinstance(kind, str) and kind in _OF_A_CLUSTER:  # it may be any JSON
-        detail = f"{kind} is a resource of a cluster, for `kubectl apply`; this takes a Job. {_OF_A_CLUSTER[kind]}"
+    if isinstance(kind, str) and kind in _OTHER_KINDS:  # it may be any JSON
+        detail = f"this takes a Job, not a {kind}. {_OTHER_KINDS[kind]}"
         raise InvalidRequest(f"/kind: {detail}", errors=[{"pointer": "/kind", "detail": detail}])
     manifest = model(Manifest, raw)
-    if manifest.metadata.namespace not in (None, namespace):
+    check_namespace(manifest.metadata.namespace, namespace)
+    return manifest.submission(), manifest.metadata.annotations, "/spec"
+
+
+def check_namespace(named: str | None, namespace: str) -> None:
+    """A manifest is for the namespace of the request; raises InvalidRequest."""
+    if named not in (None, namespace):
         detail = f"is not the namespace of the request, {namespace}; ?namespace= names another where there are others"
         raise InvalidRequest(f"/metadata/namespace: {detail}",
                              errors=[{"pointer": "/metadata/namespace", "detail": detail}])  # fmt: skip
-    return manifest.submission(), manifest.metadata.annotations, "/spec"
 
 
 def batch(data: Any) -> tuple[list[Submission], list[dict[str, Any]]]:
@@ -186,7 +191,7 @@ def _refuse_after(at: str, place: int, detail: str) -> NoReturn:
     raise InvalidRequest(f"{pointer}: {detail}", errors=[{"pointer": pointer, "detail": detail}])
 
 
-def check_handler(job: Submission, at: str = "") -> None:
+def check_handler(job: JobSpec, at: str = "") -> None:
     """The handler is known here and takes these arguments."""
     handlers: Mapping[str, Handler] = current_app.extensions["longshore"].apps.handlers
     if job.handler is None:

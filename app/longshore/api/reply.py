@@ -35,10 +35,10 @@ def ended(doc: JobDoc) -> bool:
     return phase_of(doc) in _ENDED
 
 
-def address(id: str) -> str:
-    """Of a job, in the namespace of the request, behind the prefix that the caller came by."""
+def address(id: str, kind: str = "jobs") -> str:
+    """Of a job or a schedule, in the namespace of the request, behind the prefix that the caller came by."""
     namespace = parse.namespace()
-    own = f"{request.script_root}/v1/jobs/{id}"
+    own = f"{request.script_root}/v1/{kind}/{id}"
     return f"{own}?namespace={namespace}" if namespace else own
 
 

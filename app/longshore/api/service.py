@@ -17,7 +17,7 @@ bp = Blueprint("service", __name__)
 
 LINKS = {
     "jobs": "/v1/jobs", "batch": "/v1/jobs:batch", "events": "/v1/events", "handlers": "/v1/handlers",
-    "queues": "/v1/queues", "webhooks": "/v1/webhooks", "attempts": "/v1/attempts", "workers": "/v1/workers", "status": "/v1/status", "docs": "/docs",
+    "queues": "/v1/queues", "schedules": "/v1/schedules", "webhooks": "/v1/webhooks", "attempts": "/v1/attempts", "workers": "/v1/workers", "status": "/v1/status", "docs": "/docs",
     "openapi": "/openapi.json", "metrics": "/metrics", "live": "/livez", "ready": "/readyz", "health": "/healthz",
 }  # fmt: skip
 

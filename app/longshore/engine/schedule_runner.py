@@ -96,7 +96,7 @@ class ScheduleRunner:
         spec = {name: value for name, value in defaults.items() if value is not None} | template["spec"]
         parse_spec(orjson.dumps(spec))  # the defaults are what an application says of itself
         labels = (template.get("labels") or {}) | {rules.LABEL: rules.label_of(entry.row.name)}
-        ((live, _),) = engine.intake.accept([[id, False, spec, entry.row.uid, labels, "", rules.MADE_BY_SCHEDULE]])
+        ((live, _),) = engine.intake.accept([[id, False, spec, entry.row.uid, labels, "", rules.MADE_BY_SCHEDULE, ""]])
         assert live is not None  # only a name that somebody chose leads to a job that is there
         entry.active[live.uid] = id
 

@@ -1,7 +1,7 @@
 """The Schedule resource: jobs that are created by the clock."""
 
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AfterValidator, Field
@@ -9,7 +9,7 @@ from pydantic import AfterValidator, Field
 from longshore.job.conditions import Conditions
 from longshore.job.cron import Cron
 from longshore.job.patterns import CRON_SHAPE
-from longshore.job.spec import INTEGRAL, Delay, Frozen, JobSpec, Labels, Name, Time
+from longshore.job.spec import INTEGRAL, Delay, Frozen, JobSpec, Labels, Metadata, Name, Time
 
 SCHEDULE_KIND = "Schedule"
 MAX_ACTIVE = 100
@@ -79,6 +79,42 @@ class ScheduleSpec(Frozen):
     """How many of its failed and cancelled jobs are kept."""
     job_template: JobTemplate
     """What is created."""
+
+
+class ScheduleReplacement(ScheduleSpec):
+    """Body of ``PUT /v1/schedules/{name}``: the specification's fields at top level, and labels."""
+
+    name: Name | None = None
+    """Name of the schedule, as in the path."""
+    labels: Labels = Field(default_factory=dict)
+    """Labels of the schedule, as Kubernetes takes them."""
+
+
+class ScheduleSubmission(ScheduleReplacement):
+    """Body of ``POST /v1/schedules``: the specification's fields at top level, and what the schedule is called."""
+
+    name: Name
+    """Name of the schedule, unique in its namespace; its jobs are named after it."""
+
+
+class ScheduleMetadata(Metadata):
+    """The part of Kubernetes object metadata that the manifest of a schedule may carry."""
+
+    name: Name
+    """Name of the schedule."""
+
+
+class ScheduleManifest(Frozen):
+    """A Schedule resource as ``kubectl apply`` takes it."""
+
+    api_version: Literal["longshore.dev/v1alpha1"]
+    """Always `longshore.dev/v1alpha1`."""
+    kind: Literal["Schedule"]
+    """Always `Schedule`."""
+    metadata: ScheduleMetadata
+    """Name and labels."""
+    spec: ScheduleSpec
+    """When jobs are created, and which."""
 
 
 class ActiveJob(Frozen):

@@ -8,13 +8,14 @@ import orjson
 from longshore.errors import Gone, InvalidRequest, NotFound
 from longshore.job.dependencies import chain
 from longshore.job.preconditions import NONE, Precondition
+from longshore.store.local_schedules import LocalSchedules
 from longshore.store.port import Event, JobDoc, Key, LogChunk, NewJob, Page, Query, Submitted
 from longshore.store.rpc import VERSION
-from longshore.store.service import EngineService, log_chunk
+from longshore.store.service import log_chunk
 from longshore.store.sqlite.reader import SqliteReader
 
 
-class LocalStore(EngineService):
+class LocalStore(LocalSchedules):
     """``JobStore`` over the engine's socket and a read-only connection per thread."""
 
     def __init__(self, rpc_path: str, db_path: str) -> None:
