@@ -5,7 +5,19 @@ from collections.abc import Iterable
 from flask import Blueprint, Flask, Response, request
 from werkzeug.routing import BaseConverter
 
-from longshore.api import attempts, docs, jobs, metrics, problems, queues, schedules, service, streams, webhooks
+from longshore.api import (
+    attempts,
+    docs,
+    jobs,
+    metrics,
+    problems,
+    queues,
+    schedules,
+    service,
+    streams,
+    tracing,
+    webhooks,
+)
 from longshore.api.checks import Checks
 from longshore.api.compression import Compressed
 from longshore.api.connections.refusals import ALLOWED
@@ -126,6 +138,7 @@ def _application(parts: Parts, guard: Guard, blueprints: tuple[Blueprint, ...]) 
     app.before_request(_options_of_the_service)
     for blueprint in (service.bp, *blueprints):
         app.register_blueprint(blueprint)
+    tracing.install(app)
     metrics.install(app, parts.store, parts.budget, guard.measures)
     app.wsgi_app = behind(Compressed(app.wsgi_app), parts.settings)  # type: ignore[method-assign, assignment]  # as Flask's own documentation does
     return app

@@ -9,10 +9,10 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import cache
-from typing import Any, NoReturn, TypeVar
+from typing import Any, NoReturn, TypeVar, cast
 
 import orjson
-from flask import current_app, request
+from flask import current_app, g, request
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from longshore.api.body_limits import ONE, BodyLimit
@@ -332,6 +332,8 @@ def precondition() -> Precondition:
 
 def trace() -> tuple[str, str]:
     """The caller's W3C trace context: traceparent and tracestate, each empty unless it is one."""
+    if (own := g.get("trace")) is not None:
+        return cast("tuple[str, str]", own)  # the span of this request, see ``tracing``
     parent = trace_context.traceparent(request.headers.get("traceparent", ""))
     return parent, trace_context.tracestate(request.headers.get("tracestate", ""), parent)
 

@@ -1,5 +1,6 @@
 """One run of a job on this worker: what goes into a slot and what comes out."""
 
+import time
 from dataclasses import dataclass, field
 
 import orjson
@@ -38,6 +39,8 @@ class Attempt:
     """Stable over the attempts of one job (or item)."""
     traceparent: str = ""
     tracestate: str = ""
+    ready_at: float | None = None
+    """Since when it could have run, seconds since the epoch, where that is known."""
     namespace: str = "default"
 
 
@@ -73,6 +76,8 @@ def run_frame(attempt: Attempt, nonce: str) -> dict[str, object]:
         "max_result": attempt.max_result_bytes, "key": attempt.idempotency_key, "traceparent": attempt.traceparent,
         "nonce": nonce,
     }  # fmt: skip
+    if attempt.ready_at is not None:
+        frame["waited"] = max(0.0, time.time() - attempt.ready_at)
     if attempt.tracestate:
         frame["tracestate"] = attempt.tracestate
     if attempt.command:

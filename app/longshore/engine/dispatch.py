@@ -67,7 +67,7 @@ class Dispatcher:
             runner=self._policies.runner(live), timeout_seconds=self._policies.timeout_seconds(live, spec),
             memory_bytes=memory_bytes(spec), max_result_bytes=self._max_result,
             idempotency_key=live.uid if key.index is None else f"{live.uid}/{key.index}",
-            traceparent=live.row.traceparent, tracestate=live.row.tracestate,
+            traceparent=live.row.traceparent, tracestate=live.row.tracestate, ready_at=live.ready_at,
         )  # fmt: skip
 
 

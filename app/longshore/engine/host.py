@@ -9,6 +9,7 @@ from typing import cast
 
 from prometheus_client.metrics_core import Metric
 
+from longshore import tracing
 from longshore.app_metrics.totals import Totals
 from longshore.engine.app_health import AppHealth
 from longshore.engine.attempt import Attempt, AttemptKey, Ended
@@ -23,6 +24,7 @@ from longshore.engine.waiters import Waiters
 from longshore.errors import AppError
 from longshore.job.spec import rfc3339_at
 from longshore.job.status import Outcome, Reason, disrupted
+from longshore.job.trace_context import trace_id
 from longshore.settings import Settings
 from longshore.version import __version__
 
@@ -39,6 +41,7 @@ class SlotHost(ABC):
         self.worker = f"{socket.gethostname()}-{self.boot}"[:253]
         self.metrics = EngineMetrics()
         self.app_metrics = Totals(settings.metric_series, self._metric_full)
+        self._tracing = tracing.wanted()
         self.waiters = Waiters(loop)
         self.app_health = AppHealth()
         self.pool = SlotPool(loop, _slot_settings(settings), self, journal, children)
@@ -118,7 +121,8 @@ class SlotHost(ABC):
         if (echo := self._echoed.get(attempt.key)) is None:
             echo = self._echoed[attempt.key] = Echo(self.settings.log_echo_bytes)
         cut = echo.cut
-        self.journal.job_output(attempt.job, attempt.key.uid, attempt.key.number, echo.add(data))
+        self.journal.job_output(attempt.job, attempt.key.uid, attempt.key.number, echo.add(data),
+                                **self._trace(attempt.traceparent, attempt.key.uid))  # fmt: skip
         if echo.cut and not cut:
             self.journal("output_cut", job=attempt.job, kept_bytes=self.settings.log_echo_bytes)
         self.waiters.wake(("log", attempt.key.uid))
@@ -132,7 +136,9 @@ class SlotHost(ABC):
     def _count(self, ended: Ended, job: str, handler: str, traceparent: str) -> None:
         """Put the end of an attempt into metrics and log; the handler is empty for a command."""
         if (echo := self._echoed.pop(ended.key, None)) is not None:
-            self.journal.job_output(job, ended.key.uid, ended.key.number, echo.rest())
+            self.journal.job_output(
+                job, ended.key.uid, ended.key.number, echo.rest(), **self._trace(traceparent, ended.key.uid)
+            )
         if self.journal.debugging:
             self.journal("attempt_ended", level="debug", job=job, **_of_attempt(ended.key), outcome=ended.outcome.value,
                          reason=ended.reason, seconds=round(ended.run_seconds, 4))  # fmt: skip
@@ -148,7 +154,12 @@ class SlotHost(ABC):
             # In the attempt's output it is on its way to this log already, as lines of the job's own.
             fields = {"traceback": ended.traceback} if self.settings.tracebacks == "log" else {}
             self.journal("attempt_failed", level="warning", job=job, attempt=ended.key.number,
-                         error=ended.error_type, message=ended.error_message, **fields)  # fmt: skip
+                         error=ended.error_type, message=ended.error_message, **fields, **self._trace(traceparent, ended.key.uid))  # fmt: skip
+
+    def _trace(self, traceparent: str, uid: str) -> dict[str, str]:
+        """The field that ties a log line to its trace; jobs without one have one of their own when traces are sent."""
+        found = trace_id(traceparent, uid if self._tracing else "")
+        return {"trace_id": found} if found else {}
 
     # -- drain -----------------------------------------------------------------------------------------------
 

@@ -54,14 +54,14 @@ class Journal:
             line = f"{clock} {level:<7} {action} {told}".rstrip().encode("utf-8", "replace")
         self.raw(line + b"\n")
 
-    def job_output(self, job: str, uid: str, attempt: int, lines: Iterable[bytes]) -> None:
+    def job_output(self, job: str, uid: str, attempt: int, lines: Iterable[bytes], **more: str) -> None:
         """A job's output, a log line per line."""
         when = datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
         for line in lines:
             text = line.decode("utf-8", "replace")
             if self.json:
                 self.raw(orjson.dumps({"time": when, "level": "info", "action": "output", "job": job, "uid": uid,
-                                       "attempt": attempt, "line": text}) + b"\n")  # fmt: skip
+                                       "attempt": attempt, **more, "line": text}) + b"\n")  # fmt: skip
             else:
                 self.raw(f"{job} | {text}\n".encode("utf-8", "replace"))
 

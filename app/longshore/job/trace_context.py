@@ -4,6 +4,7 @@ A header that breaks the rules is dropped as if it had not come, as the recommen
 tracing never refuses a job. Without a valid ``traceparent`` there is no ``tracestate``.
 """
 
+import hashlib
 import re
 from typing import Final
 
@@ -22,6 +23,16 @@ _MEMBER = re.compile(f"({_KEY})=({_VALUE})")
 def traceparent(text: str) -> str:
     """The header when it is one; else empty."""
     return text if _TRACEPARENT.fullmatch(text) else ""
+
+
+def trace_id(parent: str, uid: str = "") -> str:
+    """Of a valid ``parent``, else of the job itself, for one that came without: 32 digits; empty without either."""
+    if traceparent(parent):
+        return parent.split("-")[1]
+    digits = uid.replace("-", "").lower()
+    if re.fullmatch(r"(?!0{32})[0-9a-f]{32}", digits) or not uid:
+        return digits
+    return hashlib.sha256(uid.encode()).hexdigest()[:32]
 
 
 def tracestate(text: str, parent: str) -> str:

@@ -12,11 +12,11 @@ import sys
 import time
 import traceback
 from collections.abc import Callable
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from pydantic import ValidationError
 
-from longshore import hooks
+from longshore import hooks, tracing
 from longshore.app_metrics.changes import CHANGES, frames
 from longshore.handlers import REGISTRY, Context, JobCancelled
 from longshore.job.status import Reason
@@ -26,6 +26,9 @@ from longshore.slot.leftovers import Leftovers
 from longshore.slot.process_state import Snapshot
 from longshore.slot.termination import Termination
 from longshore.slot.threads import Threads
+
+if TYPE_CHECKING:
+    from longshore.tracing.spans import Tracing
 
 CONTROL = 3
 REPORTS_PER_SECOND = 5
@@ -37,18 +40,19 @@ def main(control: int, output: int, engine: int, hook_seconds: float) -> NoRetur
     """Become a slot and serve until the engine closes the socket."""
     _settle(control, output, engine)
     wire = Wire(socket.socket(fileno=CONTROL))
+    tracer = tracing.start("slot")
     CHANGES.send_by(lambda changes: wire.send(*frames(changes)))
     try:
         hooks.start("on_slot_start", hooks.SLOT_STARTS, hook_seconds)
-        slot = Slot(wire)
+        slot = Slot(wire, tracer)
     except BaseException:
         wire.send({"failed": ends.text(traceback.format_exc()[-MAX_TRACEBACK:])})
         os._exit(1)
     slot.serve()
-    _end()
+    _end(tracer)
 
 
-def _end() -> NoReturn:
+def _end(tracer: "Tracing | None") -> NoReturn:
     """The engine wants no more of this slot: what the application has to close is closed."""
     null = os.open(os.devnull, os.O_WRONLY)
     for descriptor in (1, 2):  # nobody reads there any more
@@ -58,6 +62,8 @@ def _end() -> NoReturn:
             finish()
         except BaseException:
             traceback.print_exc()  # and the others get their turn
+    if tracer is not None:
+        tracer.flush()
     atexit._run_exitfuncs()
     os._exit(0)
 
@@ -114,8 +120,8 @@ def _log_to_output() -> None:
 class Slot:
     """Takes one job after the other from the wire."""
 
-    def __init__(self, wire: Wire) -> None:
-        self._wire = wire
+    def __init__(self, wire: Wire, tracer: "Tracing | None" = None) -> None:
+        self._wire, self._tracer = wire, tracer
         self._nonce = ""  # of the attempt that runs
         self._cancelled = False
         self._reported = 0.0
@@ -153,7 +159,10 @@ class Slot:
             tracestate=str(job.get("tracestate", "")),
             report=self._reporter(str(job["nonce"])), poll=self._poll,
         )  # fmt: skip
+        traced = self._tracer.begin_attempt(job) if self._tracer is not None else None
         done = self._call(str(job["handler"]), job["args"], context, int(str(job["max_result"])))  # type: ignore[arg-type]  # a JSON object
+        if self._tracer is not None and traced is not None:
+            self._tracer.end_attempt(traced, done)
         if self._pending is not None:
             self._wire.send(self._pending)
         done["nonce"] = job["nonce"]

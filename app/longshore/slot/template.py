@@ -18,7 +18,7 @@ import traceback
 import orjson
 from pydantic import PydanticUserError
 
-from longshore import apps, hooks
+from longshore import apps, hooks, tracing
 from longshore.app_metrics.changes import CHANGES
 from longshore.app_metrics.declared import DECLARED
 from longshore.errors import AppError
@@ -93,6 +93,7 @@ def main() -> None:
     send_chunked(sock, {"handlers": handlers, "threads": threads.started_at_import(), "metrics": metrics})
     if any(inspect.iscoroutinefunction(handler.function) for handler in found.handlers.values()):
         importlib.import_module("asyncio")  # once here, and not in every slot
+    tracing.prepare()
     gc.collect()
     gc.freeze()  # what is here now is shared with every slot: keep the collector from touching its pages
     while True:
