@@ -129,6 +129,28 @@ def test_new_code_that_does_not_import_is_refused_and_the_old_goes_on(
     assert 202 == service.request("POST", "/v1/admin:reload").status
 
 
+@pytest.mark.parametrize(
+    ("name", "route", "says"),
+    [
+        ("jobs", "/mine", "has a blueprint named 'jobs', which is reserved"),
+        ("mine", "/v1/jobs", "wants the route /v1/jobs, which is reserved"),
+    ],
+)
+def test_new_code_whose_routes_cannot_be_served_is_refused_and_the_old_goes_on(
+    service: Service, tmp_path: Path, code: Callable[[str], None], name: str, route: str, says: str
+) -> None:
+    began = tmp_path / "began"
+    code(
+        f"2\n\nimport pathlib\nfrom longshore import on_api_start\n@on_api_start\ndef begin():\n    pathlib.Path({str(began)!r}).touch()\n"
+        f"from flask import Blueprint\nbp = Blueprint({name!r}, __name__)\nbp.get({route!r})(lambda: 'mine')"
+    )
+    before = boot(service)
+    answer = service.request("POST", "/v1/admin:reload", timeout=60)
+
+    assert (409, True) == (answer.status, f"application 'fresh_code' {says}" in answer.json()["detail"]), answer.body
+    assert (before, 1, False) == (boot(service), which(service), began.exists())
+
+
 def test_a_service_that_is_told_to_stop_while_it_reloads_stops(
     service: Service, eventually: Callable[..., Any], tmp_path: Path
 ) -> None:

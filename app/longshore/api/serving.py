@@ -179,6 +179,8 @@ def application() -> "Flask":
         if _boot.get("role") != "api":
             CHANGES.take()  # what counted while it was imported: the template has told the engine of the same
         app = _application(settings, loaded)
+        if "trial" in _boot:
+            return app  # it is built and thrown away: nothing of an application may begin
         hooks.start("on_api_start", hooks.API_STARTS, settings.hook_seconds)
         return app
     except AppError as error:
@@ -210,7 +212,8 @@ def _reporting(app: "Flask", engine: "EngineService") -> "Flask":
     """The application, whose readiness checks the engine is told of from now on."""
     from longshore.api.checks import Reporter
 
-    Reporter(app.extensions["longshore"].checks, engine).start()
+    if "trial" not in _boot:
+        Reporter(app.extensions["longshore"].checks, engine).start()
     return app
 
 

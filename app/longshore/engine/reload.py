@@ -1,7 +1,7 @@
 """New code for a service that does not close its door: ``longshore reload``.
 
-The new code is imported first, by this program's own command line in a child: what does not import is refused, and the old
-code goes on. Then no job starts any more while submits are still taken, and once nothing runs this process becomes the new
+The new code is tried first, by this program's own command line in a child, which imports it and builds the api with its
+routes: what does not come up is refused, and the old code goes on. Then no job starts any more while submits are still taken, and once nothing runs this process becomes the new
 program (``execv``). The listening sockets stay open all the while. Who connects in between waits in their backlog.
 """
 
@@ -16,7 +16,6 @@ from typing import IO, NoReturn
 
 import orjson
 
-from longshore import apps
 from longshore.engine.journal import Journal
 from longshore.engine.loop import READ, Loop
 from longshore.errors import Conflict, LongshoreError
@@ -85,9 +84,14 @@ def is_check() -> bool:
     return _CHECK in os.environ
 
 
-def import_code(settings: Settings) -> None:
-    """What the child does once the settings are read; raises AppError."""
-    apps.load(settings.apps)
+def try_code(settings: Settings) -> NoReturn:
+    """What the child does once the settings are read: it becomes a program that imports the applications and builds the api.
+
+    That is a module by its name, as gunicorn's is a file, because the engine knows no Flask. It ends with 1 and the reason.
+    """
+    boot = {"settings": settings.dump(), "rpc": "", "db": "", "trial": True}
+    os.environ["LONGSHORE_API_BOOT"] = orjson.dumps(boot).decode()
+    os.execv(sys.executable, [sys.executable, "-m", "longshore.api.trial"])  # noqa: S606 - argv, no shell
 
 
 def become_new(sockets: Mapping[str, tuple[str, int, int]]) -> NoReturn:

@@ -100,6 +100,5 @@ def run(settings: Settings) -> None:
         # The settings let an address be reached by others because of it, but it guards a worker alone.
         raise SettingsError("worker_tokens_file: belongs to `longshore worker`; `longshore serve` has tokens_file")
     if reload.is_check():
-        reload.import_code(settings)
-        return
+        reload.try_code(settings)
     Service(settings).run()
