@@ -47,6 +47,7 @@ bench: setup-dev ## Measure, as ratios in one run
 	@PYTHONPATH=tests $(PY) -m bench.applications
 	@PYTHONPATH=tests $(PY) -m bench.cluster
 	@$(PY) -m bench.scaler
+	@$(PY) -m bench.schedules
 
 generate: setup-dev ## Rewrite generated files
 	@$(VENV)/bin/longshore openapi > docs/openapi.json

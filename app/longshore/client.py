@@ -20,6 +20,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from longshore.client_connections import Connection, Connections
+from longshore.client_schedules import ScheduleCalls
 from longshore.job.numerals import whole
 from longshore.version import __version__
 
@@ -54,7 +55,7 @@ class ApiError(ClientError):
         """What to do next, where whoever made the request knows it."""
 
 
-class Client:
+class Client(ScheduleCalls):
     """What a service can be asked; one client may be used by several threads at a time.
 
     ``url`` and ``token`` are read from ``LONGSHORE_URL`` and ``LONGSHORE_TOKEN`` where they are not given. ``timeout`` is

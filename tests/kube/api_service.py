@@ -19,10 +19,13 @@ RBAC = f"/apis/{RBAC_GROUP}/v1"
 API_RIGHTS: list[dict[str, Any]] = [
     {"apiGroups": [GROUP], "resources": ["jobs"], "verbs": ["get", "list", "watch", "create", "patch", "delete"]},
     {"apiGroups": [GROUP], "resources": ["queues"], "verbs": ["get", "list", "create", "patch"]},
+    {"apiGroups": [GROUP], "resources": ["schedules"], "verbs": ["get", "list", "create", "update", "patch", "delete"]},
     {"apiGroups": [""], "resources": ["pods"], "verbs": ["get"]},
     {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": ["get"]},
 ]
-USER_RIGHTS: list[dict[str, Any]] = [{"apiGroups": [GROUP], "resources": ["jobs", "queues"], "verbs": ["*"]}]
+USER_RIGHTS: list[dict[str, Any]] = [
+    {"apiGroups": [GROUP], "resources": ["jobs", "queues", "schedules"], "verbs": ["*"]}
+]
 
 
 def account(plane: ControlPlane, namespace: str, name: str, rules: list[dict[str, Any]]) -> None:

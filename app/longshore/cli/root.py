@@ -25,7 +25,7 @@ COMMANDS = {
     "serve": "serve", "api": "api", "worker": "worker", "submit": "submit", "get": "get", "list": "listing",
     "wait": "wait", "logs": "logs",
     "events": "events", "cancel": "verbs", "redrive": "verbs", "suspend": "verbs", "resume": "verbs",
-    "delete": "verbs", "explain": "explain", "simulate": "simulate", "queues": "queues", "handlers": "service", "workers": "service",
+    "delete": "verbs", "explain": "explain", "simulate": "simulate", "queues": "queues", "schedules": "schedules", "handlers": "service", "workers": "service",
     "status": "service", "drain": "service", "undrain": "service", "reload": "service", "config": "config", "token": "tokens",
     "backup": "backup", "restore": "backup",
     "webhooks": "webhooks", "openapi": "openapi", "version": "version", "completion": "completion",
@@ -88,6 +88,7 @@ def _completing(names: Callable[[Client], Iterable[str]]) -> Callable[[click.Con
 complete_jobs = _completing(lambda service: [job["id"] for job in islice(service.list(limit=100), 100)])
 """Names of the newest hundred jobs."""
 complete_handlers = _completing(lambda service: [found["name"] for found in service.handlers()])
+complete_schedules = _completing(lambda service: [found["name"] for found in service.schedules()])
 complete_queues = _completing(lambda service: [found["name"] for found in service.queues()])
 
 

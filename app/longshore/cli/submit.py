@@ -72,6 +72,9 @@ def submit(context: click.Context, /, words: tuple[str, ...], file: TextIO | Non
     jobs = list(_from_file(file)) if file is not None else [_job(words, fields, dashes="--" in sys.argv)]
     results = (wait or watch) and context.get_parameter_source("output") is ParameterSource.DEFAULT
     with client(patience=PATIENCE_SECONDS if wait or watch else 0.0) as service:
+        jobs = _without_schedules(service, jobs)
+        if not jobs:
+            return
         done = [service.submit(job, key=idempotency_key) for job in jobs]
         if wait or watch:
             done = [_watch(service, job, bar=watch, timeout=wait_timeout) for job in done]
@@ -82,6 +85,18 @@ def submit(context: click.Context, /, words: tuple[str, ...], file: TextIO | Non
     show(done if len(done) > 1 else done[0], output, lambda: jobs_table(done, wide=output == "wide"))
     if wait or watch:
         context.exit(max(fate(job) for job in done))
+
+
+def _without_schedules(service: Client, documents: list[Json]) -> list[Json]:
+    """Put the schedules among the manifests of a file; the jobs are left."""
+    jobs = []
+    for one in documents:
+        if not (isinstance(one, dict) and one.get("kind") == "Schedule"):
+            jobs.append(one)
+            continue
+        found = service.put_schedule(str((one.get("metadata") or {}).get("name", "")), one)
+        click.echo(f"longshore: schedule {found['name']} is kept", err=True)
+    return jobs
 
 
 def _tell_result(service: Client, job: Json) -> None:

@@ -29,7 +29,7 @@ CONNECT_SECONDS = 2.0
 ANSWER_SECONDS = 10.0  # a create takes milliseconds; a page of large jobs, half a second
 POOL_SIZE = 32  # connections kept: as many as there are threads that ask
 JSON, MERGE_PATCH = "application/json", "application/merge-patch+json"
-VERBS = {"GET": "get", "POST": "create", "PATCH": "patch", "DELETE": "delete"}
+VERBS = {"GET": "get", "POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
 
 Json = dict[str, Any]
 
@@ -96,6 +96,10 @@ class KubeClient:
     def post(self, target: Target, body: object, *, again: bool = False, **params: object) -> Json:
         """Create; ``again`` when a second request does no harm should the first one's answer get lost."""
         return self._exchange("POST", target, body, params=params, again=again)
+
+    def put(self, target: Target, body: object, **params: object) -> Json:
+        """Replace an object as a whole; raises Changed when it is no longer of the version in ``body``."""
+        return self._exchange("PUT", target, body, params=params)
 
     def patch(self, target: Target, body: object, **params: object) -> Json:
         """A merge patch."""

@@ -23,6 +23,7 @@ from longshore.store.kubernetes.measures import Measures
 from longshore.store.kubernetes.queues import Queues
 from longshore.store.kubernetes.redrive import Redriver, against_others
 from longshore.store.kubernetes.refusals import overtaken
+from longshore.store.kubernetes.schedules import Schedules
 from longshore.store.kubernetes.submit import Submitter
 from longshore.store.kubernetes.watch import Changes, JobWatch, Told
 from longshore.store.kubernetes.webhooks import Webhooks
@@ -49,7 +50,7 @@ class Cluster:
     all_namespaces: bool
 
 
-class KubernetesStore(Webhooks):
+class KubernetesStore(Webhooks, Schedules):
     """The jobs of one namespace."""
 
     backend = "kubernetes"
@@ -61,6 +62,7 @@ class KubernetesStore(Webhooks):
         self._jobs = longshore("jobs", self.namespace)
         self._queues = Queues(self._client, self.namespace)
         self._submitter = Submitter(self._client, self._jobs, self._queues)
+        Schedules.__init__(self, self._client, self._jobs, self.namespace)
         Webhooks.__init__(self, self._client, self._jobs, cluster.leader, self.namespace)
 
     def in_namespace(self, namespace: str) -> "KubernetesStore":

@@ -1,7 +1,7 @@
 """Copies of the database: made while the engine writes, and put back while none runs.
 
 SQLite's backup API reads one snapshot, so a copy is consistent, and the engine goes on writing meanwhile (WAL). The copy
-has jobs, results, output, events, queue policies and deliveries that wait: all that the service keeps is in the database.
+has jobs, results, output, events, queue policies, schedules and deliveries that wait: all that the service keeps is in the database.
 """
 
 import os
