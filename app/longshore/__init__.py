@@ -3,7 +3,8 @@
 ``handler`` registers a function, ``Context`` is what it learns of its job, ``health_check`` registers a check,
 ``on_template_start``, ``on_slot_start``, ``on_slot_stop``, ``on_api_start`` and ``on_api_stop`` what a process does first
 and last, ``JobCancelled`` is what cancelling raises inside a handler, ``Retry`` describes a back-off, ``app_settings``
-reads settings of the application's own, ``Counter``, ``Gauge`` and ``Histogram`` are metrics, ``current_longshore`` is a client for jobs of their own.
+reads settings of the application's own, ``Counter``, ``Gauge`` and ``Histogram`` are metrics, ``current_longshore`` is a client for jobs of their own,
+``typed`` makes type hints the contract of a view.
 
 A name is imported when it is asked for: processes that hold no application, such as gunicorn's arbiter, do without
 pydantic and what else comes with them, ten megabytes each.
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING
 from longshore.version import __version__
 
 if TYPE_CHECKING:
+    from longshore.api.typed_views import typed
     from longshore.app_metrics.metrics import Counter, Gauge, Histogram
     from longshore.application_settings import app_settings
     from longshore.current import current_longshore
@@ -40,6 +42,7 @@ __all__ = [
     "on_slot_start",
     "on_slot_stop",
     "on_template_start",
+    "typed",
 ]
 
 _HOMES = {
@@ -55,6 +58,7 @@ _HOMES = {
     "on_slot_start": "longshore.hooks",
     "on_slot_stop": "longshore.hooks",
     "on_template_start": "longshore.hooks",
+    "typed": "longshore.api.typed_views",
 }
 
 

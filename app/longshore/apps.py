@@ -31,7 +31,7 @@ class Apps:
 
 def load(modules: Sequence[str]) -> Apps:
     """Import the modules; raises AppError that says in a few lines where the one that does not import broke."""
-    blueprints = []
+    blueprints: list[tuple[str, Blueprint]] = []
     DECLARED.open()
     for name in modules:
         try:
@@ -44,7 +44,9 @@ def load(modules: Sequence[str]) -> Apps:
             raise AppError(f"application {name!r} does not import: {_where(name, error)}") from error
         # An application without routes never imports Flask, and then has no blueprints to find.
         if (flask := sys.modules.get("flask")) is not None:
-            blueprints += [(name, value) for value in vars(module).values() if isinstance(value, flask.Blueprint)]
+            known = {id(blueprint) for _, blueprint in blueprints}  # one that two modules have is served once
+            found = {id(value): value for value in vars(module).values() if isinstance(value, flask.Blueprint)}
+            blueprints += [(name, value) for key, value in found.items() if key not in known]
     DECLARED.close()
     if wrong := error_names.unknown(REGISTRY.values()):
         raise AppError(wrong)

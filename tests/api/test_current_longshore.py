@@ -143,6 +143,13 @@ class guarded_place:  # noqa: N801 - a context manager that reads as a function
         self._sock.close()
 
 
+def test_the_document_of_an_applications_routes_is_for_callers_alone(guarded: Service) -> None:
+    whole = "/openapi.json?applications=true"
+    assert [401, 200] == [guarded.request("GET", whole).status, ask(guarded, "GET", whole, role="read").status]
+    assert "/own/submit" in ask(guarded, "GET", whole, role="read").json()["paths"]
+    assert "/own/submit" not in guarded.request("GET", "/openapi.json").json()["paths"]
+
+
 def test_a_handler_submits_with_the_token_of_its_service(guarded: Service) -> None:
     job = ask(guarded, "POST", "/v1/jobs?", {"handler": "parent"}).json()
     ended = ask(guarded, "GET", f"/own/wait/{job['id']}").json()

@@ -51,3 +51,16 @@ def test_a_view_submits_a_job_whose_handler_submits_another(shop: Service) -> No
     id = shop.request("POST", "/orders/nl").json()["order"]
 
     assert {"done": "bike to nl"} == shop.request("GET", f"/orders/{id}").json()
+
+
+def test_a_typed_view_checks_what_comes_in_and_is_documented(shop: Service) -> None:
+    sent = shop.request("POST", "/parcels/fr?express=true", {"weight": 2.5})
+    assert (201, {"country": "fr", "price": 5.0}) == (sent.status, sent.json())
+    wrong = shop.request("POST", "/parcels/fr", {"weight": 0, "colour": "red"}).json()
+    assert {"/weight", "/colour"} == {error["pointer"] for error in wrong["errors"]}
+
+    document = shop.request("GET", "/openapi.json?applications=true").json()
+    send = document["paths"]["/parcels/{country}"]["post"]
+    assert "Send a parcel." == send["summary"]
+    assert ["country", "express"] == [found["name"] for found in send["parameters"]]
+    assert "/orders/{id}" in document["paths"]

@@ -1,6 +1,6 @@
 """The Flask application, put together: ``create_app`` is the only place that knows all its parts."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from flask import Blueprint, Flask, Response, request
 from werkzeug.routing import BaseConverter
@@ -145,19 +145,28 @@ def _application(parts: Parts, guard: Guard, blueprints: tuple[Blueprint, ...]) 
 
 
 def _add_apps(app: Flask, apps: Apps) -> None:
+    owners = {rule.rule: "Longshore itself" for rule in app.url_map.iter_rules()}
     for module, blueprint in apps.blueprints:
+        where = f"application {module!r}"
+        if blueprint.import_name != module:
+            where = f"{where} (blueprint {blueprint.name!r} of {blueprint.import_name})"
         # Rights go by endpoint: one of ours that is not registered here, such as the page without `docs`, is no name to take.
         if blueprint.name in RESERVED_NAMES:
-            raise AppError(f"application {module!r} has a blueprint named {blueprint.name!r}, which is reserved")
-        ours = {rule.rule for rule in app.url_map.iter_rules()}
+            raise AppError(f"{where} has a blueprint named {blueprint.name!r}, which is reserved")
         try:
             app.register_blueprint(blueprint)
         except Exception as error:  # whatever Flask has against it
-            raise AppError(f"the routes of application {module!r} cannot be served: {error}") from error
-        for rule in app.url_map.iter_rules():
-            if not rule.endpoint.startswith(f"{blueprint.name}."):
-                continue
-            reserved = any(rule.rule == path or rule.rule.startswith(f"{path}/") or rule.rule.startswith(f"{path}:")
-                           for path in RESERVED)  # fmt: skip
-            if reserved or rule.rule in ours or rule.rule.startswith("/<"):
-                raise AppError(f"application {module!r} wants the route {rule.rule}, which is reserved")
+            raise AppError(f"the routes of {where} cannot be served: {error}") from error
+        for rule in list(app.url_map.iter_rules()):
+            if rule.endpoint.startswith(f"{blueprint.name}."):
+                _refuse_reserved(where, rule.rule, owners)
+        own = [rule.rule for rule in app.url_map.iter_rules() if rule.endpoint.startswith(f"{blueprint.name}.")]
+        owners |= dict.fromkeys(own, where)
+
+
+def _refuse_reserved(where: str, rule: str, owners: Mapping[str, str]) -> None:
+    if rule in owners:
+        raise AppError(f"{where} wants the route {rule}, which is reserved: it is served by {owners[rule]}")
+    reserved = any(rule == path or rule.startswith((f"{path}/", f"{path}:")) for path in RESERVED)
+    if reserved or rule.startswith("/<"):
+        raise AppError(f"{where} wants the route {rule}, which is reserved for Longshore itself")

@@ -37,7 +37,9 @@ class ClusterGuard(Guard):
 
     def _admit(self) -> None:
         endpoint = request.endpoint
-        if endpoint is None or endpoint in rights.PUBLIC or is_open() or self._is_docs():
+        if endpoint is None or is_open() or self._is_docs():
+            return
+        if endpoint in rights.PUBLIC and not request.args.get("applications"):
             return
         right = rights.right_of(endpoint, changes=request.method not in SAFE)
         namespace = self._namespace

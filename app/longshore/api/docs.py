@@ -3,9 +3,10 @@
 from pathlib import Path
 
 import orjson
-from flask import Blueprint, Response, request, send_from_directory
+from flask import Blueprint, Response, current_app, request, send_from_directory
 
 from longshore.api import parse
+from longshore.api.context import parts
 from longshore.api.reply import JSON
 from longshore.errors import NotFound
 
@@ -20,12 +21,13 @@ ASSETS = ("swagger-ui.css", "swagger-ui-bundle.js", "start.js", "style.css")
 @ui.before_request
 @worker.before_request
 def _no_parameters() -> None:
-    parse.known_parameters(namespaced=False)
+    document = str(request.endpoint).endswith(".document")
+    parse.known_parameters(*(("applications",) if document else ()), namespaced=False)
 
 
 @bp.get("/openapi.json")
 def document() -> Response:
-    """The description of this API, OpenAPI 3.1."""
+    """The description of this API, OpenAPI 3.1; with ``applications``, for whoever may look, of their routes too."""
     from longshore.api import openapi  # as below: it is rarely asked for, and a worker is to start quickly
 
     return _document(openapi.text())
@@ -40,10 +42,21 @@ def worker_document() -> Response:
 
 
 def _document(text: bytes) -> Response:
+    if parse.flag("applications"):
+        text = _with_applications(text)
     if request.script_root:  # behind a proxy's prefix, which is where its reader finds the service
         whole = orjson.loads(text) | {"servers": [{"url": request.script_root}]}
         text = orjson.dumps(whole, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
     return Response(text, content_type=JSON, headers={"Cache-Control": "max-age=300"})
+
+
+def _with_applications(text: bytes) -> bytes:
+    known: dict[str, bytes] = current_app.extensions.setdefault("longshore.openapi", {})
+    if "whole" not in known:
+        from longshore.api.openapi_applications import with_applications
+
+        known["whole"] = with_applications(text, current_app, parts().apps)
+    return known["whole"]
 
 
 @ui.get("/docs")

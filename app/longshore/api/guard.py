@@ -20,7 +20,7 @@ _LOOPBACK = frozenset({"127.0.0.1", "localhost", "[::1]", "::1"})
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 REQUEST_ID = "longshore.request_id"
 PROBES = frozenset({"service.livez", "service.readyz"})
-_VERBOSE = "service.readyz"
+_VERBOSE, _DOCUMENT = "service.readyz", "docs.document"
 # What they say is the same for every service of this release: no handler, queue, job or name of this one is in it.
 DOCS = frozenset({"ui.page", "ui.asset", "docs.document"})
 
@@ -107,7 +107,10 @@ class Guard:
 
     def _is_docs(self) -> bool:
         """Whether the request is for the page on which a browser can enter a token, or for its document."""
-        return self._docs and request.endpoint in DOCS
+        if not self._docs or request.endpoint not in DOCS:
+            return False
+        # What applications serve is this service's own, and not for everybody.
+        return request.endpoint != _DOCUMENT or not (request.query_string and flag("applications"))
 
 
 def is_probe() -> bool:

@@ -226,7 +226,8 @@ def _service() -> Json:
             parameter("verbose", {"type": "boolean"}, "With the applications' checks; needs a token."),)),
         "/healthz": get("health", "The same, with the applications' checks.", health),
         "/metrics": get("metrics", "Prometheus metrics.", {"text/plain": {"schema": TEXT}, "application/openmetrics-text": {"schema": TEXT}}),
-        "/openapi.json": get("openapi", "This document.", DOCUMENT, opened=True),
+        "/openapi.json": get("openapi", "This document.", DOCUMENT, opened=True, problems=(422,), parameters=(
+            parameter("applications", {"type": "boolean"}, "With the routes of applications; needs a token."),)),
         "/docs": get("docs", "This document in a browser.", {"text/html": {"schema": TEXT}}, opened=True),
         "/docs/{file}": get("docsFile", "A file of that page.", {"text/css": {"schema": TEXT}, "text/javascript": {"schema": TEXT}}, parameters=(
             parameter("file", TEXT, "Name.", "path"),), problems=(404,)),
