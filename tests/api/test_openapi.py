@@ -147,10 +147,14 @@ def unfit(name: str, answer: object) -> list[str]:
 
 def test_what_the_service_says_of_itself_fits_its_types(shared_service: Service) -> None:
     shared_service.request("POST", "/v1/jobs", {"handler": "sleep", "args": {"seconds": 0.5}})
+    schedule = {"cron": "@yearly", "jobTemplate": {"spec": {"handler": "echo"}}}
+    shared_service.request("PUT", "/v1/schedules/typed", schedule)
+    shared_service.request("POST", "/v1/schedules/typed:trigger")
     for path, name in (
         ("/v1", "Links"), ("/v1/handlers", "HandlerList"), ("/v1/workers", "WorkerList"), ("/v1/queues", "QueueList"),
         ("/v1/queues/default", "Queue"), ("/v1/status", "ServiceStatus"), ("/v1/status/details", "ServiceStatus"),
         ("/livez", "Liveness"), ("/readyz", "Health"), ("/healthz", "Health"), ("/v1/jobs:count", "JobCounts"),
+        ("/v1/schedules", "SchedulePage"), ("/v1/schedules/typed", "Schedule"),
     ):  # fmt: skip
         answer = shared_service.request("GET", path).json()
         assert [] == unfit(name, answer), path

@@ -406,3 +406,27 @@ def _row(number: int) -> Any:
     cron = "30 6 * * *" if number == 7 else f"0 {7 + number % 12} * * *"
     spec = orjson.dumps({"cron": cron, "jobTemplate": {"spec": {"handler": "h"}}})
     return ScheduleRow(f"s{number}", f"uid-{number}", "request", b"{}", spec, b"{}", Clock.now, 1)
+
+
+def test_a_month_with_a_gap_has_one_job_for_each_day(rig: Rig) -> None:
+    rig.put(cron="30 2 * * *", timeZone="Europe/Berlin")
+    begun = Clock.now
+    for half_hours in range(23 * 48):
+        Clock.now = begun + half_hours * 1800
+        rig.engine.schedules._rung(was_set=False)
+        rig.go_on(2)
+
+    days = [when.partition(" ")[0] for when in rig.jobs()]
+    assert [f"{day:02}" for day in range(10, 32)] + ["01"] == [*days[: days.index("01")], "01"]
+    assert len(days) == len(set(days))
+
+
+def test_a_zone_that_this_machine_does_not_know_any_more_is_said_in_the_status(rig: Rig) -> None:
+    rig.put()
+    spec = b'{"cron": "30 6 * * *", "timeZone": "Mars/Olympus", "jobTemplate": {"spec": {"handler": "h"}}}'
+    rig.ledger._db.execute("UPDATE schedules SET spec = ?", (spec,))
+    rig.killed()
+    rig.pass_to("09 06:30")
+
+    assert ({}, ("False", "InvalidSchedule")) == (rig.jobs(), rig.ready())
+    assert 1 == len(rig.said("schedule_refused"))

@@ -93,3 +93,16 @@ def test_a_database_that_an_engine_has_is_not_restored(tmp_path: Path) -> None:
         restore(copy, tmp_path / "longshore.db")
     lock.release()
     assert 0 == restore(copy, tmp_path / "longshore.db")
+
+
+def test_a_restored_copy_has_the_schedules(tmp_path: Path) -> None:
+    database = make_database(tmp_path / "longshore.db")
+    with sqlite3.connect(database) as db:
+        db.execute("INSERT INTO schedules VALUES ('nightly', 'u', 'file', x'7b7d', x'7b7d', x'7b7d', 1.0, 1, 1)")
+    db.close()
+    back_up(database, tmp_path / "copy")
+    restore(tmp_path / "copy", tmp_path / "again")
+
+    assert [("nightly", 1)] == sqlite3.connect(tmp_path / "again").execute(
+        "SELECT name, paused FROM schedules"
+    ).fetchall()

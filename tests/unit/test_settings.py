@@ -57,6 +57,11 @@ def test_a_file_is_checked_as_strictly(tmp_path: Path) -> None:
     for text, says in (
         ("prot = 1", "did you mean port?"), ("port = ", "no TOML"), ("[queues.mail]\nconcurency = 1", "concurency"),
         ("[queues.mail]\nconcurrency = 0", "concurrency"),
+        ("[schedules.x]\ncron = '61 * * * *'\njob_template.spec.handler = 'h'", "x.cron: minute: 61 is outside 0-59"),
+        ("[schedules.x]\ncron = '@daily'\njob_template.spec.handler = 'h'\ntime_zone = 'Nowhere'", "x.timeZone: 'Nowhere'"),
+        ("[schedules.x]\ncron = '@daily'", "x.jobTemplate: is missing"),
+        ("[schedules.X]\ncron = '@daily'\njob_template.spec.handler = 'h'", "'X' is no name of a schedule"),
+        ("[schedules]\nx = 1", "x: should be an object"),
     ):  # fmt: skip
         file.write_text(text)
         assert says in refused({}, file)
@@ -78,7 +83,7 @@ def test_queues_come_from_tables_and_default_is_always_there(tmp_path: Path) -> 
 
 def test_settings_survive_the_way_to_a_child(tmp_path: Path) -> None:
     file = tmp_path / "longshore.toml"
-    file.write_text("[queues.mail]\nconcurrency = 2\n")
+    file.write_text("[queues.mail]\nconcurrency = 2\n[schedules.x]\ncron = '@daily'\njob_template.spec.handler = 'h'\n")
     found = settings.load({"apps": "a, b", "data_dir": str(tmp_path)}, {}, file).settings
 
     assert found == settings.Settings.load_dump(found.dump())
