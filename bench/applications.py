@@ -13,7 +13,7 @@ import orjson
 
 from bench.load import load
 from real_pool import RealPool
-from service import Service
+from service import Service, descendants
 from trace_collector import collector
 
 ROUNDS = 7
@@ -78,6 +78,15 @@ def metric_figures(run: Callable[..., Any]) -> None:
     told("a round trip of a slot, of a job that counts once", both["counts_once"], "µs")
 
 
+def processor_seconds(pid: int) -> float:
+    """What the service and all its processes have used so far."""
+    ticks = 0
+    for one in (pid, *descendants(pid)):
+        fields = Path(f"/proc/{one}/stat").read_text().rpartition(")")[2].split()
+        ticks += int(fields[11]) + int(fields[12])
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
 def trace_figures(folder: Path) -> None:
     """A waited job with traces on costs 10 % more at most; with them off there is nothing to pay."""
     print("\nTraces: a waited job over HTTP, one client, off and on in turns")
@@ -90,10 +99,13 @@ def trace_figures(folder: Path) -> None:
             on.start()
             body = json.dumps({"handler": "echo"}).encode()
             middles: dict[str, list[float]] = {"off": [], "on": []}
+            worked: dict[str, list[float]] = {"off": [], "on": []}
             for _ in range(ROUNDS):
                 for name, service in (("off", off), ("on", on)):
+                    before = processor_seconds(service.pid)
                     _, latencies = load(service.port, 1, body, {"Prefer": "wait=10"}, SECONDS)
                     middles[name].append(latencies[len(latencies) // 2])
+                    worked[name].append((processor_seconds(service.pid) - before) / len(latencies) * 1e3)
         finally:
             os.environ.pop("OTEL_EXPORTER_OTLP_ENDPOINT", None)
             off.end()
@@ -101,6 +113,8 @@ def trace_figures(folder: Path) -> None:
     told("off, p50", middles["off"], "ms")
     told("on, p50", middles["on"], "ms")
     told("on / off", [on / off for off, on in zip(middles["off"], middles["on"], strict=True)], "  ")
+    told("off, processor time of all processes for a job", worked["off"], "ms")
+    told("on, the same, with what sends the spans", worked["on"], "ms")
 
 
 def main() -> None:

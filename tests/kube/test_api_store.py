@@ -816,3 +816,19 @@ def test_open_readiness_is_one_question_to_the_api_server_every_two_seconds(api:
     assert {200} == set(answers)
     # The first at once, then one for each two seconds that it took; and one of the api's own watch, which may begin anew.
     assert asked <= (time.monotonic() - began) / SHARED_SECONDS + 2
+
+
+def test_views_of_an_application_count_in_the_api_of_a_cluster(
+    cluster: ControlPlane, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    namespace = cluster.make_namespace()
+    service = ApiService(tmp_path_factory.mktemp("counting"), cluster, namespace, apps="metric_jobs")
+    try:
+        service.start()
+        for _ in range(3):
+            assert 204 == service.ask("POST", "/shop/touch").status
+        lines = service.ask("GET", "/metrics").body.decode().splitlines()
+        assert {"shop_touched_total 3.0", "shop_depth 7.0", 'shop_release{version="1.2"} 1.0'} <= set(lines)
+    finally:
+        service.end()
+        cluster.request("DELETE", f"/api/v1/namespaces/{namespace}")

@@ -1,5 +1,7 @@
 """The span of a submit, which the job's trace goes on from; nothing here when nobody wants traces."""
 
+import time
+
 from flask import Flask, Response, g, request
 
 from longshore import tracing
@@ -22,11 +24,8 @@ def install(app: Flask) -> None:
 
     @app.after_request
     def _status(response: Response) -> Response:
-        if "span" in g:
-            g.span.set_attribute("http.response.status_code", response.status_code)
-        return response
-
-    @app.teardown_request
-    def _end(_error: BaseException | None) -> None:
         if (span := g.pop("span", None)) is not None:
-            span.end()
+            span.set_attribute("http.response.status_code", response.status_code)
+            ended = time.time_ns()
+            response.call_on_close(lambda: span.end(ended))  # when the caller has the answer
+        return response

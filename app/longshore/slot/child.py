@@ -161,8 +161,7 @@ class Slot:
         )  # fmt: skip
         traced = self._tracer.begin_attempt(job) if self._tracer is not None else None
         done = self._call(str(job["handler"]), job["args"], context, int(str(job["max_result"])))  # type: ignore[arg-type]  # a JSON object
-        if self._tracer is not None and traced is not None:
-            self._tracer.end_attempt(traced, done)
+        ended = time.time_ns()
         if self._pending is not None:
             self._wire.send(self._pending)
         done["nonce"] = job["nonce"]
@@ -171,7 +170,10 @@ class Slot:
         if overtaken:
             # The job had told its own end, and the engine has sent another: that one must not begin here.
             os._exit(1)
-        generators.refresh()  # here, because nobody waits for it
+        # Here, because nobody waits for it.
+        if self._tracer is not None and traced is not None:
+            self._tracer.end_attempt(traced, job, done, ended)
+        generators.refresh()
 
     def _call(self, name: str, args: dict[str, object], context: Context, max_result: int) -> Frame:
         taint = None

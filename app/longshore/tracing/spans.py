@@ -10,7 +10,6 @@ import hashlib
 import logging
 import os
 import threading
-import time
 from collections.abc import Mapping
 from contextvars import Token
 from typing import Final
@@ -19,7 +18,7 @@ from opentelemetry import context as contexts
 from opentelemetry import trace
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
 from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode, TraceFlags
@@ -49,7 +48,7 @@ class _Ids(RandomIdGenerator):
         return found or super().generate_span_id()
 
 
-Begun = tuple[trace.Span, Token[contexts.Context]]
+Begun = tuple[trace.Span, contexts.Context, Token[contexts.Context]]
 
 
 class Tracing:
@@ -100,20 +99,11 @@ class Tracing:
         )
         self._ids.next_trace = 0  # not used by a span that has a parent
         own = trace.set_span_in_context(span)
-        self._waited(job, parent if trace.get_current_span(parent).get_span_context().is_valid else own)
-        return span, contexts.attach(own)
+        return span, parent if trace.get_current_span(parent).get_span_context().is_valid else own, contexts.attach(own)
 
-    def _waited(self, job: Mapping[str, object], parent: contexts.Context) -> None:
-        waited = job.get("waited")
-        if isinstance(waited, int | float):
-            now = time.time_ns()
-            span = self._tracer.start_span("wait in queue", parent, start_time=now - int(waited * 1e9))
-            span.end(now)
-
-    @staticmethod
-    def end_attempt(begun: Begun, done: Mapping[str, object]) -> None:
-        """How it ended; ``done`` is a slot's report of it."""
-        span, token = begun
+    def end_attempt(self, begun: Begun, job: Mapping[str, object], done: Mapping[str, object], ended: int) -> None:
+        """How it ended, at ``ended`` nanoseconds since the epoch; ``done`` is the slot's report, which has left already."""
+        span, parent, token = begun
         contexts.detach(token)
         span.set_attribute("longshore.outcome", str(done.get("outcome", "")))
         if done.get("reason"):
@@ -122,7 +112,11 @@ class Tracing:
             span.set_attribute("longshore.reason", str(done["reason"]))
             span.set_attribute("error.type", kind)
             span.set_status(Status(StatusCode.ERROR, kind))
-        span.end()
+        span.end(ended)
+        waited = job.get("waited")
+        if isinstance(waited, int | float) and isinstance(span, ReadableSpan) and span.start_time is not None:
+            wait = self._tracer.start_span("wait in queue", parent, start_time=span.start_time - int(waited * 1e9))
+            wait.end(span.start_time)
 
 
 def _span_id(uid: str, index: object, number: int) -> int:
