@@ -14,6 +14,10 @@ help: ## Show this list
 run: setup ## Start the laptop service with its sample handlers (PORT=8080)
 	@LONGSHORE_APPS="$${LONGSHORE_APPS:-$(SAMPLES)}" LONGSHORE_PORT=$(PORT) LONGSHORE_PROBE_PORT=$(PROBE_PORT) exec $(VENV)/bin/longshore serve
 
+dev: setup-dev ## Start it so that saved code and settings hold at once (DEBUGPY=127.0.0.1:5678: with a debugger)
+	@LONGSHORE_APPS="$${LONGSHORE_APPS:-$(SAMPLES)}" LONGSHORE_PORT=$(PORT) LONGSHORE_PROBE_PORT=$(PROBE_PORT) \
+	  exec $(VENV)/bin/longshore serve --dev $(if $(DEBUGPY),--debugpy $(DEBUGPY))
+
 test: setup-dev system lint typecheck ## Set up everything and run all tests that this machine can
 	@echo "== Kubernetes programs for the tests"
 	@scripts/kube-tools >/dev/null || [ "$${CI:-}" != true ]
@@ -102,4 +106,4 @@ clean: ## Remove what the commands above made, but no data
 	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 
-.PHONY: help run chaos chaos-node rough test unit lint typecheck format bench generate lock setup setup-dev system kube-tools chart-tools cluster cluster-down cluster-api clean
+.PHONY: help run dev chaos chaos-node rough test unit lint typecheck format bench generate lock setup setup-dev system kube-tools chart-tools cluster cluster-down cluster-api clean

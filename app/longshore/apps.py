@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from flask import Blueprint
 
 MAX_PLACES = 5  # an import error is to be read at a glance
+MAX_TRACEBACK = 4000
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +69,17 @@ def _where(name: str, error: BaseException) -> str:
         places = [places[0], f"  ... {len(places) - MAX_PLACES + 1} more ...", *places[2 - MAX_PLACES :]]
     hint = f"  `python -c 'import {name}'` shows the whole traceback"
     return "\n".join([what[:500], *places, hint])
+
+
+def with_traceback(error: AppError) -> str:
+    """For who writes the code at the moment: what broke, and the whole traceback of it, at most 4,000 characters."""
+    cause = error.__cause__
+    if cause is None:
+        return error.message
+    first = error.message.splitlines()[0]
+    trace = traceback.TracebackException.from_exception(cause)
+    trace.stack[:] = [frame for frame in trace.stack if not _is_machinery(frame.filename)]
+    return f"{first}\n{''.join(trace.format()).rstrip()[-MAX_TRACEBACK:]}"
 
 
 def _is_machinery(file: str) -> bool:

@@ -18,6 +18,7 @@ from longshore.errors import SettingsError
 from longshore.job.limits import QueuePolicy
 from longshore.job.wording import sentence
 from longshore.settings_values import (
+    Address,
     Bytes,
     Data,
     File,
@@ -56,6 +57,10 @@ class Settings(BaseModel):
     """Folder of the database, on a local disk; it should be Longshore's alone, others cannot look into it."""
     apps: Words = ()
     """Importable modules that bring handlers, routes and health checks."""
+    dev: bool = False
+    """Of `longshore serve`: put code and settings in force as soon as they are saved; needs longshore[dev]."""
+    debugpy: Address = ""
+    """Of `longshore serve`: HOST:PORT where a debugger of handlers and views attaches; whoever reaches it runs any code."""
     strict: bool = False
     """Whether applications that start threads when they are imported are refused; their threads are not in the slots."""
     hook_seconds: Annotated[float, Field(gt=0, le=3600, allow_inf_nan=False)] = 30.0
@@ -173,6 +178,15 @@ class Settings(BaseModel):
             raise ValueError(
                 f"host: {self.host} can be reached by others, and there are no tokens; make some with "
                 "`longshore token new` and set tokens_file, or set insecure=true to let everybody in"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _debugger_is_private(self) -> Self:
+        if self.debugpy and not self.insecure and not is_loopback(self.debugpy.rpartition(":")[0].strip("[]")):
+            raise ValueError(
+                f"debugpy: {self.debugpy} can be reached by others, and a debugger may run any code; "
+                "use 127.0.0.1, or set insecure=true to let everybody in"
             )
         return self
 

@@ -127,6 +127,14 @@ def _prefix(value: str) -> str:
     return value
 
 
+def _address(value: str) -> str:
+    host, _, port = value.rpartition(":")
+    if value and (not host or not re.fullmatch(r"[0-9]{1,5}", port, re.ASCII) or int(port) > 65535):
+        raise ValueError("write a host and a port, such as 127.0.0.1:5678")
+    return value
+
+
+Address = Annotated[str, AfterValidator(_address)]
 Bytes = Annotated[int, BeforeValidator(_size), Field(ge=0)]
 Words = Annotated[tuple[str, ...], BeforeValidator(_words)]
 File = Annotated[Path | None, BeforeValidator(_path)]

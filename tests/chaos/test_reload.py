@@ -1,15 +1,13 @@
 """New code without a closed door."""
 
-import http.client
-import json
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import pytest
 
 from service import SAMPLES, Service
+from submit_load import Load
 
 CODE = "from longshore import handler\n\n\n@handler\ndef which() -> int:\n    return {}\n"
 
@@ -38,46 +36,6 @@ def which(service: Service) -> object:
 
 def boot(service: Service) -> str:
     return str(service.request("GET", "/v1/status").json()["boot"])
-
-
-class Load:
-    """Clients that submit one job after another: on a kept connection, and on a new one each."""
-
-    def __init__(self, service: Service) -> None:
-        self.ids: list[str] = []
-        self.wrong: list[object] = []
-        self._service, self._over = service, threading.Event()
-        self._threads = [threading.Thread(target=self._run, args=(kept,)) for kept in (True, True, False, False)]
-
-    def __enter__(self) -> Self:
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._over.set()
-        for thread in self._threads:
-            thread.join(60)
-
-    def _run(self, kept: bool) -> None:
-        connection = http.client.HTTPConnection("127.0.0.1", self._service.port, timeout=60)
-        while not self._over.is_set():
-            try:
-                connection.request("POST", "/v1/jobs", '{"handler": "echo"}', {"Content-Type": "application/json"})
-                answer = connection.getresponse()
-                body = answer.read()
-            except (OSError, http.client.HTTPException) as error:
-                self.wrong.append(error)
-                connection.close()
-                continue
-            if answer.status == 202:
-                self.ids.append(json.loads(body)["id"])
-            else:
-                self.wrong.append((answer.status, body))
-            if not kept:
-                connection.close()
-            self._over.wait(0.02)
-        connection.close()
 
 
 @pytest.fixture

@@ -72,10 +72,21 @@ class ProgressEventData(TypedDict):
     """message says what the handler is doing."""
 
 
+class CodeEventData(TypedDict):
+    """What an attempt tells that runs the code before the last save; in development mode (`longshore serve --dev`) alone."""
+
+    __pydantic_config__ = CONFIG  # type: ignore[misc]
+    attempt: int
+    """attempt is the number of the attempt."""
+    message: str
+    """message says why the code that was saved does not start, with its traceback."""
+
+
 EVENT_DATA: dict[str, type] = {
     "submitted": JobEventData, "started": AttemptEventData, "retrying": AttemptEventData,
     "item-succeeded": ItemEventData, "item-failed": ItemEventData, "item-cancelled": ItemEventData,
     "suspended": JobEventData, "resumed": JobEventData, "cancelling": JobEventData, "redriven": JobEventData,
     "succeeded": JobEventData, "failed": JobEventData, "cancelled": JobEventData, "progress": ProgressEventData,
+    "code-outdated": CodeEventData,
 }  # fmt: skip
 """Every type of event, with the shape of its ``data``."""

@@ -73,7 +73,9 @@ threads = _settings.api_threads
 worker_connections = _settings.max_connections + threads
 backlog = 1024
 sendfile = False  # it would wait for the caller in the thread; files here are small
-timeout = max(60, int(_settings.hook_seconds) + 30)  # nothing is heard of a worker while its start hooks run
+# Nothing is heard of a worker while its start hooks run. A debugger stops every thread, the one that says that the process
+# lives among them; and in development a process waits for code.
+timeout = 0 if _settings.debugpy or _settings.dev else max(60, int(_settings.hook_seconds) + 30)
 graceful_timeout = 10
 keepalive = 75  # longer than the 60 s at which proxies give up, so that they close first
 worker_tmp_dir = "/dev/shm"  # the heartbeat must not wait for a disk
@@ -128,6 +130,10 @@ def post_fork(server: object, worker: object) -> None:
 
 def post_worker_init(worker: object) -> None:
     """In the worker, before the first request."""
+    if _settings.debugpy:
+        from longshore import debugging
+
+        debugging.attach()
     _report("+")
     faulthandler.enable()
     if _settings.api_cpu is not None:
@@ -174,6 +180,10 @@ def application() -> "Flask":
     settings = Settings.load_dump(_boot["settings"])
     lines.set_up(settings)
     lines.set_level(_log_level())
+    # Two saves within a second leave bytecode that looks fresh and is of the first.
+    sys.dont_write_bytecode = sys.dont_write_bytecode or settings.dev
+    if "gate" in _boot:  # in development mode this process is ready long before there is something to import
+        os.read(_boot["gate"], 1)
     try:
         loaded = apps.load(settings.apps)
         if _boot.get("role") != "api":
@@ -181,6 +191,7 @@ def application() -> "Flask":
         app = _application(settings, loaded)
         if "trial" in _boot:
             return app  # it is built and thrown away: nothing of an application may begin
+        app.config["TEMPLATES_AUTO_RELOAD"] = settings.dev or None
         hooks.start("on_api_start", hooks.API_STARTS, settings.hook_seconds)
         return app
     except AppError as error:

@@ -4,7 +4,7 @@ Everything here is rebuilt from the store at start; limits and depths are read o
 """
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import cast
@@ -126,6 +126,14 @@ class Board:
         for line in self.lines.values():
             for uid in line.held(why):
                 live = self.by_uid[uid]
+                self.queue(live, live.spec(), now)
+
+    def hold_unknown(self, handlers: Iterable[str], now: float) -> None:
+        """These handlers are gone: who waits for one is held until it is back."""
+        gone = set(handlers)
+        for live in list(self.by_uid.values()) if gone else ():
+            phase = Phase(live.standing.phase)
+            if live.row.handler in gone and (phase is Phase.PENDING or (live.array is not None and not phase.terminal)):
                 self.queue(live, live.spec(), now)
 
     # -- depth -----------------------------------------------------------------------------------------------

@@ -309,6 +309,9 @@ class Commands(ScheduleCommands):
             engine.board.line(live), live.uid, now=engine.now(), free_slots=engine.free_slots(),
             waits_for=tuple(sorted(engine.board.prerequisites.of(live.uid))),
         )  # fmt: skip
+        if found is not None and engine.code_fault and live.row.handler:
+            text = f"{found.message}; the code that was saved last does not start: {engine.code_fault}"
+            found = found.model_copy(update={"message": text})
         if found is None:  # the disk does not take its end yet
             return whole | {"reason": "Ended", "message": f"it has ended: {live.standing.phase}"}
         return whole | found.model_dump(mode="json", by_alias=True, exclude_none=True, exclude_defaults=True)

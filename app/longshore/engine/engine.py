@@ -80,6 +80,8 @@ class Engine(SlotHost):
         self.commands = Commands(self)
         self.reload: Callable[[Answer], None] = _cannot_reload
         """How new code comes in; the process around this engine says it."""
+        self.code_fault = ""
+        """Why the code that was saved last does not start, traceback and all; empty while the newest code runs."""
         self.just_ended: dict[str, tuple[StoredJob, list[AttemptRow]]] = {}
         self._stirred = False
         self._ended_now: list[Live] = []
@@ -167,6 +169,14 @@ class Engine(SlotHost):
         if live is not None:
             self.waiters.wake(("change", live.uid))
             self.waiters.wake(("log", live.uid))
+            if self.code_fault and not attempt.command:
+                self._note_older_code(live, attempt.key)
+
+    def _note_older_code(self, live: Live, key: AttemptKey) -> None:
+        """In development mode: what runs is not what was saved, and whoever reads the job shall not wonder."""
+        self.pool.note(key, f"longshore: this attempt runs the code before the last save: {self.code_fault}\n")
+        data: dict[str, object] = {"attempt": key.number, "message": self.code_fault}
+        self.events.add("code-outdated", live.uid, live.id, self.now(), data)
 
     def committed(self, batch: Batch, refused: Refused) -> None:
         """The turn holds: tell everybody."""
@@ -232,10 +242,12 @@ class Engine(SlotHost):
 
     def pool_ready(self, handlers: list[HandlerInfo]) -> None:
         """The template knows these handlers."""
+        before = set(self.policies.handlers)
         self.policies.know(handlers)
         super().pool_ready(handlers)
         self.board.requeue_held(Held.HANDLER, self.now())
         self.schedules.declare(handlers)
+        self.board.hold_unknown(before.difference(self.policies.handlers), self.now())
 
     def progress(self, key: AttemptKey) -> None:
         """A job said how far it is: kept in memory, told to followers, never written."""

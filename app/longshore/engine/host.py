@@ -277,5 +277,5 @@ def _slot_settings(settings: Settings) -> SlotSettings:
         grace_seconds=settings.grace_seconds, max_jobs=settings.slot_max_jobs,
         max_age_seconds=settings.slot_max_age_seconds, max_growth_bytes=settings.slot_max_growth_bytes,
         log_head_bytes=settings.log_head_bytes, log_ring_bytes=settings.log_ring_bytes,
-        tracebacks=settings.tracebacks,
+        tracebacks="output" if settings.dev else settings.tracebacks, dev=settings.dev,
     )  # fmt: skip

@@ -19,7 +19,7 @@ from longshore.engine.reload import Answer, NewCode, become_new
 from longshore.engine.rpc import RpcServer
 from longshore.engine.slots import become_subreaper
 from longshore.engine.web import Web, listen
-from longshore.errors import Conflict, LongshoreError
+from longshore.errors import AppError, Conflict, LongshoreError
 from longshore.settings import Settings
 
 LOG_SIGNALS = (signal.SIGUSR1, signal.SIGUSR2)
@@ -51,9 +51,13 @@ class Parent:
         self._engine = engine
         self.rpc = RpcServer(self.loop, socket_path, engine.commands.serve)
         self.probes = Probes(self.loop, self._probe_socket, engine.probe)
-        whole = {"rpc": str(socket_path), "settings": self.settings.dump(), **boot}
+        self._boot = {"rpc": str(socket_path), "settings": self.settings.dump(), **boot}
         os.environ[JOBS_URL] = self._jobs_url()
-        self.web = Web(self.loop, self._api_socket, whole, engine.cannot_start, self.journal)
+        self.web = self.new_web(lambda: None, engine.cannot_start)
+
+    def new_web(self, on_ready: Callable[[], None], on_failed: Callable[[AppError], None]) -> Web:
+        """An api process, not started yet, at the listening socket that all of them share."""
+        return Web(self.loop, self._api_socket, self._boot, on_failed, self.journal, on_ready)
 
     def _children(self) -> list[int]:
         return [*([self.web.pid] if self.web.pid else []), *self._new_code.pids()]
@@ -143,7 +147,11 @@ class Parent:
     def _stop_web(self) -> None:
         self._closing = True
         self._engine.waiters.close()
-        self.web.stop(lambda: self._engine.pool.close(self._pool_closed))
+        self._close_side(lambda: self.web.stop(lambda: self._engine.pool.close(self._pool_closed)))
+
+    def _close_side(self, closed: Callable[[], None]) -> None:
+        """End what the role has started beside api and slots, then call ``closed``."""
+        closed()
 
     def _pool_closed(self) -> None:
         self._ended = True

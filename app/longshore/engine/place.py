@@ -65,6 +65,8 @@ class Place:
         """Of the attempt that runs, and of the one before it; see ``reports``."""
         self.failures = 0
         """Jobs that failed here at once, one after the other."""
+        self.outdated = False
+        """Whether its process has code that was replaced since; it takes no other job."""
         self.timers: dict[str, Timer] = {}
         """What is due while it runs: its timeout, SIGTERM, SIGKILL, a look at its memory."""
         self.progress: tuple[int, float, str] | None = None
@@ -99,7 +101,7 @@ class Place:
         self._in.clear()
         self._out.clear()
         self.nonce = self.earlier_nonce = ""
-        self.failures = 0
+        self.failures, self.outdated = 0, False
         self.state, self.jobs, self.born, self.first_rss = State.STARTING, 0, time.monotonic(), 0
         self._loop.watch(ours.fileno(), READ, self._ready)
         self._loop.watch(reading, READ, self._output_ready)

@@ -37,4 +37,8 @@ def run(settings: Settings) -> None:
     """Run the worker until SIGTERM or Ctrl-C; raises StartError when it cannot start."""
     if settings.worker_tokens_file is None:
         raise SettingsError("worker_tokens_file: a worker needs it; the file holds the operator's token")
+    if settings.debugpy:
+        raise SettingsError("debugpy: belongs to `longshore serve`; a debugger is for where code is written")
+    if settings.dev:
+        raise SettingsError("dev: belongs to `longshore serve`; a worker gets new code with a new pod")
     Worker(settings).run()

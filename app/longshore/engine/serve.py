@@ -2,14 +2,20 @@
 
 import gc
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import cast
 
+from longshore.debugging import Listener
 from longshore.engine import reload
 from longshore.engine.engine import Engine
 from longshore.engine.hello import HandlerInfo
 from longshore.engine.journal import say
+from longshore.engine.live_code import LiveCode
 from longshore.engine.parent import Parent
+from longshore.engine.reload import Answer
+from longshore.engine.slots import SlotPool
+from longshore.engine.web import Web
 from longshore.errors import SettingsError
 from longshore.settings import Settings
 from longshore.store.sqlite.ledger import SqliteLedger
@@ -21,8 +27,9 @@ class Service(Parent):
 
     linger_seconds = 1.0  # after the last job of a drain, so that whoever polls can read its end
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, file: Path | None, reread: Callable[[], Settings]) -> None:
         super().__init__(settings)
+        self._debugger = Listener(settings.debugpy) if settings.debugpy else None
         self.ledger = SqliteLedger(
             settings.database, synchronous=settings.synchronous, retention_jobs=settings.retention_jobs,
             retention_bytes=settings.retention_bytes,
@@ -33,8 +40,49 @@ class Service(Parent):
         self.engine.reload = self._reload
         socket_path = settings.data_dir.absolute() / "engine.sock"
         self._attach(self.engine, socket_path, {"db": str(settings.database.absolute())})
+        self._live_code = LiveCode(self, file, reread) if settings.dev else None
+
+    # -- what development mode puts new code into ------------------------------------------------------------
+
+    @property
+    def pool(self) -> SlotPool:
+        """Where handlers run."""
+        return self.engine.pool
+
+    def use_web(self, web: Web) -> Web:
+        """Serve by this api process from now on; returns the one before."""
+        old, self.web = self.web, web
+        return old
+
+    def when_settled(self, call: Callable[[], None]) -> None:
+        """Call when no claimed attempt is on its way to a slot."""
+        if not self.engine.turn.starting:
+            call()
+            return
+        self.engine.turn.urgent()
+        self.loop.after(0.0, lambda: self.when_settled(call))
+
+    def code_fault(self, text: str) -> None:
+        """Why the code that was saved does not start; empty once it has."""
+        self.engine.code_fault = text
+
+    def reload(self, answer: Answer) -> None:
+        """Begin anew with new settings, as ``longshore reload`` does."""
+        self._reload(answer)
+
+    def _children(self) -> list[int]:
+        debugger = [self._debugger.pid] if self._debugger is not None else []
+        return [*super()._children(), *debugger, *(self._live_code.pids() if self._live_code is not None else [])]
+
+    def _close_side(self, closed: Callable[[], None]) -> None:
+        if self._live_code is None:
+            closed()
+        else:
+            self._live_code.close(closed)
 
     def _begin(self) -> None:
+        if self._live_code is not None:
+            self._live_code.start()
         lost = self.engine.restore()
         gc.freeze()  # a hundred thousand waiting jobs are no garbage: do not walk them for each batch that comes in
         gc.set_threshold(50_000, 20, 100)
@@ -54,10 +102,14 @@ class Service(Parent):
             token = "" if self.settings.tokens_file is None else ' -H "Authorization: Bearer $LONGSHORE_TOKEN"'
             wanted = f"-H 'Content-Type: application/json' -H 'Prefer: wait=10'{token}"
             say(f"Try:\n  curl -s {url}/v1/jobs {wanted} -d '{body}'")
+        if self.settings.debugpy:
+            say(f"A debugger of handlers and views attaches to {self.settings.debugpy}.")
         if self.settings.docs:
             say(f"API in a browser: {url}/docs. Stop with Ctrl-C.")
 
     def _end(self) -> None:
+        if self._debugger is not None:
+            self._debugger.close()
         self.engine.outbox.close()
         self.ledger.close()
 
@@ -92,8 +144,11 @@ def example_args(schema: dict[str, object]) -> dict[str, object]:
     return values
 
 
-def run(settings: Settings) -> None:
-    """Run the service until SIGTERM or Ctrl-C; raises StartError when it cannot start."""
+def run(settings: Settings, file: Path | None, reread: Callable[[], Settings]) -> None:
+    """Run the service until SIGTERM or Ctrl-C; raises StartError when it cannot start.
+
+    ``file`` is the settings file, and ``reread`` reads the settings again when development mode sees it saved.
+    """
     if settings.auth == "kubernetes":
         raise SettingsError("auth: kubernetes belongs to `longshore api`; this service knows callers by tokens_file")
     if settings.worker_tokens_file is not None:
@@ -101,4 +156,4 @@ def run(settings: Settings) -> None:
         raise SettingsError("worker_tokens_file: belongs to `longshore worker`; `longshore serve` has tokens_file")
     if reload.is_check():
         reload.try_code(settings)
-    Service(settings).run()
+    Service(settings, file, reread).run()

@@ -46,6 +46,7 @@ class SlotSettings:
     log_head_bytes: int = 256 * 1024
     log_ring_bytes: int = 1024 * 1024
     tracebacks: str = "output"
+    dev: bool = False
 
 
 class SlotListener(Protocol):
@@ -70,9 +71,8 @@ class SlotPool:
                  known: Callable[[], Iterable[int]] = tuple) -> None:  # fmt: skip
         self._loop, self._settings, self._listener = loop, settings, listener
         self._known, self._log = known, log
-        self._template = Template(
-            loop, settings.apps, strict=settings.strict, hook_seconds=settings.hook_seconds,
-            on_ready=self._template_ready, on_failed=listener.pool_failed, log=log)  # fmt: skip
+        self._template = self._new_template(self._template_ready, listener.pool_failed)
+        self._candidate: Template | None = None
         self._places = [Place(n, loop, self._said, self._output, self._broken) for n in range(settings.count)]
         self._busy: dict[AttemptKey, Place] = {}
         self._dying: dict[int, Process] = {}
@@ -102,7 +102,8 @@ class SlotPool:
     def pids(self) -> list[int]:
         """Process ids of the template and the slots."""
         found = [place.process.pid for place in self._places if place.process is not None]
-        return found + ([self._template.pid] if self._template.pid else [])
+        templates = (self._template, *([self._candidate] if self._candidate else []))
+        return found + [template.pid for template in templates if template.pid]
 
     def output(self, key: AttemptKey) -> Output | None:
         """What a running attempt has printed, or None when it does not run here."""
@@ -111,6 +112,11 @@ class SlotPool:
             return None
         # While it waits for its fresh process, what is captured there is another's.
         return place.capture.output() if place.attempt is not None else Output()
+
+    def note(self, key: AttemptKey, text: str) -> None:
+        """Add lines of the service's own to the output of an attempt that runs."""
+        if (place := self._busy.get(key)) is not None:
+            self._output(place, text.encode(errors="replace"))
 
     def place_of(self, key: AttemptKey) -> Place | None:
         """Where the attempt runs."""
@@ -121,6 +127,10 @@ class SlotPool:
     def run(self, attempt: Attempt) -> None:
         """Start an attempt; the caller has seen that a place is free."""
         idle = [place for place in self._places if place.state is State.IDLE and place.next is None]
+        if not idle:  # the slot that it was claimed for went in between, and another process comes in its place
+            place = next(p for p in self._places if p.state in (State.DOWN, State.STARTING) and p.next is None)
+            self._busy[attempt.key], place.next = place, attempt
+            return
         if attempt.runner == "slot":
             self._begin(idle[0], attempt)
             return
@@ -245,6 +255,9 @@ class SlotPool:
 
     def _became_ready(self, place: Place, rss: int) -> None:
         place.cancel_timers()
+        if place.outdated:
+            self._retire(place, "code")
+            return
         place.state, place.first_rss = State.IDLE, rss
         if place.next is not None:
             self._begin(place, place.next)
@@ -304,6 +317,8 @@ class SlotPool:
         assert attempt is not None
         if done.recycle:
             return done.recycle
+        if place.outdated:
+            return "code"
         if attempt.runner != "slot":
             return attempt.runner
         if place.failures >= FAILURES:
@@ -388,6 +403,38 @@ class SlotPool:
 
     # -- the template ----------------------------------------------------------------------------------------
 
+    def _new_template(self, ready: Callable[[Hello], None], failed: Callable[[AppError], None]) -> Template:
+        chosen = self._settings
+        return Template(self._loop, chosen.apps, strict=chosen.strict, dev=chosen.dev,
+                        hook_seconds=chosen.hook_seconds, on_ready=ready, on_failed=failed, log=self._log)  # fmt: skip
+
+    def candidate(self, ready: Callable[[Hello], None], failed: Callable[[AppError], None]) -> Template:
+        """A template beside the one that forks slots: it imports what the code is now. There is one at a time."""
+
+        def said(hello: Hello) -> None:
+            (self._template_ready if found is self._template else ready)(hello)
+
+        self._candidate = found = self._new_template(said, failed)
+        return found
+
+    def drop_candidate(self) -> None:
+        """End it; the template that forks slots goes on."""
+        if self._candidate is not None:
+            self._candidate.close()
+            self._candidate = None
+
+    def use_candidate(self, hello: Hello) -> None:
+        """Fork slots from the candidate, which is ready. Free slots are replaced; a running job ends in its old slot."""
+        assert self._candidate is not None
+        self._template.close()
+        self._template, self._candidate = self._candidate, None
+        for place in self._places:
+            if place.state is State.IDLE:
+                self._retire(place, "code")
+            elif place.process is not None:
+                place.outdated = True
+        self._template_ready(hello)
+
     def _template_ready(self, hello: Hello) -> None:
         self._listener.declared(hello)
         self._listener.pool_ready(hello.handlers)
@@ -407,6 +454,7 @@ class SlotPool:
         """End every process and then call ``done``; attempts have been stopped before."""
         self._closed = done
         self._template.close()
+        self.drop_candidate()
         for place in self._places:
             if place.process is not None:
                 self._retire(place, "fresh")

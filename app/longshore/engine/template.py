@@ -28,19 +28,20 @@ class Template:
         *,
         strict: bool = False,
         hook_seconds: float = 30.0,
+        dev: bool = False,
         on_ready: Callable[[Hello], None],
         on_failed: Callable[[AppError], None],
         log: Callable[..., None],
     ) -> None:
         self._loop, self._apps, self._log = loop, list(apps), log
-        self._strict, self._hook_seconds = strict, hook_seconds
+        self._strict, self._dev, self._hook_seconds = strict, dev, hook_seconds
         self._on_ready, self._on_failed = on_ready, on_failed
         self._child: subprocess.Popen[bytes] | None = None
         self._sock: socket.socket | None = None
         self._hello = bytearray()
         self._pause = FIRST_PAUSE_SECONDS
         self._started = 0.0
-        self._closed = False
+        self._closed = self._waits = False
         self.ready = self._ever_ready = self._told_failure = False
 
     @property
@@ -48,13 +49,20 @@ class Template:
         """Its process id, while there is one."""
         return self._child.pid if self._child else None
 
-    def start(self) -> None:
-        """Start it; the rest comes through the callbacks."""
+    def start(self, *, wait: bool = False) -> None:
+        """Start it; the rest comes through the callbacks, after ``go`` if it is to ``wait``."""
         if self._closed:
             return
+        self._waits = wait
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         ours.setblocking(False)
-        mine = {"apps": self._apps, "engine": os.getpid(), "hook_seconds": self._hook_seconds}
+        mine = {
+            "apps": self._apps,
+            "engine": os.getpid(),
+            "hook_seconds": self._hook_seconds,
+            "dev": self._dev,
+            "wait": wait,
+        }
         config = orjson.dumps(mine).decode()
         self._child = subprocess.Popen(
             [sys.executable, "-m", "longshore.slot.template", str(theirs.fileno()), config],
@@ -67,7 +75,22 @@ class Template:
         self._sock, self._started = ours, time.monotonic()
         self._hello.clear()
         self._loop.watch(ours.fileno(), READ, self._read)
-        self._loop.after(HANGING_SECONDS + self._hook_seconds, lambda sock=ours: self._hangs(sock))  # type: ignore[misc]  # a default binds now
+        if not wait:
+            self._watch_import()
+
+    def go(self) -> None:
+        """Import the applications now."""
+        if self._waits and self._sock is not None:
+            self._waits = False
+            try:
+                self._sock.send(b"go")
+            except OSError:
+                return  # it died, which its socket says in a moment
+            self._watch_import()
+
+    def _watch_import(self) -> None:
+        sock = self._sock
+        self._loop.after(HANGING_SECONDS + self._hook_seconds, lambda: self._hangs(sock))
 
     def spawn(self, control: int, output: int) -> bool:
         """Fork a slot with these descriptors, which stay open here; False when there is no template now."""
@@ -79,8 +102,8 @@ class Template:
             return False
         return True
 
-    def _hangs(self, sock: socket.socket) -> None:
-        if self._sock is sock and not self.ready:
+    def _hangs(self, sock: socket.socket | None) -> None:
+        if sock is not None and self._sock is sock and not self.ready:
             self._failed(
                 f"importing {', '.join(self._apps)} took longer than {HANGING_SECONDS + self._hook_seconds:g} seconds"
             )

@@ -71,9 +71,10 @@ class Web:
     """
 
     def __init__(self, loop: Loop, listener: socket.socket, boot: dict[str, object],
-                 on_failed: Callable[[AppError], None], log: Callable[..., None]) -> None:  # fmt: skip
+                 on_failed: Callable[[AppError], None], log: Callable[..., None],
+                 on_ready: Callable[[], None] = lambda: None) -> None:  # fmt: skip
         self._loop, self._listener, self._boot = loop, listener, boot
-        self._on_failed, self._log = on_failed, log
+        self._on_failed, self._on_ready, self._log = on_failed, on_ready, log
         self._ever_ready = False
         self._child: subprocess.Popen[bytes] | None = None
         self._pidfd = -1
@@ -84,25 +85,31 @@ class Web:
         self._timer: Timer | None = None
         self._kill: Timer | None = None
         self._stopped: Callable[[], None] | None = None
+        self._gate = -1
 
     @property
     def pid(self) -> int | None:
         """Process id of gunicorn's arbiter, while there is one."""
         return self._child.pid if self._child else None
 
-    def start(self) -> None:
-        """Start gunicorn; it is started again whenever it dies."""
+    def start(self, *, wait: bool = False) -> None:
+        """Start gunicorn; it is started again whenever it dies. To ``wait``: it imports no application before ``go``."""
         fd = self._listener.fileno()
         reading, report = os.pipe()
+        passed = {"fd": fd, "report": report}
+        if wait:
+            passed["gate"], self._gate = os.pipe()
         debug = {} if self._log_signal is None else {"debug": self._log_signal == signal.SIGUSR1}
-        boot = orjson.dumps({"fd": fd, "report": report, **debug, **self._boot}).decode()
+        boot = orjson.dumps({**passed, **debug, **self._boot}).decode()
         environment = os.environ | {"LONGSHORE_API_BOOT": boot}
         self._child = subprocess.Popen(
             [sys.executable, "-m", "gunicorn", "--config", str(SERVING)],
-            stdin=subprocess.DEVNULL, env=environment, pass_fds=[fd, report], start_new_session=True,
+            stdin=subprocess.DEVNULL, env=environment, pass_fds=[*passed.values()], start_new_session=True,
             preexec_fn=_begin_child,
         )  # fmt: skip
-        os.close(report)
+        for descriptor in passed.values():
+            if descriptor != fd:
+                os.close(descriptor)
         self._loop.watch(reading, READ, lambda _events: self._said(reading))
         self._started = time.monotonic()
         self._pidfd = os.pidfd_open(self._child.pid)
@@ -116,9 +123,11 @@ class Web:
         elif said[:1] == b"-":
             self._log("app_failed", level="error", detail=said[1:].decode())
         elif said:
-            self._ever_ready = True
+            first, self._ever_ready = not self._ever_ready, True
             if self._log_signal is not None:
                 self.switch_log(self._log_signal)  # it may have come while nobody there listened yet
+            if first:
+                self._on_ready()
         else:
             self._loop.unwatch(reading)
             os.close(reading)
@@ -139,6 +148,22 @@ class Web:
             return
         self._child.send_signal(signal.SIGTERM)
         self._kill = self._loop.after(STOP_SECONDS, self._kill_group)
+
+    def go(self) -> None:
+        """Import the applications now, and serve."""
+        if self._gate >= 0:
+            os.close(self._gate)
+            self._gate = -1
+
+    def kill(self) -> None:
+        """End gunicorn at once; nobody has spoken to it yet."""
+        self._stopped = lambda: None
+        if self._timer is not None:
+            self._timer.cancel()
+        self._kill_group()
+        if self._child is not None:
+            self._died(0)
+        self.go()
 
     def _kill_group(self) -> None:
         if self._child is not None:

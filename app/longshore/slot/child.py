@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from pydantic import ValidationError
 
-from longshore import hooks, tracing
+from longshore import debugging, hooks, tracing
 from longshore.app_metrics.changes import CHANGES, frames
 from longshore.handlers import REGISTRY, Context, JobCancelled
 from longshore.job.status import Reason
@@ -43,8 +43,9 @@ def main(control: int, output: int, engine: int, hook_seconds: float) -> NoRetur
     tracer = tracing.start("slot")
     CHANGES.send_by(lambda changes: wire.send(*frames(changes)))
     try:
+        debugged = debugging.attach()
         hooks.start("on_slot_start", hooks.SLOT_STARTS, hook_seconds)
-        slot = Slot(wire, tracer)
+        slot = Slot(wire, tracer, debugged=debugged)
     except BaseException:
         wire.send({"failed": ends.text(traceback.format_exc()[-MAX_TRACEBACK:])})
         os._exit(1)
@@ -120,8 +121,8 @@ def _log_to_output() -> None:
 class Slot:
     """Takes one job after the other from the wire."""
 
-    def __init__(self, wire: Wire, tracer: "Tracing | None" = None) -> None:
-        self._wire, self._tracer = wire, tracer
+    def __init__(self, wire: Wire, tracer: "Tracing | None" = None, *, debugged: bool = False) -> None:
+        self._wire, self._tracer, self._debugged = wire, tracer, debugged
         self._nonce = ""  # of the attempt that runs
         self._cancelled = False
         self._reported = 0.0
@@ -198,7 +199,7 @@ class Slot:
             done = ends.stopped(error) if cancelled else ends.raised(error)
         if taint is None and self._threads.taint():
             taint = Taint.THREADS
-        done["recycle"] = taint or ""
+        done["recycle"] = taint or (Taint.DEBUGGER if self._debugged else "")
         done["rss"] = self._leftovers.resident_pages() * _PAGE
         return done
 

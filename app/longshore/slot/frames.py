@@ -33,6 +33,7 @@ class Taint(StrEnum):
     USER = "user"  # another user or group
     PROCESSES = "processes"  # a child that does not die
     COMMAND = "command"  # the slot had made ready to become a command
+    DEBUGGER = "debugger"  # a debugger may have changed what is put back after a job
 
 
 def pack(frame: object) -> bytes:

@@ -1,7 +1,8 @@
 """The template: a process that has imported the applications, never starts a thread, and forks slots.
 
 ``python -m longshore.slot.template FD CONFIG``: FD is a SEQPACKET socket to the engine, CONFIG a JSON object
-``{"apps": [...], "engine": pid, "hook_seconds": float}``. It says hello with the handlers (or with why it could not import them) and then
+``{"apps": [...], "engine": pid, "hook_seconds": float, "dev": whether they are being written,
+"wait": whether the import waits for a packet}``. It says hello with the handlers (or with why it could not import them) and then
 forks a slot for every packet that brings the slot's control socket and output pipe.
 """
 
@@ -63,6 +64,8 @@ def spawn(control: int, output: int, engine: int, hook_seconds: float) -> None:
             # Said before the slot can become the engine's child, so that the engine knows it when it does.
             os.write(control, pack({"hello": slot}))
             os._exit(0)
+        except BrokenPipeError:
+            os._exit(1)  # the engine has another template by now, and hears of no slot of this one
         except BaseException:
             traceback.print_exc()
             os._exit(1)
@@ -79,13 +82,20 @@ def main() -> None:
     if os.getppid() != config["engine"]:
         return  # the engine died before we could ask to die with it
     signal.signal(signal.SIGINT, lambda _number, _frame: None)  # not ignored: programs that it starts would be deaf
+    if config.get("wait"):  # what every application needs is imported, the application itself is not
+        importlib.import_module("flask")
+        importlib.import_module("asyncio")
+        if not sock.recv(16):
+            return
+    # Two saves within a second leave bytecode that looks fresh and is of the first.
+    sys.dont_write_bytecode = sys.dont_write_bytecode or bool(config.get("dev"))
     try:
         with generators.watched():
             found = apps.load(config["apps"])
             hooks.start("on_template_start", hooks.TEMPLATE_STARTS, config["hook_seconds"])
         handlers = describe(found)
     except AppError as error:
-        send_chunked(sock, {"failed": error.message})
+        send_chunked(sock, {"failed": apps.with_traceback(error) if config.get("dev") else error.message})
         return
     generators.find()
     # Taken, because what is counted here would be counted again by each slot.
