@@ -22,7 +22,7 @@ Exit codes: 0 done (of wait and submit --wait: the job succeeded), 1 the job fai
 
 # Where each command lives; imported when it is needed, so that `longshore version` is quick.
 COMMANDS = {
-    "serve": "serve", "api": "api", "worker": "worker", "submit": "submit", "get": "get", "list": "listing",
+    "init": "init", "serve": "serve", "api": "api", "worker": "worker", "submit": "submit", "get": "get", "list": "listing",
     "wait": "wait", "logs": "logs",
     "events": "events", "cancel": "verbs", "redrive": "verbs", "suspend": "verbs", "resume": "verbs",
     "delete": "verbs", "explain": "explain", "simulate": "simulate", "queues": "queues", "schedules": "schedules", "handlers": "service", "workers": "service",
