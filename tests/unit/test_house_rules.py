@@ -18,13 +18,13 @@ TRACKED = [
 ]  # fmt: skip
 CODE = [path for path in TRACKED if path.suffix == ".py" and path.relative_to(ROOT).parts[0] in ("app", "operator")]
 # Reasons stand in the modules' docstrings.
-LARGER = {"engine.py": 400, "commands.py": 400, "slots.py": 420, "child.py": 310, "openapi.py": 310,
+LARGER = {"engine.py": 385, "commands.py": 400, "slots.py": 420, "child.py": 310, "openapi.py": 310,
           "spec.py": 380, "client.py": 320, "ledger.py": 365, "parse.py": 355, "settings.py": 345,
           "caller_poller.py": 360}  # fmt: skip
 LARGER |= {"client.py": 360, "port.py": 310, "store.py": 310}
 # Split when the operator is reconciled by one function (the plan of its wings).
 LARGER |= {"app.py": 330, "workers.py": 330, "schedules.py": 320}
-LARGER |= {"commands.py": 425, "slots.py": 490, "handlers.py": 345, "intake.py": 310, "parse.py": 355}
+LARGER |= {"commands.py": 425, "slots.py": 480, "handlers.py": 345, "intake.py": 310, "parse.py": 355}
 
 
 def test_imports_keep_to_the_contracts() -> None:
