@@ -18,16 +18,24 @@ def test_the_walk_goes_as_it_is_written(
 ) -> None:
     text = PAGE.read_text()
     first = next(line for line in text.splitlines() if line.startswith("longshore init"))
-    made = subprocess.run([sys.executable, "-m", *first.split()], cwd=tmp_path, capture_output=True, text=True, check=True)
+    made = subprocess.run(
+        [sys.executable, "-m", *first.split()], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
     project = tmp_path / "my-project"
-    named = {path.strip("`") for path in re.findall(r"`[^`]+`", "".join(re.findall(r"^\| (`.*?) \|", text, re.MULTILINE)))}
+    named = {
+        path.strip("`") for path in re.findall(r"`[^`]+`", "".join(re.findall(r"^\| (`.*?) \|", text, re.MULTILINE)))
+    }
 
     assert "cd my-project" in made.stdout
     assert [] == [path for path in named if not (project / path).exists()]
-    service = start_service(path=str(project), config=str(project / "longshore.toml"), apps="my_project", slots=1, dev=True)
+    service = start_service(
+        path=str(project), config=str(project / "longshore.toml"), apps="my_project", slots=1, dev=True
+    )
 
     def greeting() -> str:
-        answer = service.request("POST", "/v1/jobs", {"handler": "greet", "args": {"name": "Ada"}}, headers={"Prefer": "wait=20"})
+        answer = service.request(
+            "POST", "/v1/jobs", {"handler": "greet", "args": {"name": "Ada"}}, headers={"Prefer": "wait=20"}
+        )
         return str(answer.json()["status"].get("result", {}).get("greeting"))
 
     assert "Hello, Ada!" == greeting()
