@@ -306,6 +306,9 @@ def test_items_come_from_the_status(api: ApiService) -> None:
     api.record(
         "array", phase="Succeeded", attempts=4, items={"succeeded": 4, "succeededIndexes": "0-3", "unkeptIndexes": "1"}
     )
+    never, anothers = (api.ask("GET", f"/v1/jobs/array/logs?index=1&attempt={number}") for number in (5, 4))
+    assert (404, 410) == (never.status, anothers.status)
+    assert "item 1 of job array has had no attempt 5; there were 4 of all its items so far" == never.json()["detail"]
     page = api.ask("GET", "/v1/jobs/array/result?limit=2").json()
     assert (409, True) == (early.status, "/v1/jobs/array/items" in early.json()["detail"])
     assert ([{"index": 0}, {"index": 1, "resultNotKept": "the worker has no results directory"}], 1) == (

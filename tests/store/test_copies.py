@@ -2,6 +2,8 @@
 
 import sqlite3
 import stat
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -106,3 +108,14 @@ def test_a_restored_copy_has_the_schedules(tmp_path: Path) -> None:
     assert [("nightly", 1)] == sqlite3.connect(tmp_path / "again").execute(
         "SELECT name, paused FROM schedules"
     ).fetchall()
+
+
+@pytest.mark.parametrize("command", ["backup", "restore"])
+def test_a_folder_and_a_namespace_are_not_copied_at_once(tmp_path: Path, command: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "longshore", command, str(tmp_path / "copy"), "--namespace", "a", "--data-dir", str(tmp_path)],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+    assert (2, True) == (done.returncode, "--namespace and --data-dir exclude each other" in done.stderr), done.stderr
+    assert not (tmp_path / "copy").exists()

@@ -25,6 +25,13 @@ def _what_and_where(command: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
+def _one_of_both(namespace: str | None, data_dir: str | None) -> None:
+    if namespace is not None and data_dir is not None:
+        raise click.UsageError(
+            "--namespace and --data-dir exclude each other: one is of a cluster, the other of `longshore serve`"
+        )
+
+
 def _database(config: Path | None, data_dir: str | None) -> Path:
     return settings.load({"data_dir": data_dir}, file=config).settings.database
 
@@ -44,6 +51,7 @@ def backup(
     applications are not in it. With --namespace it is a copy of the queues, schedules and jobs of a cluster's namespace,
     with how the jobs ended.
     """
+    _one_of_both(namespace, data_dir)
     if namespace is not None:
         from longshore.store.kubernetes import copies
 
@@ -65,6 +73,7 @@ def restore(
     Jobs that had ended stay ended. Jobs that waited or ran when the copy was made run, although they may have ended since.
     With --namespace the copy's queues, schedules and jobs are made there; what is there already is left as it is.
     """
+    _one_of_both(namespace, data_dir)
     if namespace is not None:
         from longshore.store.kubernetes import copies
 

@@ -72,11 +72,12 @@ def last_text(output: Output, limit: int) -> str:
     return data.decode("utf-8", "replace")[-limit:]
 
 
-def check_asked(id: str, *, size: int, index: int | None, number: int | None, attempts: int | None) -> None:
+def check_asked(id: str, *, size: int, index: int | None, number: int | None, attempts: int | None,
+                together: bool = False) -> None:  # fmt: skip
     """Raise NotFound when an item or an attempt is asked for that never was.
 
     ``size`` is the number of items, 0 for a job that is no array. ``attempts`` is how many attempts the job, or that item,
-    has had so far; None when that is not known. An array of which no item is named raises InvalidRequest.
+    has had so far, with ``together`` all items of an array; None when that is not known. An array of which no item is named raises InvalidRequest.
     """
     if size and index is None:
         raise _item_unnamed(id, size)
@@ -85,7 +86,8 @@ def check_asked(id: str, *, size: int, index: int | None, number: int | None, at
         raise NotFound(f"job {id} has no item {index}; {there}")
     if number is not None and attempts is not None and number > attempts:
         whose = f"job {id}" if index is None else f"item {index} of job {id}"
-        raise NotFound(f"{whose} has had no attempt {number}; there were {attempts} so far")
+        of = " of all its items" if index is not None and together else ""
+        raise NotFound(f"{whose} has had no attempt {number}; there were {attempts}{of} so far")
 
 
 def _item_unnamed(id: str, size: int) -> InvalidRequest:

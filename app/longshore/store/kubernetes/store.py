@@ -217,9 +217,10 @@ class KubernetesStore(Webhooks, Schedules):
                 if changes.next(end - time.monotonic()) is Told.NOTHING:
                     break
                 job = self._resource(id)
-        # Attempts of an item are in no status.
-        attempts = (job.get("status") or {}).get("attempts", 0) if index is None else None
-        check_asked(id, size=array_size(job["spec"]), index=index, number=attempt, attempts=attempts)
+        # A status has the attempts of all items together, and of an array that has not ended it may lag.
+        known = index is None or documents.ended(job)
+        attempts = (job.get("status") or {}).get("attempts", 0) if known else None
+        check_asked(id, size=array_size(job["spec"]), index=index, number=attempt, attempts=attempts, together=True)
         return self._cluster.logs.read(
             job, attempt=attempt, index=index, offset=offset, wait=max(0.0, end - time.monotonic()), now=time.time()
         )
