@@ -40,9 +40,8 @@ class ScheduleRunner:
         before = (entry.row, entry.done, entry.ran)
         schedule, success = entry.resource(), self._tidied(entry)
         parsed = rules.parse(schedule)
-        if isinstance(
-            parsed, rules.Problem
-        ):  # a zone that this machine's tables have no more, a rule of a newer release
+        if isinstance(parsed, rules.Problem):
+            # A zone that this machine's tables have no more, or a rule of a newer release.
             again = None
             ready = rules.condition(schedule, None, parsed, None, now)
             self._tell(entry, parsed)
