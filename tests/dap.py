@@ -24,7 +24,8 @@ class Session:
         self.events: list[Message] = []
         self._answers: dict[int, Message] = {}
         self.closed = False
-        threading.Thread(target=self._read, daemon=True).start()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
 
     def _read(self) -> None:
         try:
@@ -34,6 +35,8 @@ class Session:
                 self._heard(json.loads(self._file.read(length)))
         except (OSError, ValueError):
             pass  # closed by either side
+        self._file.close()
+        self._sock.close()
         with self._changed:
             self.closed = True
             self._changed.notify_all()
@@ -91,8 +94,11 @@ class Session:
 
     def close(self) -> None:
         """Hang up, as an editor that is killed."""
-        self._sock.shutdown(socket.SHUT_RDWR)
-        self._sock.close()
+        try:
+            self._sock.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass  # the other end was first
+        self._reader.join(10)
 
 
 class Editor:
@@ -100,12 +106,28 @@ class Editor:
 
     def __init__(self, port: int, breakpoints: dict[Path, list[int]]) -> None:
         self._port, self._breakpoints = port, breakpoints
-        self.root = Session(port)
-        self.root.attach(breakpoints, connect={"host": "127.0.0.1", "port": port})
+        self.root = self._attached()
         self.processes: list[Session] = []
         self._over = False
         self._thread = threading.Thread(target=self._follow, daemon=True)
         self._thread.start()
+
+    def _attached(self) -> Session:
+        """To the port; again for as long as the adapter has not noticed that an editor before this one is gone."""
+        limit = time.monotonic() + 30
+        while True:
+            session = None
+            try:
+                session = Session(self._port)
+                session.attach(self._breakpoints, connect={"host": "127.0.0.1", "port": self._port})
+            except (AssertionError, OSError):
+                if session is not None:
+                    session.close()
+                if time.monotonic() > limit:
+                    raise
+                time.sleep(0.2)
+            else:
+                return session
 
     def _follow(self) -> None:
         told = 0
@@ -113,12 +135,12 @@ class Editor:
             found = [each for each in self.root.events if each["event"] == "debugpyAttach"]
             for each in found[told:]:
                 session = Session(self._port)
-                self.processes.append(session)
                 try:
                     arguments = {k: v for k, v in each["body"].items() if k not in ("request", "type", "name")}
                     session.attach(self._breakpoints, **arguments)
+                    self.processes.append(session)
                 except (AssertionError, OSError):
-                    self.processes.remove(session)  # the process ended meanwhile
+                    session.close()  # the process ended meanwhile
             told = len(found)
             time.sleep(0.02)
 
@@ -141,6 +163,13 @@ class Editor:
         found = session.ask("variables", variablesReference=scope["variablesReference"])["variables"]
         return str(next(each["value"] for each in found if each["name"] == name))
 
+    def die(self) -> None:
+        """Hang up without a word."""
+        self._over = True
+        for session in (self.root, *self.processes):
+            session.close()
+        self._thread.join(10)
+
     def detach(self) -> None:
         """Leave, and let everything go on."""
         self._over = True
@@ -150,4 +179,4 @@ class Editor:
                 session.ask("disconnect", terminateDebuggee=False)
             except (AssertionError, OSError):
                 pass  # it ended meanwhile
-            session.close() if not session.closed else None
+            session.close()

@@ -55,7 +55,7 @@ def test_a_breakpoint_in_a_handler_holds_and_the_job_then_succeeds(
     service: Service, source: Path, port: int, eventually: Eventually
 ) -> None:
     editor = Editor(port, {source: [HANDLER]})
-    eventually(lambda: len(editor.processes) >= 3, what="the api and two slots")
+    eventually(lambda: len(editor.processes) >= 3, seconds=60, what="the api and two slots")
     job = service.client().submit({"handler": "doubled", "args": {"number": 21}})["id"]
     session, thread = editor.stopped()
     value = editor.variable(session, thread, "twice")
@@ -81,15 +81,14 @@ def test_a_debugger_that_dies_in_the_middle_hurts_nothing_and_another_may_come(
     service: Service, source: Path, port: int, eventually: Eventually
 ) -> None:
     editor = Editor(port, {source: [HANDLER]})
-    eventually(lambda: len(editor.processes) >= 3, what="the api and two slots")
+    eventually(lambda: len(editor.processes) >= 3, seconds=60, what="the api and two slots")
     job = service.client().submit({"handler": "doubled", "args": {"number": 1}})["id"]
     editor.stopped()
-    for session in (editor.root, *editor.processes):
-        session.close()
+    editor.die()
     assert 2 == service.client().wait(job, 60)["status"]["result"]
 
     other = Editor(port, {source: [VIEW]})
-    eventually(lambda: other.processes, what="the api")
+    eventually(lambda: len(other.processes) >= 3, seconds=60, what="the api and two slots")
     answers: list[Any] = []
     asking = threading.Thread(target=lambda: answers.append(service.request("GET", "/looked-at", timeout=60).json()))
     asking.start()
