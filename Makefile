@@ -7,6 +7,8 @@ PY := $(VENV)/bin/python
 PORT ?= 8080
 PROBE_PORT ?= 8081
 SAMPLES := longshore_samples.echo,longshore_samples.sleep,longshore_samples.fail,longshore_samples.primes,longshore_samples.wordcount,longshore_samples.hello
+# A test at which a process of pytest ends is run again by the next one, and would be without end.
+ONCE := --max-worker-restart 3
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -27,8 +29,8 @@ test: setup-dev system lint typecheck ## Set up everything and run all tests tha
 	@echo "== tests"
 	@# Three, though machines of CI have two processors: tests of processes wait more than they compute. In the order of
 	@# tests/conftest.py, not by the number of tests of a file.
-	@failed=0; $(PY) -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder --ignore tests/e2e || failed=1; \
-	  $(PY) -m pytest --numprocesses 2 --dist loadfile tests/e2e || failed=1; exit $$failed
+	@failed=0; $(PY) -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder $(ONCE) --ignore tests/e2e || failed=1; \
+	  $(PY) -m pytest --numprocesses 2 --dist loadfile $(ONCE) tests/e2e || failed=1; exit $$failed
 
 unit: setup-dev ## Run the fast tests alone
 	@$(PY) -m pytest tests/unit

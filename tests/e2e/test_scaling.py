@@ -66,6 +66,7 @@ def replicas(release: Release) -> int:
     return int(release.plane.must("GET", path)["spec"]["replicas"])
 
 
+@pytest.mark.timeout(480)  # its own limits say more of what did not come
 def test_a_pool_at_zero_grows_for_500_jobs_and_returns_without_interrupting_one(
     release: Release, person: Person, eventually: Callable[..., Any]
 ) -> None:
