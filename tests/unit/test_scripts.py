@@ -46,3 +46,24 @@ def test_make_cluster_prints_what_a_shell_evaluates_and_nothing_else(fresh: Path
     assert "setup: installing" in done.stderr
     assert "system: " in done.stderr
     assert "noise of" in done.stderr
+
+
+def test_another_python_gets_an_environment_of_its_own(fresh: Path) -> None:
+    other = fresh.parent / "bin" / "python-next"
+    other.write_text(
+        NOISY.replace('echo "noise', 'if [ "$1" = --version ]; then echo "Python 3.12.9"; exit; fi\necho "noise', 1)
+    )
+    other.chmod(0o755)
+    environment = {"PATH": f"{fresh.parent / 'bin'}:/usr/local/bin:/usr/bin:/bin", "HOME": str(fresh)}
+
+    def make(*words: str) -> str:
+        done = subprocess.run(
+            ["make", "-s", "setup-dev", *words], cwd=fresh, env=environment, capture_output=True, text=True, timeout=60, check=False
+        )  # fmt: skip
+        return done.stderr
+
+    assert "setup: making .venv" in make()
+    first = (fresh / ".venv/bin/python").read_text()
+    assert "setup: making .venv with Python 3.12.9" in make("PYTHON=python-next")
+    assert first != (fresh / ".venv/bin/python").read_text()
+    assert "PYTHON=/bin/false is none of them" in make("PYTHON=/bin/false")
