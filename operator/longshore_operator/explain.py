@@ -7,7 +7,6 @@ from longshore.job import explain as rules
 from longshore.job.spec import rfc3339_at
 from longshore_operator.desk import Desk, Worker
 from longshore_operator.job import Job, Json
-from longshore_operator.restored import HOW
 
 WAITS_FOR_WORKERS = frozenset({"NoWorker", "NoFreeSlot", "InLine", "UnknownHandler"})
 
@@ -65,7 +64,7 @@ class Explainer:
         if found is None:
             return rules.Explanation(reason="Starting", message="the operator has only just begun")
         if found.reason == "Suspended" and job.unconfirmed:
-            return found.model_copy(update={"message": f"it was restored by Velero: {HOW}"})
+            return found.model_copy(update={"message": job.unconfirmed})
         if found.reason == "UnknownHandler" and not desk.served(job):
             there = any(worker.pod.serves(*job.key) for worker in desk.workers.values())
             message = f"that serves queue {job.queue} has told what it runs" if there else f"serves queue {job.queue}"

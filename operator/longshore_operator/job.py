@@ -87,9 +87,9 @@ class Job:
         self.start_deadline = whole.start_deadline_seconds
         self.invalid = ""
         """What is wrong with a specification that the API server took and we do not; such a job never runs."""
-        self.unconfirmed = restored.waits_for_consent(meta)
-        """Whether a restore made it, so that it waits for somebody's consent."""
-        self.cancel, self.suspend, self.redrive = whole.cancel, whole.suspend or self.unconfirmed, whole.redrive
+        self.unconfirmed = restored.obstacle(meta)
+        """Why it waits for consent or for its status, in words: a restore made it. Empty otherwise."""
+        self.cancel, self.suspend, self.redrive = whole.cancel, whole.suspend or bool(self.unconfirmed), whole.redrive
         self.restored = restored.ended_as(meta)
         """How it had ended in the copy that it was made from; such a job does not run again."""
         self.array = ArrayState(whole.size, whole.parallelism) if whole.is_array else None

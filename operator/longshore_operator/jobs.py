@@ -140,9 +140,9 @@ class Jobs:
 
     def _changed(self, job: Job, resource: Json) -> None:
         spec, status = resource["spec"], resource.get("status") or {}
-        job.unconfirmed = restored.waits_for_consent(resource["metadata"])
+        job.unconfirmed = restored.obstacle(resource["metadata"])
         cancel, redrive = bool(spec.get("cancel")), int(spec.get("redrive", 0))
-        suspend = bool(spec.get("suspend")) or job.unconfirmed
+        suspend = bool(spec.get("suspend")) or bool(job.unconfirmed)
         asked = (cancel, suspend, redrive) != (job.cancel, job.suspend, job.redrive)
         job.cancel, job.suspend, job.redrive, job.grace = cancel, suspend, redrive, grace(resource["metadata"])
         there = (Phase(status.get("phase", "Pending")), status.get("attempts", 0), status.get("redrives", 0))

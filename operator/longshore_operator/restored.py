@@ -38,10 +38,16 @@ def ended_as(metadata: Json) -> Phase | None:
     return phase if phase.terminal else None
 
 
-def waits_for_consent(metadata: Json) -> bool:
-    """Whether it was restored without its status, or its status has yet to come, and nobody has said that it may run."""
-    waits = VELERO in _texts(metadata.get("labels")) or RESTORING in _texts(metadata.get("annotations"))
-    return waits and not _consents(metadata)
+def obstacle(metadata: Json) -> str:
+    """Why it may not run yet, in words; empty when it may, or somebody has said so.
+
+    It was restored without its status, or its status has yet to come.
+    """
+    if _consents(metadata):
+        return ""
+    if RESTORING in _texts(metadata.get("annotations")):
+        return "`longshore restore` has yet to write how it ended; if it was cut off, run it again"
+    return f"it was restored by Velero: {HOW}" if VELERO in _texts(metadata.get("labels")) else ""
 
 
 def _consents(metadata: Json) -> bool:

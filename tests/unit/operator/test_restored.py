@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from longshore.job.status import Phase
-from longshore_operator.restored import APPLIED, CONSENT, VELERO, ended_as, waits_for_consent
+from longshore.job.status import RESTORING, Phase
+from longshore_operator.restored import APPLIED, CONSENT, VELERO, ended_as, obstacle
 
 
 def applied(status: object, **annotations: str) -> dict[str, Any]:
@@ -42,6 +42,10 @@ def test_whatever_the_annotation_holds_nothing_is_raised(text: str) -> None:
 
 def test_what_velero_made_waits_for_consent() -> None:
     labels = {VELERO: "r"}
-    assert waits_for_consent({"labels": labels})
-    assert not waits_for_consent({"labels": labels, "annotations": {CONSENT: "true"}})
-    assert not waits_for_consent({"labels": {"team": "a"}})
+    assert "restored by Velero" in obstacle({"labels": labels})
+    assert "" == obstacle({"labels": labels, "annotations": {CONSENT: "true"}}) == obstacle({"labels": {"team": "a"}})
+
+
+def test_a_restore_that_goes_on_is_not_put_down_to_velero() -> None:
+    assert "longshore restore" in obstacle({"annotations": {RESTORING: "Succeeded"}})
+    assert "" == obstacle({"annotations": {RESTORING: "Succeeded", CONSENT: "true"}})
