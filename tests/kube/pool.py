@@ -54,6 +54,12 @@ class Pool(Rig):
             if {"Ready": "True"}.items() <= {c["type"]: c["status"] for c in pod.get("status", {}).get("conditions", ())}.items()
         ]  # fmt: skip
 
+    def first(self) -> str:
+        """The name of the only worker, when it is ready and the operator has heard it: one that it has not goes undrained."""
+        self.until(lambda: self.metric("longshore_slots"), "a worker that was heard")
+        (name,) = self.until(self.ready, "a worker")
+        return str(name)
+
     def metrics(self) -> str:
         """All of the operator's."""
         port = next(int(line["port"]) for line in self.operators[-1].lines("listening"))

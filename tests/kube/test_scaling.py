@@ -80,7 +80,7 @@ def test_the_busy_worker_of_three_stays(pool: Pool, tmp_path: Path) -> None:
 def test_a_worker_on_its_way_out_is_taken_back_when_there_is_work(pool: Pool, tmp_path: Path) -> None:
     lead(pool)
     pool.node.deployment("default", QUICK | {"min-workers": "1"}, replicas=1)
-    (name,) = pool.until(pool.ready, "a worker")
+    name = pool.first()
     pool.node.probing = False  # the pod stays ready, so the drained worker may not go yet
     pool.annotate(min_workers="0")
     worker = pool.node.workers[name]
@@ -96,7 +96,7 @@ def test_a_worker_on_its_way_out_is_taken_back_when_there_is_work(pool: Pool, tm
 def test_a_worker_is_drained_by_hand_and_another_one_takes_its_place(pool: Pool, tmp_path: Path) -> None:
     lead(pool)
     pool.node.deployment("default", QUICK | {"min-workers": "1", "max-workers": "1"}, replicas=1)
-    (old,) = pool.until(pool.ready, "a worker")
+    old = pool.first()
     long = hold(pool, tmp_path, "long")
     pool.until(lambda: pool.status("long").get("worker"), "its start")
     path = f"/api/v1/namespaces/{pool.namespace}/pods/{old}"
@@ -119,7 +119,7 @@ def test_a_worker_is_drained_by_hand_and_another_one_takes_its_place(pool: Pool,
 def test_a_worker_that_cannot_be_asked_is_not_removed(pool: Pool) -> None:
     operator = lead(pool)
     pool.node.deployment("default", QUICK | {"min-workers": "1", "max-workers": "1"}, replicas=1)
-    (name,) = pool.until(pool.ready, "a worker")
+    name = pool.first()
     pool.submit("first")
     assert "Succeeded" == pool.end_of("first")["phase"], "it has been heard"
     processes = [pool.node.workers[name].pid, *descendants(pool.node.workers[name].pid)]
