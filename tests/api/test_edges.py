@@ -301,7 +301,7 @@ def test_a_limit_beyond_the_largest_is_refused_as_the_document_says(service: Ser
         for one in methods.get("get", {}).get("parameters", ())
         if one["name"] == "limit"
     ]
-    assert 6 == len(limited)
+    assert 7 == len(limited)
     for path, schema in limited:
         taken = service.request("GET", f"{path}?limit={schema['maximum']}").status
         assert (409 if path.endswith("/result") else 200) == taken, path  # the job has not ended

@@ -62,6 +62,14 @@ def running(worker: Worker) -> int:
         return 0
 
 
+def busiest(rig: Rig) -> Worker:
+    """One that has jobs, if there is one soon: where starting takes long, most have none at most times."""
+    limit = time.monotonic() + 10
+    while not running(found := max(rig.workers.values(), key=running)) and time.monotonic() < limit:
+        time.sleep(0.05)
+    return found
+
+
 def kill(rig: Rig, kind: str) -> None:
     """SIGKILL to whose turn it is, and what its supervisor would do then."""
     plane = rig.plane
@@ -73,7 +81,7 @@ def kill(rig: Rig, kind: str) -> None:
             if chosen[0].process is not None:
                 chosen[0].process.kill()
         case "worker":
-            restart_worker(max(rig.workers.values(), key=running))
+            restart_worker(busiest(rig))
         case "apiserver":
             plane.kill_apiserver()
             plane.start_apiserver()
