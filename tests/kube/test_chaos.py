@@ -63,8 +63,8 @@ def running(worker: Worker) -> int:
 
 
 def busiest(rig: Rig) -> Worker:
-    """One that has jobs, if there is one soon: where starting takes long, most have none at most times."""
-    limit = time.monotonic() + 10
+    """One that has jobs, as soon as there is one: where starting takes long, all have none at most times."""
+    limit = time.monotonic() + 60
     while not running(found := max(rig.workers.values(), key=running)) and time.monotonic() < limit:
         time.sleep(0.05)
     return found
