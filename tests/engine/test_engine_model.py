@@ -60,7 +60,7 @@ class EngineAgainstExpectation(RuleBasedStateMachine):
                                    "retry": {"initialSeconds": 0}}  # fmt: skip
         if array:
             spec |= {"count": array, "parallelism": 2}
-        job = [name, False, spec, "", None, "", "api"]
+        job = [name, False, spec, "", None, "", "api", ""]
         for _ in range(2 if key else 1):
             answer = self.ask("submit", jobs=[job], key=[name, "same"] if key else None)
             assert answer.answer[0][0] == name  # type: ignore[index]

@@ -122,7 +122,7 @@ class Rig:
 
     def submit(self, name: str, **spec: object) -> Caller:
         whole = {"handler": "h", "webhook": HOOK, "retry": {"initialSeconds": 0}, **spec}
-        return self.ask("submit", jobs=[[name, True, whole, "", None, "", "api"]])
+        return self.ask("submit", jobs=[[name, True, whole, "", None, "", "api", ""]])
 
     def live(self, name: str) -> Live:
         return self.engine.board.by_id[name]
