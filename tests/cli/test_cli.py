@@ -709,14 +709,14 @@ def test_a_queue_that_is_not_there_names_the_command_that_lists_them(longshore: 
     assert "`longshore queues` shows what there is" in refused.err
 
 
-@pytest.mark.parametrize(("kind", "instead"), [("Queue", "longshore queues set"), ("Schedule", "systemd timer")])
-def test_a_manifest_that_is_for_a_cluster_says_so(longshore: Cli, kind: str, instead: str) -> None:
-    manifest = f"apiVersion: longshore.dev/v1alpha1\nkind: {kind}\nmetadata: {{name: x}}\nspec: {{}}\n"
+def test_a_queue_as_a_manifest_names_the_ways_to_make_one(longshore: Cli) -> None:
+    manifest = "apiVersion: longshore.dev/v1alpha1\nkind: Queue\nmetadata: {name: x}\nspec: {}\n"
     refused = longshore("submit", "-f", "-", stdin=manifest)
 
     assert REFUSED == refused.code
-    assert f"{kind} is a resource of a cluster, for `kubectl apply`" in refused.err
-    assert instead in refused.err
+    assert "/kind: this takes a Job, not a Queue" in refused.err
+    assert "[queues.NAME]" in refused.err
+    assert "longshore queues set" in refused.err
 
 
 def test_webhooks_that_fail_are_shown_and_tried_again(

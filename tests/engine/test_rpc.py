@@ -44,7 +44,7 @@ def exactly(sock: socket.socket, size: int) -> bytes:
 
 
 def submission(id: str, spec: dict[str, object]) -> list[object]:
-    return [id, True, spec, "f", {}, "", "api"]
+    return [id, True, spec, "f", {}, "", "api", ""]
 
 
 @pytest.fixture
@@ -106,8 +106,8 @@ def test_half_a_frame_and_gone_is_forgotten(service: Service, data: bytes) -> No
         {"op": "submit", "jobs": 7},
         {"op": "submit", "jobs": []},
         {"op": "submit", "jobs": [[]]},
-        {"op": "submit", "jobs": [["a", True, 7, "f", {}, "", "api"]]},
-        {"op": "submit", "jobs": [["a", True, {"handler": "echo", "after": 7}, "f", {}, "", "api"]]},
+        {"op": "submit", "jobs": [["a", True, 7, "f", {}, "", "api", ""]]},
+        {"op": "submit", "jobs": [["a", True, {"handler": "echo", "after": 7}, "f", {}, "", "api", ""]]},
         {"op": "submit", "jobs": [submission("half", {"handler": "echo", "startAfter": "soon"})]},
         {"op": "submit", "jobs": [submission("whole", {"handler": "echo"}), submission("half", {"priority": "x"})]},
         {"op": "submit", "jobs": [submission("half", {"handler": "echo"})], "key": 7},
