@@ -5,6 +5,7 @@ import tempfile
 from collections import Counter
 from pathlib import Path
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
@@ -134,5 +135,6 @@ class EngineAgainstExpectation(RuleBasedStateMachine):
         shutil.rmtree(self.folder)
 
 
+pytestmark = pytest.mark.timeout(480)  # where a disk is slow
 EngineAgainstExpectation.TestCase.settings = settings(max_examples=100, stateful_step_count=30, deadline=None)
 TestEngineAgainstExpectation = EngineAgainstExpectation.TestCase

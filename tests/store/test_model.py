@@ -5,6 +5,7 @@ import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
@@ -249,5 +250,6 @@ class TurnsAgainstModel(RuleBasedStateMachine):
         shutil.rmtree(self.folder)
 
 
+pytestmark = pytest.mark.timeout(480)  # where a disk is slow
 TurnsAgainstModel.TestCase.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
 TestTurnsAgainstModel = TurnsAgainstModel.TestCase
