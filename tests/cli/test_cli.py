@@ -587,7 +587,7 @@ def test_the_help_tells_the_exit_codes(longshore: Cli) -> None:
 
 def test_a_reader_that_has_seen_enough_is_no_error(longshore: Cli, shared_service: Service) -> None:
     longshore.id("echo", "--wait")
-    command = f"{sys.executable} -m longshore list --limit 1000 -o json | head -c 1"
+    command = f"{sys.executable} -m longshore list --all -o json | head -c 1"
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "LONGSHORE_URL": shared_service.url}
     done = subprocess.run(
         ["sh", "-c", command], env=environment, capture_output=True, text=True, check=False, timeout=30
