@@ -150,8 +150,8 @@ def _file() -> _File | None:
     path = settings_file.named_by(os.environ)
     if path is None:
         return None
-    text = settings_file.text_of(path)
-    tables = settings_file.read(path).get("app", {})
+    text, whole = settings_file.read(path)
+    tables = whole.get("app", {})
     if not isinstance(tables, dict) or not all(isinstance(table, dict) for table in tables.values()):
         return None  # refused where the service reads its own
     return _File(path, text, tables)

@@ -253,7 +253,7 @@ def load(
 def _from_file(path: Path | None) -> tuple[str, dict[str, object]]:
     if path is None:
         return "file", {}
-    values = settings_file.read(path)
+    _, values = settings_file.read(path)
     applications = values.pop("app", {})
     if not isinstance(applications, dict) or not all(isinstance(t, dict) for t in applications.values()):
         raise SettingsError(

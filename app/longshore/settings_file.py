@@ -29,13 +29,8 @@ def hand_on(path: Path | None) -> None:
         os.environ[VARIABLE] = str(path.absolute())
 
 
-def read(path: Path) -> dict[str, object]:
-    """The tables of the file; raises SettingsError that says why it is none."""
-    return _parse(text_of(path))
-
-
-def text_of(path: Path) -> str:
-    """The text of the file, which is TOML; raises SettingsError that says why it is not."""
+def read(path: Path) -> tuple[str, dict[str, object]]:
+    """Text and tables of the file; raises SettingsError that says why it is no TOML."""
     try:
         data = path.read_bytes()
     except OSError as error:
@@ -47,10 +42,9 @@ def text_of(path: Path) -> str:
         )
     try:
         text = data.decode()
-        _parse(text)
+        return text, _parse(text)
     except ValueError as error:  # both of TOML and of UTF-8
         raise SettingsError(f"the settings file {path} is no TOML: {error}") from error
-    return text
 
 
 def line_of(text: str, keys: tuple[str, ...]) -> int:

@@ -51,11 +51,15 @@ def _path(value: object) -> object:
     return Path(os.path.expandvars(value)).expanduser() if isinstance(value, str) and value else value or None
 
 
-def _tidy_table(value: object) -> object:
-    """TOML keys in snake_case as the model's camelCase ones."""
+_AS_WRITTEN = frozenset({"args", "env", "labels", "items", "fairness_weights"})  # their keys are data, not fields
+
+
+def _camel_keys(value: object) -> object:
+    """TOML keys in snake_case as the model's camelCase ones, at any depth."""
+    if isinstance(value, list):
+        return [_camel_keys(inner) for inner in value]
     if isinstance(value, dict):
-        return {_camel(key) if key != "fairness_weights" else "fairnessWeights": (
-            inner if key == "fairness_weights" else _tidy_table(inner)) for key, inner in value.items()}  # fmt: skip
+        return {_camel(key): inner if key in _AS_WRITTEN else _camel_keys(inner) for key, inner in value.items()}
     return value
 
 
@@ -69,21 +73,9 @@ def _queues(value: object) -> object:
         return value
     return {
         name: table if isinstance(table, QueuePolicy)
-        else QueuePolicy.model_validate_json(orjson.dumps(_tidy_table(table)), by_alias=True, by_name=False)
+        else QueuePolicy.model_validate_json(orjson.dumps(_camel_keys(table)), by_alias=True, by_name=False)
         for name, table in value.items()
     }  # fmt: skip
-
-
-_AS_WRITTEN = frozenset({"args", "env", "labels", "items"})  # their keys are whoever's who wrote them
-
-
-def _tidy_schedule(value: object) -> object:
-    """The same for a schedule, whose job has tables of its own in it."""
-    if isinstance(value, list):
-        return [_tidy_schedule(inner) for inner in value]
-    if isinstance(value, dict):
-        return {_camel(key): inner if key in _AS_WRITTEN else _tidy_schedule(inner) for key, inner in value.items()}
-    return value
 
 
 def _schedules(value: object) -> object:
@@ -102,7 +94,7 @@ def _schedule(name: str, table: object) -> ScheduleSpec:
     if isinstance(table, ScheduleSpec):
         return table
     try:
-        raw = orjson.dumps(_tidy_schedule(table))  # times of TOML become text, as JSON has them
+        raw = orjson.dumps(_camel_keys(table))  # times of TOML become text, as JSON has them
         return ScheduleSpec.model_validate_json(raw, by_alias=True, by_name=False)
     except TypeError as error:
         raise ValueError(f"{name}: {error}") from None

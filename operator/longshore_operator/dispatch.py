@@ -144,7 +144,7 @@ class Dispatcher:
                 debug("attempt_offered", job=job.name, namespace=job.namespace, attempt=attempt.number,
                       index=attempt.index, worker=worker.pod.name, answer=said.result)  # fmt: skip
             if said.result in (Taken.ACCEPTED, Taken.KNOWN):
-                attempt.confirmed_at = attempt.due_at = clock
+                attempt.due_at = clock
                 with one_object("job", job.namespace, job.name):
                     self._began(job, attempt)
             elif job.running.get(attempt.index) is attempt:

@@ -28,7 +28,6 @@ class Attempt:
     """One run of a job on a worker, as far as the operator knows it."""
 
     __slots__ = (
-        "confirmed_at",
         "due_at",
         "index",
         "number",
@@ -48,8 +47,6 @@ class Attempt:
         self.due_at = math.inf
         """Monotonic time: what its worker tells when it is asked later shows it, or its end; infinite while the answer to the offer
         is awaited."""
-        self.confirmed_at = 0.0
-        """Monotonic time since which the worker is known to have it; 0 while its answer is awaited or was lost."""
         self.stopping = False
         self.over = False
         """Whether its worker has told how it ended, which may be sooner than the answer to the offer is read."""

@@ -225,7 +225,7 @@ class Workers:
         assert held is not None
         if not held.worker:
             self._desk.place(job, held, worker)
-            held.confirmed_at = held.due_at = time.monotonic()
+            held.due_at = time.monotonic()
         return held
 
     def _compare(self, worker: Worker, feed: Feed, asked_at: float) -> None:
@@ -237,7 +237,6 @@ class Workers:
                 self._unexpected(worker, *key)
         for key, (job, attempt) in list(worker.held.items()):
             if key in runs:
-                attempt.confirmed_at = attempt.confirmed_at or clock
                 attempt.due_at = min(attempt.due_at, clock)
                 if job.cancel and not attempt.stopping:
                     self.stop(job, attempt)
@@ -254,7 +253,7 @@ class Workers:
 
     def _adopt(self, worker: Worker, job: Job, number: int, index: int | None) -> Attempt:
         attempt = Attempt(number, index, self._now())
-        attempt.confirmed_at = attempt.due_at = time.monotonic()
+        attempt.due_at = time.monotonic()
         if job.array is None:  # attempts of a predecessor that died before it wrote them down were lost with it
             job.disruptions += max(0, number - job.attempts - 1)
         job.attempts = max(job.attempts, number)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from kube.api_service import ApiService
 from kube.control_plane import ControlPlane
 from kube.kubelet import Kubelet
 from kube.marks import APPS, Marks
@@ -60,6 +61,17 @@ def cluster(control_plane: ControlPlane) -> ControlPlane:
     """It, with our resource definitions."""
     control_plane.install_crds()
     return control_plane
+
+
+@pytest.fixture(scope="module")
+def api(cluster: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiService]:
+    """One api for tests that use names of their own."""
+    namespace = cluster.make_namespace()
+    service = ApiService(tmp_path_factory.mktemp("api"), cluster, namespace)
+    service.start()
+    yield service
+    service.end()
+    cluster.request("DELETE", f"/api/v1/namespaces/{namespace}")
 
 
 @pytest.fixture

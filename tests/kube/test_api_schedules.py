@@ -1,27 +1,12 @@
 """Schedules over the HTTP api of a cluster: resources in etcd, under the rights of the caller."""
 
-from collections.abc import Iterator
-
-import pytest
-
 from kube.api_service import ApiService, account
-from kube.control_plane import ControlPlane
 
 NIGHTLY = {
     "cron": "0 3 * * *",
     "timeZone": "Europe/Berlin",
     "jobTemplate": {"spec": {"handler": "echo", "args": {"x": None}}},
 }
-
-
-@pytest.fixture(scope="module")
-def api(cluster: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiService]:
-    namespace = cluster.make_namespace()
-    service = ApiService(tmp_path_factory.mktemp("api"), cluster, namespace)
-    service.start()
-    yield service
-    service.end()
-    cluster.request("DELETE", f"/api/v1/namespaces/{namespace}")
 
 
 def resource(api: ApiService, name: str) -> dict[str, object]:

@@ -3,7 +3,7 @@
 import re
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -22,17 +22,6 @@ from longshore.store.kubernetes.history import History
 from rights_table import TABLE
 
 Wait = Callable[..., object]
-
-
-@pytest.fixture(scope="module")
-def api(cluster: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiService]:
-    """One api for tests that use names of their own."""
-    namespace = cluster.make_namespace()
-    service = ApiService(tmp_path_factory.mktemp("api"), cluster, namespace)
-    service.start()
-    yield service
-    service.end()
-    cluster.request("DELETE", f"/api/v1/namespaces/{namespace}")
 
 
 # -- submit ---------------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from longshore.engine.schedule_entry import Entry, document
 from longshore.errors import Conflict, Draining, NotFound, PreconditionFailed, QuotaExceeded, UnknownQueue
 from longshore.job import preconditions
 from longshore.job.schedule import ScheduleOrigin
-from longshore.job.status import TERMINAL, Phase
+from longshore.job.status import TERMINAL
 from longshore.store.ledger import KeyRow, ScheduleRow
 
 MAX_SCHEDULES = 100_000
@@ -32,14 +32,19 @@ class ScheduleCommands(QueueCommands):
         Raises NotFound, PreconditionFailed, and Conflict unless ``declared`` ones are meant too.
         """
         name = str(request["name"])
-        entry = self._engine.schedules.entries.get(name)
-        if entry is None:
-            raise NotFound(f"there is no schedule {name}")
+        entry = self._named(name)
         preconditions.from_wire(request.get("only")).check(
             preconditions.schedule_state_tag(document(entry)), f"schedule {name}"
         )
         if not declared:
             _refuse_declared(entry)
+        return entry
+
+    def _named(self, name: str) -> Entry:
+        """The schedule of that name; raises NotFound."""
+        entry = self._engine.schedules.entries.get(name)
+        if entry is None:
+            raise NotFound(f"there is no schedule {name}")
         return entry
 
     def _op_schedules(self, peer: Peer, request: Request) -> None:
@@ -79,10 +84,7 @@ class ScheduleCommands(QueueCommands):
         self._after(peer, lambda: peer.reply([entry is None, self._schedule_doc(name)]))
 
     def _schedule_doc(self, name: str) -> Doc:
-        entry = self._engine.schedules.entries.get(name)
-        if entry is None:
-            raise NotFound(f"there is no schedule {name}")
-        return document(entry)
+        return document(self._named(name))
 
     def _check_room(self, size: int) -> None:
         schedules = self._engine.schedules
@@ -100,10 +102,7 @@ class ScheduleCommands(QueueCommands):
     def _op_delete_schedule(self, peer: Peer, request: Request) -> None:
         """Its jobs go with it, as in a cluster: those that have not ended are cancelled, the others removed."""
         engine, entry = self._engine, self._entry(request, declared=False)
-        for uid in list(entry.active):
-            live = engine.board.by_uid.get(uid)
-            if live is not None and not Phase(live.standing.phase).terminal:
-                engine.commands.cancel(live)
+        engine.schedules.runner.cancel(entry.active)
         for job in engine.schedules.runner.jobs_of(entry):
             if job.phase in TERMINAL and job.uid not in engine.board.by_uid:
                 engine.turn.batch.removed.append((job.uid, job.id, engine.now()))

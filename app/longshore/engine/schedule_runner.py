@@ -1,6 +1,6 @@
 """What is done about one schedule: the rules decide, and a job is created, left out, cancelled or removed."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -78,11 +78,15 @@ class ScheduleRunner:
                 reason = rules.UNKNOWN_HANDLER if error.code == "unknown-handler" else rules.REFUSED
                 return rules.Problem(reason, f"no job for {rfc3339(tick)}: {error.message}")
             self._say("tick_ran", entry, f"created {id}", job=id)
-            for uid in rules.replaced(spec, others):
-                if (live := engine.board.by_uid.get(uid)) is not None and not Phase(live.standing.phase).terminal:
-                    engine.commands.cancel(live)
+            self.cancel(rules.replaced(spec, others))
         entry.done = entry.ran = tick
         return None
+
+    def cancel(self, uids: Iterable[str]) -> None:
+        """Cancel those of the jobs that have not ended, with this turn's commit."""
+        for uid in list(uids):  # a cancel may take it out of the schedule's active jobs
+            if (live := self._engine.board.by_uid.get(uid)) is not None and not Phase(live.standing.phase).terminal:
+                self._engine.commands.cancel(live)
 
     def create(self, entry: Entry, schedule: Json, id: str) -> Live:
         """A job of the schedule under that name, with this turn's commit; raises as ``Intake.accept`` does, UnknownHandler too."""

@@ -5,7 +5,7 @@ import re
 from longshore.errors import Gone, InvalidRequest
 from longshore.job.status import Phase, Reason
 from longshore.store.kubernetes import documents
-from longshore.store.kubernetes.client import KubeClient, Target
+from longshore.store.kubernetes.client import Json, KubeClient, Target
 from longshore.store.port import Page, Query
 
 PHASES = tuple(phase.value for phase in Phase)
@@ -14,16 +14,22 @@ COUNT_PAGE = 1000
 LABEL = re.compile(r"[-A-Za-z0-9_./]*")
 
 
-def find(client: KubeClient, jobs: Target, query: Query) -> Page:
-    """By name, which is by time where names were generated: an API server has no other order."""
+def page(client: KubeClient, target: Target, *, limit: int, cursor: str, **selectors: str) -> tuple[list[Json], str]:
+    """One page of resources and the cursor of the next one, empty on the last; raises InvalidRequest for a bad cursor."""
     try:
-        answer = client.get(jobs, list_=True, limit=query.limit, **_selectors(query), **{"continue": query.cursor})
+        answer = client.get(target, list_=True, limit=limit, **selectors, **{"continue": cursor})
     except (InvalidRequest, Gone):
-        if not query.cursor:
+        if not cursor:
             raise
         detail = "is no cursor, or older than five minutes; begin again without one"
         raise InvalidRequest(f"cursor: {detail}", errors=[{"parameter": "cursor", "detail": detail}]) from None
-    return Page([documents.job_doc(job) for job in answer["items"]], answer["metadata"].get("continue") or "")
+    return answer["items"], answer["metadata"].get("continue") or ""
+
+
+def find(client: KubeClient, jobs: Target, query: Query) -> Page:
+    """By name, which is by time where names were generated: an API server has no other order."""
+    found, following = page(client, jobs, limit=query.limit, cursor=query.cursor, **_selectors(query))
+    return Page([documents.job_doc(job) for job in found], following)
 
 
 def count(client: KubeClient, jobs: Target, query: Query) -> dict[str, int]:

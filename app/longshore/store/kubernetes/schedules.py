@@ -5,12 +5,13 @@ from typing import Any
 
 import orjson
 
-from longshore.errors import Conflict, Gone, InvalidRequest, KeyReused, NotFound, PreconditionFailed
+from longshore.errors import Conflict, InvalidRequest, KeyReused, NotFound, PreconditionFailed
 from longshore.job.idempotency import name_from_key
 from longshore.job.preconditions import NONE, Precondition, schedule_state_tag
 from longshore.job.schedule import SCHEDULE_KIND, ScheduleOrigin, ScheduleSpec
 from longshore.job.schedule_rules import LABEL, label_of
 from longshore.job.spec import API_VERSION, KIND
+from longshore.store.kubernetes import lists
 from longshore.store.kubernetes.client import Json, KubeClient, Target, longshore
 from longshore.store.kubernetes.documents import FINGERPRINT, SOURCE, job_doc
 from longshore.store.kubernetes.refusals import AlreadyExists, Changed
@@ -29,14 +30,8 @@ class Schedules:
 
     def schedules(self, *, cursor: str = "", limit: int = 100) -> tuple[list[ScheduleDoc], str]:
         """See ``ScheduleStore.schedules``."""
-        try:
-            page = self._client.get(self._schedules, list_=True, limit=limit, **{"continue": cursor})
-        except (InvalidRequest, Gone):
-            if not cursor:
-                raise
-            detail = "is no cursor, or older than five minutes; begin again without one"
-            raise InvalidRequest(f"cursor: {detail}", errors=[{"parameter": "cursor", "detail": detail}]) from None
-        return [schedule_doc(found) for found in page["items"]], page["metadata"].get("continue") or ""
+        found, following = lists.page(self._client, self._schedules, limit=limit, cursor=cursor)
+        return [schedule_doc(schedule) for schedule in found], following
 
     def schedule(self, name: str) -> ScheduleDoc:
         """See ``ScheduleStore.schedule``."""
